@@ -1,0 +1,227 @@
+"""The boundary: what pellucid asks of a model, whatever framework it was written in.
+
+An adapter is a handful of facts and seven verbs. Everything above it is written once.
+Arrays on this side of the boundary are the framework's own; inputs travel as a flat tuple of
+arrays (`Leaves`), and the adapter alone knows the structure the user's model wants them in.
+"""
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pellucid.types import Array, Leaves, Outputs
+
+
+class Tier(enum.IntEnum):
+    """What a model can be asked. Each tier includes the ones before it."""
+
+    CALLABLE = 0
+    """Run it."""
+    DIFFERENTIABLE = 1
+    """Run it and pull gradients back to its inputs."""
+    TRANSPARENT = 2
+    """Intercept its layers and operations, cut it in two."""
+    TRAINABLE = 3
+    """Read and replace its weights."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input the model expects: its name, shape without the batch axis, and dtype.
+
+    `None` in `shape` is a free size; `shape=None` means that nothing is known.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str | None
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One call of one layer: `path` as the model prints it, `path#2` for a second call."""
+
+    path: str
+    kind: str
+    """Class name of the layer, for people."""
+    shape: tuple[int | None, ...] | None
+    """Shape of its (first) output, batch axis included; None until a run has shown it."""
+    parameters: int
+    order: int
+    """Position in the order in which calls return; the last is nearest the output."""
+
+
+@dataclass(frozen=True)
+class OperationInfo:
+    """One operation of one run, as `operations()` lists it."""
+
+    index: int
+    kind: str
+    name: str
+    path: str
+    call: int
+    shape: tuple[int, ...] | None
+    live: tuple[bool, ...]
+
+
+class Operation(ABC):
+    """An operation about to happen inside a run, handed to an interceptor.
+
+    Calling it performs it; other inputs, other weights, or no bias may be given. At the exit
+    of a requested layer `kind` is `"layer"`, and calling it returns what the layer returned
+    (the first array, where it returned several).
+    """
+
+    kind: str
+    name: str
+    path: str
+    call: int
+    index: int
+    live: tuple[bool, ...]
+    """Which inputs depend on the model's inputs."""
+    inputs: tuple[Any, ...]
+    weights: Mapping[str, Array]
+    arguments: Mapping[str, Any]
+
+    @abstractmethod
+    def __call__(
+        self,
+        *,
+        inputs: tuple[Any, ...] | None = None,
+        weights: Mapping[str, Array] | None = None,
+        bias: bool = True,
+    ) -> Array: ...
+
+
+Intercept = Callable[[Operation], Array]
+"""Decides what an operation returns; `lambda op: op()` changes nothing."""
+
+LAYERS_ONLY: frozenset[str] = frozenset({"layer"})
+"""For `run(kinds=...)`: only layer exits are of interest, operations may stay compiled."""
+
+
+class Cut(ABC):
+    """A model opened at one layer: the part below has run once, the part above runs at will.
+
+    `value` is the layer's (first) output for the inputs the cut was made with, `outputs` the
+    model's outputs there. `run(value)` is differentiable in `value` and equals `outputs` for
+    the cut's own value. With n inputs, `value` may have n·k rows (k variants of each sample,
+    all of one sample's variants together), and `outputs` then has as many.
+    """
+
+    value: Array
+    outputs: Outputs
+
+    @abstractmethod
+    def run(self, value: Array) -> Outputs: ...
+
+
+class Adapter(ABC):
+    """A model behind facts and verbs. The user's model is the same before and after each.
+
+    Facts: `framework`, `xp` (an array-API namespace for native arrays), `device`,
+    `channel_axis` (1 or -1, the layout of this model's images), `supports` (the highest tier),
+    `notes` (what a result's provenance should say of how the model was read).
+    """
+
+    framework: str
+    xp: Any
+    device: str
+    channel_axis: int
+    supports: Tier
+
+    @property
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]: ...
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[InputSpec, ...] | None:
+        """What the model says it expects; None where it does not say."""
+
+    @abstractmethod
+    def accept(self, x: Any) -> Leaves:
+        """A user's batch as native leaves, in this model's float type and on its device.
+
+        `x` is what the user passed: native tensors, arrays, nested lists of numbers, or a
+        tuple, list or dict of those for a model with several inputs. Does not add a batch axis.
+        """
+
+    @abstractmethod
+    def restore(self, leaves: Sequence[Any]) -> Any:
+        """`leaves` (of any type) in the structure the user passed to `accept`."""
+
+    @abstractmethod
+    def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
+        """Per output: "softmax", "log_softmax", "sigmoid" where the model ends in one, else None.
+
+        Decided by walking back from the output and checked on `x`; cached by input shape.
+        """
+
+    @abstractmethod
+    def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
+        """The layers in the order their calls return; with `x`, one entry a call, with shapes."""
+
+    @abstractmethod
+    def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
+        """The inventory of one run."""
+
+    @abstractmethod
+    def run(
+        self,
+        x: Leaves,
+        *,
+        peel: bool = True,
+        intercept: Intercept | None = None,
+        layers: Sequence[str] = (),
+        kinds: frozenset[str] | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> Outputs:
+        """An ordinary forward, with the final softmax or sigmoid taken off if `peel`.
+
+        `intercept` is called at every operation and at the exit of each path in `layers`;
+        with `kinds`, only for those kinds. `weights` replaces weights by name for this run.
+        """
+
+    @abstractmethod
+    def vjp(
+        self, fn: Callable[[Leaves], tuple[Array, Any]], x: Leaves
+    ) -> tuple[Array, Any, Callable[[Array], Leaves]]:
+        """`value, aux = fn(x)` and a pullback from a cotangent of `value` to `x`.
+
+        The pullback may be called many times. Arrays recorded inside `fn` leave only through
+        `aux`. A leaf that `value` does not depend on, or of an integer type, gets zeros.
+        """
+
+    @abstractmethod
+    def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut: ...
+
+    @abstractmethod
+    def stop_gradient(self, a: Array) -> Array: ...
+
+    @abstractmethod
+    def custom_vjp(
+        self, fn: Callable[..., Array], backward: Callable[..., Any]
+    ) -> Callable[..., Array]:
+        """`fn(*arrays)` whose derivative is `backward(cotangent, *arrays)`."""
+
+    @abstractmethod
+    def weights(self, select: Callable[[str], bool] | None = None) -> dict[str, Array]: ...
+
+    @abstractmethod
+    def asarray(self, a: np.ndarray) -> Array:
+        """A NumPy array as a native one on this model's device, its dtype kept."""
+
+    @abstractmethod
+    def to_numpy(self, a: Array) -> np.ndarray: ...
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short hash of structure and weights: equal for equal models, new after training."""
+
+    @abstractmethod
+    def is_out_of_memory(self, error: BaseException) -> bool: ...

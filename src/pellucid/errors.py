@@ -1,0 +1,73 @@
+"""Every error pellucid raises on purpose: what was expected, what came, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PellucidError(Exception):
+    """The root of all errors below, for callers who want one `except`."""
+
+
+class CapabilityError(PellucidError):
+    """This model cannot do what the method needs; the message names a method that can."""
+
+
+class CoverageError(CapabilityError):
+    """An operation on the path from input to output has no rule."""
+
+
+class TargetError(PellucidError, ValueError):
+    """The target names no output of this model."""
+
+
+class InputError(PellucidError, ValueError):
+    """An input or a parameter has the wrong shape, type or values."""
+
+
+class LayerError(InputError):
+    """The layer is not one of this model's, or not one the method can use."""
+
+
+class MethodError(InputError):
+    """No method of this name is registered, or it takes no such parameter."""
+
+
+class ModelError(PellucidError, RuntimeError):
+    """The user's model raised, or returned something that cannot be explained."""
+
+
+class LoadError(PellucidError, ValueError):
+    """A file is not what it claims to be, is damaged, or cannot be read."""
+
+
+class UnsafeModelError(PellucidError):
+    """Loading this file could run code that came with it, and nobody vouched for it."""
+
+
+class MissingExtraError(PellucidError, ImportError):
+    """An optional dependency is absent; the message holds the exact `pip install`."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed.\n"
+            f"  Run: pip install 'pellucid[{extra}]'"
+        )
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names most like `name`, best first, for the second line of an error."""
+    by_folded: dict[str, str] = {}
+    for candidate in known:
+        by_folded.setdefault(candidate.casefold(), candidate)
+    folded = name.casefold()
+    close = difflib.get_close_matches(folded, by_folded, n=count, cutoff=0.5)
+    inside = [k for k in by_folded if folded in k or k in folded]
+    return [by_folded[k] for k in dict.fromkeys(close + inside)][:count]
+
+
+def quote_nearest(name: str, known: Iterable[str]) -> str:
+    """`Nearest: "a", "b".` or an empty string where nothing is near."""
+    names = nearest(name, known)
+    return f"Nearest: {', '.join(repr(n) for n in names)}." if names else ""
