@@ -1,21 +1,18 @@
 """The result: what was attributed to what, with the evidence needed to judge it."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pellucid.errors import InputError, LoadError
+from pellucid.errors import InputError
 from pellucid.types import Evaluations
 
 if TYPE_CHECKING:
     import xarray
-
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -85,3 +82,201 @@ class Explanation:
     warnings: tuple[str, ...] = ()
     batched: bool = True
     structure: Any = None
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.parts[0].inputs)
+
+    def __getitem__(self, rows: int | slice | list[int] | np.ndarray) -> "Explanation":
+        """The explanation of some samples only; of one, still with its batch axis."""
+        if isinstance(rows, int | np.integer):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"No sample {rows} among {len(self)}.")
+            rows = [int(rows) % len(self)]
+        index = np.arange(len(self))[rows]
+
+        def take(a: np.ndarray | None) -> Any:
+            return None if a is None else a[index]
+
+        return replace(
+            self,
+            parts=tuple(
+                replace(
+                    p,
+                    **{n: take(getattr(p, n)) for n in _SAMPLED_IN_PART},
+                )
+                for p in self.parts
+            ),
+            extras={
+                k: v[index] if v.ndim and len(v) == len(self) else v for k, v in self.extras.items()
+            },
+            target_names=tuple(self.target_names[i] for i in index),
+            prediction_names=tuple(self.prediction_names[i] for i in index),
+            **{n: take(getattr(self, n)) for n in _SAMPLED},
+        )
+
+    @property
+    def values(self) -> Any:
+        """The attributions, float32, as the inputs were given: with or without a batch axis."""
+        return self._as_given([p.values for p in self.parts])
+
+    @property
+    def inputs(self) -> Any:
+        """What the model was fed, as it was given."""
+        return self._as_given([p.inputs for p in self.parts])
+
+    @property
+    def stderr(self) -> Any:
+        """Standard error of each value, for methods that sample; else None."""
+        errors = [p.stderr for p in self.parts]
+        return None if any(e is None for e in errors) else self._as_given(errors)
+
+    @property
+    def baseline(self) -> Any:
+        """The reference inputs, for methods that have one; else None."""
+        found = [p.baseline for p in self.parts]
+        return None if any(b is None for b in found) else self._as_given(found)
+
+    def _as_given(self, arrays: list[Any]) -> Any:
+        return rebuild(self.structure, [a if self.batched else a[0] for a in arrays])
+
+    @cached_property
+    def data(self) -> "xarray.Dataset":
+        """Everything as an xarray Dataset: named axes, class and feature names as coordinates."""
+        from pellucid.store import to_dataset
+
+        return to_dataset(self)
+
+    def top(self, k: int = 10, sample: int = 0) -> "FeatureTable":
+        """The k features with the largest |attribution| of one sample, largest first."""
+        return top_features(self, k, sample)
+
+    def plot(self, sample: int = 0, **options: Any) -> Any:
+        """Draw one sample as its kind of input asks for; Axes or a Figure, never shown.
+
+        Options go to `pellucid.plots.plot`: `kind`, `ax`, ...
+        """
+        from pellucid.plots import plot
+
+        return plot(self, sample, **options)
+
+    def to_html(self) -> str:
+        """A self-contained piece of HTML without JavaScript, for a notebook or a page."""
+        from pellucid.reports.repr import explanation_html
+
+        return explanation_html(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a `.zarr` folder (or `.zarr.zip` file); an existing one is replaced whole."""
+        from pellucid.store import save
+
+        return save(self, Path(path))
+
+    @staticmethod
+    def load(path: str | Path) -> "Explanation":
+        """Read what `save` wrote. Never unpickles. Raises `LoadError` for anything else."""
+        from pellucid.store import load
+
+        return load(Path(path))
+
+    def reproduce(self) -> str:
+        """The Python that makes this explanation again, given `model` and `x`."""
+        from pellucid.reproduce import reproduce
+
+        return reproduce(self)
+
+    def __str__(self) -> str:
+        """What was explained, by what, with what evidence."""
+        n = len(self)
+        shape = "x".join(map(str, self.parts[0].values.shape[1:]))
+        names = ", ".join(dict.fromkeys(self.target_names[:3])) + (", ..." if n > 3 else "")
+        evidence = [f"{self.evaluations.forward} forward", f"{self.evaluations.backward} backward"]
+        if self.evaluations.suffix:
+            evidence.append(f"{self.evaluations.suffix} suffix")
+        line = (
+            f"{self.method} of {n} sample{'s' if n > 1 else ''} ({shape}), {self.explained} of"
+            f" {names}: {', '.join(evidence)} evaluations in {self.seconds:.2f} s"
+        )
+        if self.gap is not None:
+            line += f", completeness gap {float(np.max(self.gap)):.2%}"
+        if self.stderr is not None:
+            mean = float(np.mean([np.abs(p.stderr).mean() for p in self.parts]))  # type: ignore[arg-type]
+            line += f", mean standard error {mean:.2g}"
+        return "\n  ".join([line, *(f"warning: {w}" for w in self.warnings)])
+
+
+_SAMPLED = ("target", "prediction", "score", "outputs", "probabilities", "baseline_score", "gap")
+_SAMPLED_IN_PART = ("values", "inputs", "baseline", "stderr", "display")
+
+
+def rebuild(structure: Any, leaves: list[Any]) -> Any:
+    """`leaves` in the structure the user gave; `structure` holds the number of each leaf."""
+    if isinstance(structure, dict):
+        return {key: rebuild(item, leaves) for key, item in structure.items()}
+    if isinstance(structure, tuple | list):
+        return type(structure)(rebuild(item, leaves) for item in structure)
+    return leaves[structure or 0]
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features of one sample by importance: `rows` of (feature, attribution, value)."""
+
+    rows: tuple[tuple[str, float, float], ...]
+    title: str
+
+    def __iter__(self) -> Any:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        width = max([len(r[0]) for r in self.rows] + [7])
+        lines = [f"{'feature':<{width}}  attribution        value"]
+        lines += [f"{name:<{width}}  {a:>+11.4g}  {v:>11.4g}" for name, a, v in self.rows]
+        return "\n".join([self.title, *lines])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        cells = "".join(
+            f"<tr><td>{escape(n)}</td><td>{a:+.4g}</td><td>{v:.4g}</td></tr>"
+            for n, a, v in self.rows
+        )
+        return (
+            f"<table><caption>{escape(self.title)}</caption><thead><tr><th>feature</th>"
+            f"<th>attribution</th><th>value</th></tr></thead><tbody>{cells}</tbody></table>"
+        )
+
+
+def top_features(explanation: Explanation, k: int, sample: int) -> FeatureTable:
+    """See `Explanation.top`."""
+    if not isinstance(k, int) or k < 1:
+        raise InputError(f"Expected k of 1 or more, got {k!r}.")
+    if not -len(explanation) <= sample < len(explanation):
+        raise InputError(f"No sample {sample} among {len(explanation)}.")
+    rows: list[tuple[str, float, float]] = []
+    for part in explanation.parts:
+        values = part.values[sample]
+        flat = values.ravel()
+        order = np.argsort(-np.abs(flat), kind="stable")[:k]
+        same = part.inputs.shape == part.values.shape
+        seen = part.inputs[sample].ravel() if same else np.full(flat.size, np.nan)
+        prefix = f"{part.name}: " if len(explanation.parts) > 1 else ""
+        for i in order:
+            position = np.unravel_index(int(i), values.shape)
+            rows.append((prefix + _feature(part, position), float(flat[i]), float(seen[i])))
+    rows.sort(key=lambda row: -abs(row[1]))
+    title = f"{explanation.method}: {explanation.target_names[sample]}"
+    return FeatureTable(tuple(rows[:k]), title)
+
+
+def _feature(part: Part, position: tuple[Any, ...]) -> str:
+    if part.feature_names is not None and len(position) == 1:
+        return part.feature_names[int(position[0])]
+    pairs = zip(part.dims[1:], position, strict=True)
+    return ", ".join(f"{name} {int(at)}" for name, at in pairs)

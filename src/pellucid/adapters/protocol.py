@@ -33,12 +33,14 @@ class Tier(enum.IntEnum):
 class InputSpec:
     """One input the model expects: its name, shape without the batch axis, and dtype.
 
-    `None` in `shape` is a free size; `shape=None` means that nothing is known.
+    `None` in `shape` is a free size; `shape=None` means that nothing is known. A shape that was
+    guessed from the model's first weights is not `certain`: it may add a batch axis, not refuse.
     """
 
     name: str
     shape: tuple[int | None, ...] | None
     dtype: str | None
+    certain: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,23 @@
+"""Explain what a deep-learning model does, and measure whether to believe it.
+
+>>> import pellucid
+>>> e = pellucid.explain(model, x, "saliency")
+"""
+
+import pellucid.methods as _methods  # noqa: F401 - registers the methods
+from pellucid import errors
+from pellucid._version import __version__
+from pellucid.explain import explain
+from pellucid.explanation import Explanation
+from pellucid.methods.registry import register_method
+from pellucid.model import Model, wrap
+
+__all__ = [
+    "Explanation",
+    "Model",
+    "__version__",
+    "errors",
+    "explain",
+    "register_method",
+    "wrap",
+]

@@ -1,0 +1,222 @@
+"""Open one file format each. Nothing here asks for trust: `loading` has decided by then."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pellucid.adapters.file_formats import FileFacts
+from pellucid.errors import CapabilityError, LoadError, MissingExtraError, PellucidError
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model fresh from a file, and what the file says about wrapping it."""
+
+    model: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The first releases without known ways to run code from a file they call safe.
+_FLOORS = {"keras": (3, 15), "torch": (2, 10), "onnx": (1, 21)}
+
+
+def require(package: str, extra: str, purpose: str, *, distribution: str | None = None) -> None:
+    """Raise `MissingExtraError` unless `package` can be imported; imports nothing itself."""
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(distribution or package, extra, purpose)
+
+
+def require_floor(package: str, facts: FileFacts) -> None:
+    """Raise `LoadError` where the installed release is known to run code from safe files."""
+    floor = _FLOORS[package]
+    installed = metadata.version(package)
+    if tuple(int(part) for part in installed.split(".")[:2] if part.isdigit()) < floor:
+        wanted = ".".join(map(str, floor))
+        raise LoadError(
+            f"{facts.path} is not loaded with {package} {installed}: releases before {wanted} can "
+            f"be made to run code by a model file.\n  Run: pip install '{package}>={wanted}'"
+        )
+
+
+@contextlib.contextmanager
+def _explained(facts: FileFacts, library: str, advice: str) -> Iterator[None]:
+    """Turn whatever a library raises on a bad file into a `LoadError`."""
+    try:
+        yield
+    except PellucidError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = lines[0] if lines else "nothing more"
+        raise LoadError(
+            f"{facts.path} ({facts.title}) could not be loaded: {library} says "
+            f"{type(error).__name__}: {said[:300]}\n  {advice}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _under_suffix(path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """The file under a name its library accepts, where the user's name for it differs."""
+    if path.suffix.lower() in suffixes:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="pellucid-") as folder:
+        renamed = Path(folder) / f"model{suffixes[0]}"
+        try:
+            os.symlink(path.resolve(), renamed)
+        except OSError:  # Windows without the right to make links
+            shutil.copyfile(path, renamed)
+        yield renamed
+
+
+def load_keras(facts: FileFacts, trusted: bool, suffixes: tuple[str, ...] = (".keras",)) -> Loaded:
+    """A `.keras` or HDF5 file; Keras's own safe mode stays on unless the file is trusted."""
+    require("keras", "tensorflow", f"Loading {facts.path.name}")
+    if not trusted:
+        require_floor("keras", facts)
+    try:
+        import keras
+    except ImportError as error:  # Keras is there, its backend is not
+        raise MissingExtraError("tensorflow", "tensorflow", f"Loading {facts.path.name}") from error
+
+    advice = (
+        "If it holds classes of your own, import the module that registers them "
+        "(keras.saving.register_keras_serializable) first, or load through a "
+        '"package.module:factory"; else save it again with model.save("model.keras").'
+    )
+    with _explained(facts, "Keras", advice), _under_suffix(facts.path, suffixes) as path:
+        # An argument, not keras.config: the switch for the whole process is never touched.
+        model = keras.saving.load_model(path, compile=False, safe_mode=not trusted)
+    return Loaded(model)
+
+
+def load_hdf5(facts: FileFacts, trusted: bool) -> Loaded:
+    """A Keras model in the older HDF5 format."""
+    return load_keras(facts, trusted, (".h5", ".hdf5"))
+
+
+def load_saved_model(facts: FileFacts, trusted: bool) -> Loaded:
+    """A SavedModel folder, as a `tf.Module` that is called like the model it was saved from."""
+    require("tensorflow", "tensorflow", f"Loading {facts.path.name}")
+    from pellucid.adapters.saved_model import SavedModel
+
+    advice = "Check that the folder was copied whole: saved_model.pb and variables/."
+    with _explained(facts, "TensorFlow", advice):
+        return Loaded(SavedModel(facts.path), {"framework": "tensorflow"})
+
+
+def load_torch_export(facts: FileFacts, trusted: bool) -> Loaded:
+    """A program saved by `torch.export.save`."""
+    require("torch", "torch", f"Loading {facts.path.name}")
+    import torch
+
+    advice = "Save it again with torch.export.save, by a torch no newer than the one installed."
+    with _explained(facts, "torch", advice), _under_suffix(facts.path, (".pt2",)) as path:
+        return Loaded(torch.export.load(path).module())
+
+
+def load_torch_object(facts: FileFacts, trusted: bool) -> Loaded:
+    """A whole torch module saved by `torch.save(model)`: a pickle, so only when trusted."""
+    require("torch", "torch", f"Loading {facts.path.name}")
+    import torch
+
+    advice = "Its classes must be importable: run from the folder that holds their module."
+    with _explained(facts, "torch", advice):
+        # Chosen by the file's content and the user's word; never a fallback from weights_only.
+        model = torch.load(facts.path, map_location="cpu", weights_only=False)
+    if not isinstance(model, torch.nn.Module):
+        raise LoadError(
+            f"{facts.path} holds a {type(model).__name__}, not a torch.nn.Module.\n"
+            '  Build the model in a function of yours and load that: "package.module:factory".'
+        )
+    return Loaded(model)
+
+
+def load_pickle(facts: FileFacts, trusted: bool) -> Loaded:
+    """An object from a plain pickle, called through `predict_proba` or `predict`."""
+    data = facts.path.read_bytes()
+    facts_still_hold(facts, data)
+    advice = "Its classes must be importable, in the versions it was pickled with."
+    with _explained(facts, "pickle", advice):
+        return _estimator(pickle.load(io.BytesIO(data)), facts)
+
+
+def load_joblib(facts: FileFacts, trusted: bool) -> Loaded:
+    """An object from a joblib file, called through `predict_proba` or `predict`."""
+    require("joblib", "sklearn", f"Loading {facts.path.name}")
+    import joblib  # pyright: ignore[reportMissingImports]  # comes with the sklearn extra
+
+    advice = "Its classes must be importable, in the versions it was pickled with."
+    with _explained(facts, "joblib", advice):
+        return _estimator(joblib.load(facts.path), facts)
+
+
+def load_skops(facts: FileFacts, trusted: bool) -> Loaded:
+    """A scikit-learn object from skops; types it does not know are loaded only if trusted."""
+    require("skops", "sklearn", f"Loading {facts.path.name}")
+    import skops.io  # pyright: ignore[reportMissingImports]  # comes with the sklearn extra
+
+    from pellucid.adapters.trust import refusal
+
+    with _explained(facts, "skops", "Save it again with skops.io.dump."):
+        unknown = skops.io.get_untrusted_types(file=facts.path)
+        if unknown and not trusted:
+            raise refusal(facts, tuple(f"type {name}" for name in unknown))
+        return _estimator(skops.io.load(facts.path, trusted=unknown), facts)
+
+
+def load_onnx(facts: FileFacts, trusted: bool) -> Loaded:
+    """An ONNX model; its adapter is not built yet."""
+    require("onnxruntime", "onnx", f"Loading {facts.path.name}")
+    raise CapabilityError(
+        f"{facts.path} is an ONNX model, and pellucid has no adapter for those yet.\n"
+        "  Until then load it in a function of yours that returns a function of a NumPy batch, "
+        'and name it: "package.module:factory". Perturbation methods such as occlusion work on it.'
+    )
+
+
+def facts_still_hold(facts: FileFacts, data: bytes) -> None:
+    """Raise `LoadError` where the file changed between being vouched for and being read."""
+    import hashlib
+
+    if hashlib.sha256(data).hexdigest() != facts.sha256:
+        raise LoadError(f"{facts.path} changed while it was being loaded; nothing was run.")
+
+
+def _estimator(thing: Any, facts: FileFacts) -> Loaded:
+    """An unpickled object as a model: a scikit-learn style estimator becomes a function.
+
+    Raises `LoadError` where nothing about the object can be called on a batch.
+    """
+    options: dict[str, Any] = {}
+    if getattr(thing, "classes_", None) is not None and hasattr(thing, "predict_proba"):
+        options["class_names"] = [str(name) for name in thing.classes_]
+    if getattr(thing, "feature_names_in_", None) is not None:
+        options["feature_names"] = [str(name) for name in thing.feature_names_in_]
+    is_network = any(c.__module__.startswith(("keras.", "torch.")) for c in type(thing).__mro__)
+    for verb in ("predict_proba", "predict"):
+        if hasattr(thing, verb) and not is_network:
+            return Loaded(_named(getattr(thing, verb), type(thing).__name__), options)
+    if callable(thing):
+        return Loaded(thing)
+    raise LoadError(
+        f"{facts.path} holds a {type(thing).__name__}, which is no model: expected an object with "
+        "predict_proba or predict, or one that can be called on a batch."
+    )
+
+
+def _named(function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+    def model(batch: Any) -> Any:
+        return function(batch)
+
+    model.__name__ = model.__qualname__ = name
+    return model

@@ -1,0 +1,147 @@
+"""What each TensorFlow operation does to relevance, by type. Data only.
+
+The kind of an operation also depends on which of its inputs are live: an `AddV2` of two live
+inputs is a residual, with one it is a bias; see `kind_of`.
+"""
+
+KINDS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "Conv Conv2D Conv3D DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInput"
+            " Conv3DBackpropInputV2 SparseTensorDenseMatMul Cumsum FFT IFFT RFFT IRFFT FFT2D RFFT2D"
+            " XlaConvV2"
+        ).split(),
+        "linear",
+    ),
+    **dict.fromkeys(
+        "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum XlaDotV2 Cross".split(), "product"
+    ),
+    **dict.fromkeys("BiasAdd BiasAddV1".split(), "bias"),
+    **dict.fromkeys("Add AddV2 AddN Sub".split(), "add"),
+    **dict.fromkeys(
+        (
+            "Relu Relu6 LeakyRelu Elu Selu Sigmoid Tanh Softplus Softsign Abs Pow Square Sqrt Rsqrt"
+            " Exp Expm1 Log Log1p Erf Erfc Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh"
+            " Neg Sign Floor Ceil Round Rint Reciprocal Inv ClipByValue Erfinv Lgamma Digamma"
+        ).split(),
+        "activation",
+    ),
+    **dict.fromkeys(
+        (
+            "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 LRN L2Loss"
+            " BatchNormWithGlobalNormalization"
+        ).split(),
+        "norm",
+    ),
+    **dict.fromkeys("Softmax LogSoftmax".split(), "softmax"),
+    **dict.fromkeys(
+        (
+            "MaxPool MaxPoolV2 MaxPool3D MaxPoolWithArgmax Max Min Maximum Minimum SegmentMax"
+            " UnsortedSegmentMax TopK TopKV2 FractionalMaxPool Dilation2D"
+        ).split(),
+        "pool",
+    ),
+    **dict.fromkeys(
+        (
+            "Mul MulNoNan Div RealDiv DivNoNan Xdivy SquaredDifference FloorMod Prod Select SelectV2"
+            " Atan2 Xlogy"
+        ).split(),
+        "mul",
+    ),
+    **dict.fromkeys(
+        (
+            "Identity IdentityN StopGradient PreventGradient Snapshot EnsureShape Reshape Squeeze"
+            " ExpandDims Transpose Pad PadV2 MirrorPad ConcatV2 Concat Pack Unpack Split SplitV"
+            " Slice StridedSlice Gather GatherV2 GatherNd Tile BroadcastTo Reverse ReverseV2"
+            " ReverseSequence Roll Cast Mean Sum AvgPool AvgPool3D ResizeBilinear ResizeBicubic"
+            " ResizeNearestNeighbor ResizeArea CropAndResize SpaceToDepth DepthToSpace"
+            " SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace ExtractImagePatches"
+            " MatrixTranspose InvertPermutation MatrixDiagV3 MatrixDiagPartV3 MatrixBandPart"
+            " CheckNumerics CheckNumericsV2 ParallelConcat DynamicStitch DynamicPartition ScatterNd"
+            " TensorScatterUpdate TensorScatterAdd SegmentSum SegmentMean UnsortedSegmentSum"
+            " TensorListFromTensor TensorListGetItem TensorListSetItem TensorListStack"
+            " TensorListReserve TensorListPushBack TensorListConcatV2 Real Imag Complex"
+            " ImageProjectiveTransformV3 ScaleAndTranslate PlaceholderWithDefault DebugIdentityV2"
+        ).split(),
+        "route",
+    ),
+    **dict.fromkeys("CudnnRNN CudnnRNNV2 CudnnRNNV3 LSTMBlockCell GRUBlockCell".split(), "rnn"),
+    **dict.fromkeys("ResourceGather ResourceGatherNd OneHot".split(), "lookup"),
+    **dict.fromkeys("While StatelessWhile If StatelessIf Case StatelessCase".split(), "opaque"),
+}
+
+CALLS: frozenset[str] = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+"""Calls of a function graph, opened where they stand."""
+
+LOOPS: frozenset[str] = frozenset({"While", "StatelessWhile"})
+BRANCHES: frozenset[str] = frozenset({"If", "StatelessIf"})
+
+READS: frozenset[str] = frozenset({"ReadVariableOp"})
+"""How a weight enters the graph; a lookup reads rows of it by `ResourceGather`."""
+
+SHAPES: frozenset[str] = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
+"""Operations that see only the shape of their input, so that nothing live leaves them."""
+
+FINAL: dict[str, str] = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
+"""Operations that turn logits into what a user calls a prediction."""
+
+PASS: frozenset[str] = frozenset(
+    (
+        "Identity IdentityN StopGradient PreventGradient Snapshot Cast EnsureShape Reshape Squeeze"
+        " ExpandDims Transpose CheckNumerics"
+    ).split()
+)
+"""Steps the walk back from an output may cross without changing what the numbers mean."""
+
+REDUCTIONS: frozenset[str] = frozenset(
+    "Mean Sum Max Min Prod All Any ArgMax ArgMin Cumsum EuclideanNorm".split()
+)
+
+CONSTANT_ARGUMENTS: dict[str, tuple[tuple[int, str], ...]] = {
+    **dict.fromkeys(REDUCTIONS, ((1, "axis"),)),
+    "Reshape": ((1, "shape"),),
+    "Transpose": ((1, "permutation"),),
+    "Pad": ((1, "padding"),),
+    "PadV2": ((1, "padding"), (2, "value")),
+    "MirrorPad": ((1, "padding"),),
+    "ConcatV2": ((-1, "axis"),),
+    "ExpandDims": ((1, "axis"),),
+    "GatherV2": ((2, "axis"),),
+    "Split": ((0, "axis"),),
+    "SplitV": ((1, "sizes"), (2, "axis")),
+    "Slice": ((1, "begin"), (2, "size")),
+    "StridedSlice": ((1, "begin"), (2, "end"), (3, "strides")),
+    "Tile": ((1, "multiples"),),
+    "ReverseV2": ((1, "axis"),),
+}
+"""Constant inputs that are settings in other frameworks: (position, name) by operation type."""
+
+RENAMED: dict[str, str] = {
+    "dilations": "dilation",
+    "explicit_paddings": "explicit_padding",
+    "ksize": "kernel_size",
+    "keep_dims": "keepdims",
+    "transpose_a": "transpose_a",
+    "adj_x": "transpose_a",
+    "adj_y": "transpose_b",
+    "squeeze_dims": "axis",
+}
+
+
+def kind_of(name: str, live: tuple[bool, ...]) -> str:
+    """The kind of an operation of this type whose inputs are live as given."""
+    kind = KINDS.get(name, "other")
+    several = sum(live) > 1
+    if kind == "product":
+        return "mul" if several else "linear"
+    if kind in ("add", "bias"):
+        return "add" if several else "bias"
+    if name in ("Maximum", "Minimum", "Pow"):
+        return kind if several else "activation"
+    if name in ("RealDiv", "Div", "DivNoNan") and live and not live[0]:
+        return "activation"  # a constant over x bends
+    if name == "SquaredDifference":
+        return "mul" if several else "activation"
+    if kind == "mul":
+        return "mul" if several else "linear"
+    return kind

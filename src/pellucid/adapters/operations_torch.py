@@ -1,0 +1,105 @@
+"""What each torch function does to relevance, by name. Data only.
+
+The kind of an operation also depends on which of its inputs are live: an `add` of two live
+inputs is a residual, with one it is a bias; see `kind_of`.
+"""
+
+KINDS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
+            " bilinear addmm baddbmm"
+        ).split(),
+        "linear",
+    ),
+    **dict.fromkeys(
+        "matmul __matmul__ __rmatmul__ mm bmm einsum tensordot inner mv dot".split(), "product"
+    ),
+    **dict.fromkeys(
+        (
+            "relu relu6 gelu silu sigmoid logsigmoid tanh hardswish hardsigmoid hardtanh"
+            " leaky_relu elu selu celu softplus softsign mish prelu rrelu threshold tanhshrink"
+            " clamp clip clamp_min clamp_max abs pow square sqrt rsqrt exp log log1p expm1 erf sin"
+            " cos neg __neg__ __pow__ reciprocal hardshrink softshrink glu"
+        ).split(),
+        "activation",
+    ),
+    **dict.fromkeys("batch_norm layer_norm group_norm instance_norm rms_norm".split(), "norm"),
+    **dict.fromkeys("softmax log_softmax softmin".split(), "softmax"),
+    **dict.fromkeys("scaled_dot_product_attention".split(), "attention"),
+    **dict.fromkeys(
+        (
+            "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d"
+            " adaptive_max_pool3d amax max maximum minimum amin min"
+        ).split(),
+        "pool",
+    ),
+    **dict.fromkeys(
+        "mul __mul__ __rmul__ multiply div __truediv__ __rtruediv__ divide where".split(), "mul"
+    ),
+    **dict.fromkeys("add __add__ __radd__ sub __sub__ __rsub__ rsub subtract".split(), "add"),
+    **dict.fromkeys(
+        (
+            "reshape view view_as flatten unflatten permute transpose swapaxes movedim cat concat"
+            " stack chunk split split_with_sizes unbind __getitem__ pad roll expand expand_as"
+            " contiguous clone to float half double type type_as squeeze unsqueeze repeat"
+            " repeat_interleave tile narrow index_select gather take_along_dim T mT real flip"
+            " dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout detach"
+            " mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d"
+            " adaptive_avg_pool3d interpolate upsample pixel_shuffle pixel_unshuffle unfold fold"
+            " channel_shuffle cumsum identity __get__"
+        ).split(),
+        "route",
+    ),
+    **dict.fromkeys("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell".split(), "rnn"),
+    **dict.fromkeys("multi_head_attention_forward".split(), "composite"),
+    **dict.fromkeys("embedding embedding_bag one_hot".split(), "lookup"),
+}
+
+METADATA: frozenset[str] = frozenset(
+    (
+        "shape dtype device grad_fn requires_grad ndim is_cuda is_cpu is_quantized is_sparse"
+        " is_mkldnn is_mps is_meta is_leaf layout grad names output_nr _version itemsize nbytes"
+        " is_nested is_vulkan is_xla is_xpu is_mtia is_maia is_ipu volatile name data_ptr"
+    ).split()
+)
+"""Properties of a tensor that are facts about it; every other property is an operation."""
+
+QUESTIONS: frozenset[str] = frozenset(
+    (
+        "size dim numel stride is_contiguous is_floating_point is_complex data_ptr storage_offset"
+        " item tolist numpy __bool__ __int__ __float__ __index__ __len__ __repr__ __format__"
+        " __str__ __hash__ __contains__ get_device is_same_size nelement element_size untyped_storage"
+        " requires_grad_ is_nonzero equal allclose has_names storage __array__ __dlpack__"
+        " retain_grad register_hook is_inference ndimension __iter__"
+    ).split()
+)
+"""Calls that ask something of a tensor and return no new one."""
+
+FINAL: dict[str, str] = {
+    "softmax": "softmax",
+    "log_softmax": "log_softmax",
+    "sigmoid": "sigmoid",
+}
+"""Functions that turn logits into what a user calls a prediction."""
+
+PASS: frozenset[str] = frozenset(
+    (
+        "reshape view flatten squeeze unsqueeze contiguous clone to float double half type"
+        " type_as dropout identity expand unflatten"
+    ).split()
+)
+"""Steps the walk back from an output may cross without changing what the numbers mean."""
+
+
+def kind_of(name: str, live: tuple[bool, ...]) -> str:
+    """The kind of a function of this name whose inputs are live as given."""
+    kind = KINDS.get(name, "other")
+    several = sum(live) > 1
+    if kind == "product":
+        return "mul" if several else "linear"
+    if kind == "add":
+        return "add" if several else "bias"
+    if kind == "mul":
+        return "mul" if several else "linear"
+    return kind

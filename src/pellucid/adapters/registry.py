@@ -1,0 +1,95 @@
+"""Which adapter fits a model, decided by the names of its types; nothing is imported to ask."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pellucid.adapters.protocol import Adapter
+from pellucid.errors import CapabilityError, InputError, MissingExtraError, quote_nearest
+
+
+def _torch(model: Any) -> Adapter:
+    from pellucid.adapters.torch import TorchAdapter
+
+    return TorchAdapter(model)
+
+
+def _tensorflow(model: Any) -> Adapter:
+    from pellucid.adapters.tensorflow import TensorFlowAdapter
+
+    return TensorFlowAdapter(model)
+
+
+def _callable(model: Any) -> Adapter:
+    from pellucid.adapters.callable import CallableAdapter
+
+    return CallableAdapter(model)
+
+
+_ADAPTERS: dict[str, Callable[[Any], Adapter]] = {
+    "torch": _torch,
+    "tensorflow": _tensorflow,
+    "keras": _tensorflow,
+    "callable": _callable,
+}
+
+
+def _roots(value: Any) -> list[str]:
+    return [c.__module__.partition(".")[0] for c in type(value).__mro__]
+
+
+def framework_of_array(x: Any) -> str | None:
+    """The framework whose tensors `x` is made of; None for NumPy and plain Python."""
+    if isinstance(x, dict):
+        x = tuple(x.values())
+    while isinstance(x, tuple | list) and x:
+        x = x[0]
+    roots = _roots(x)
+    return next((name for name in ("torch", "tensorflow") if name in roots), None)
+
+
+def recognise(model: Any, x: Any = None) -> str:
+    """The framework of a model; that of the tensors `x` for a plain function of tensors.
+
+    Raises `CapabilityError` for an object that no adapter knows and that cannot be called.
+    """
+    roots = _roots(model)
+    if "keras" in roots:
+        backend = sys.modules["keras"].config.backend()
+        if backend != "tensorflow":
+            raise CapabilityError(
+                f"Keras runs on its {backend} backend here; pellucid reads Keras on TensorFlow"
+                " so far.\n  Set KERAS_BACKEND=tensorflow before Keras is imported."
+            )
+        return "keras"
+    for name in ("torch", "tensorflow"):
+        if name in roots:
+            return name
+    if not callable(model):
+        raise CapabilityError(
+            f"Expected a Keras, TensorFlow or PyTorch model, or a function from arrays to arrays,"
+            f" got {type(model).__module__}.{type(model).__qualname__}.\n"
+            "  Pass a function that calls it, for instance model.predict_proba."
+        )
+    return framework_of_array(x) or "callable"
+
+
+def make_adapter(model: Any, framework: str | None, x: Any = None) -> Adapter:
+    """The adapter for a model, of the framework named or of the one it is seen to be.
+
+    Raises `MissingExtraError` where the framework is not installed.
+    """
+    name = framework or recognise(model, x)
+    if name not in _ADAPTERS:
+        raise InputError(
+            f"Unknown framework {name!r}: expected one of {sorted(_ADAPTERS)}."
+            f" {quote_nearest(name, _ADAPTERS)}"
+        )
+    try:
+        return _ADAPTERS[name](model)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in {"torch", "tensorflow", "keras"}:
+            extra = "torch" if package == "torch" else "tensorflow"
+            raise MissingExtraError(package, extra, f"Explaining a {name} model") from error
+        raise

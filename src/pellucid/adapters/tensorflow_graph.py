@@ -1,0 +1,197 @@
+"""A traced model as a straight list of steps: calls opened, each value numbered.
+
+After this nothing depends on TensorFlow's graph classes: what is needed for an output, what
+depends on the inputs, and what crosses a cut are questions about small integers.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from pellucid.adapters.operations_tensorflow import CALLS, READS, SHAPES, kind_of
+from pellucid.adapters.tensorflow_gradients import CustomGradient, custom_gradients
+from pellucid.adapters.tensorflow_raw import Perform, function_graph, gradient_name
+
+Where = Callable[[Any, int], tuple[str, int]]
+"""From a graph and the position of an operation in it to the layer path and call number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation with its calls' arguments resolved: numbers of values in and out."""
+
+    index: int
+    operation: tf.Operation
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    path: str
+    call: int
+    gradient: str | None
+    """Name of a gradient somebody attached to this operation."""
+    scope: dict[Any, int] = field(repr=False)
+    """Numbers of the symbolic tensors of this operation's graph, for what gradients capture."""
+    perform: Perform | None = field(default=None, repr=False)
+    """How to perform it again, once somebody has."""
+
+    @property
+    def type(self) -> str:
+        return str(self.operation.type)
+
+
+@dataclass
+class Program:
+    """Steps in an order in which they can be performed, from inputs and captures to outputs."""
+
+    steps: list[Step] = field(default_factory=list)
+    tensors: list[tf.Tensor] = field(default_factory=list)
+    """The symbolic tensor of each value: its static shape and dtype."""
+    inputs: tuple[int, ...] = ()
+    captures: dict[int, Any] = field(default_factory=dict)
+    """Value number -> the tensor outside the graph: handles of variables, captured arrays."""
+    outputs: tuple[int, ...] = ()
+    numbers: dict[Any, int] = field(default_factory=dict)
+    """Number of a symbolic tensor; of its first use where it is in a body called twice."""
+
+    def new(self, tensor: tf.Tensor) -> int:
+        self.numbers.setdefault(tensor.ref(), len(self.tensors))
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    @functools.cached_property
+    def producer(self) -> dict[int, Step]:
+        return {value: step for step in self.steps for value in step.outputs}
+
+    def needed(self, values: Iterable[int], stop: Iterable[int] = ()) -> set[int]:
+        """Indices of the steps that compute `values`, not looking behind the values in `stop`."""
+        halted, found = set(stop), set[int]()
+        waiting = [v for v in values if v not in halted]
+        while waiting:
+            step = self.producer.get(waiting.pop())
+            if step is not None and step.index not in found:
+                found.add(step.index)
+                waiting += [v for v in self.reads(step) if v not in halted]
+        return found
+
+    def reads(self, step: Step) -> tuple[int, ...]:
+        """What must be known to perform the step and to differentiate it."""
+        custom = self.custom.get(step.index)
+        return step.inputs if custom is None else step.inputs + custom.remembered
+
+    @functools.cached_property
+    def custom(self) -> dict[int, CustomGradient]:
+        """The gradients attached to single steps, by step index."""
+        return custom_gradients(self.steps)
+
+    @functools.cached_property
+    def touched(self) -> frozenset[int]:
+        """Values that depend on the model's inputs in any way, shapes included."""
+        reached = set(self.inputs)
+        for step in self.steps:
+            if any(v in reached for v in step.inputs):
+                reached.update(step.outputs)
+        return frozenset(reached)
+
+    @functools.cached_property
+    def live(self) -> frozenset[int]:
+        """Values through which the model's inputs can matter to the output, shapes excluded.
+
+        Whole numbers are live only where they come from whole-number inputs (token indices).
+        """
+        reached = set(self.inputs)
+        for step in self.steps:
+            sources = [self.tensors[v].dtype for v in step.inputs if v in reached]
+            if not sources or step.type in SHAPES:
+                continue
+            tokens = all(dtype.is_integer for dtype in sources)
+            for value in step.outputs:
+                dtype = self.tensors[value].dtype
+                if dtype == tf.string or dtype.is_bool or (dtype.is_integer and not tokens):
+                    continue
+                reached.add(value)
+        return frozenset(reached)
+
+    @functools.cached_property
+    def weight_of(self) -> dict[int, Any]:
+        """Value number of a read variable (also through casts and reshapes) -> its handle."""
+        handles = dict(self.captures)
+        found: dict[int, Any] = {}
+        for step in self.steps:
+            if not step.inputs:
+                continue
+            first = step.inputs[0]
+            if step.type == "Identity" and first in handles:
+                handles[step.outputs[0]] = handles[first]
+            elif step.type in READS and first in handles:
+                found[step.outputs[0]] = handles[first]
+            elif step.type in _SAME_NUMBERS and first in found:
+                found[step.outputs[0]] = found[first]
+        return found
+
+    @functools.cached_property
+    def handle_of(self) -> dict[int, Any]:
+        """Value number of a variable's handle, also where passed on, -> the handle."""
+        handles = dict(self.captures)
+        for step in self.steps:
+            if step.type == "Identity" and step.inputs[0] in handles:
+                handles[step.outputs[0]] = handles[step.inputs[0]]
+        return handles
+
+    def kind(self, step: Step) -> str:
+        if step.index in self.custom:
+            return "custom_gradient"
+        return kind_of(step.type, self.liveness(step))
+
+    def liveness(self, step: Step) -> tuple[bool, ...]:
+        return tuple(v in self.live for v in step.inputs)
+
+
+_SAME_NUMBERS = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "EnsureShape"})
+
+
+def read_graph(graph: Any, where: Where | None = None) -> Program:
+    """The program of a traced function's graph."""
+    program = Program()
+    external = [(inner, outer) for outer, inner in graph.captures]
+    captured = {inner.ref() for inner, _ in external}
+    scope: dict[Any, int] = {}
+    arguments = [t for t in graph.inputs if t.ref() not in captured]
+    for tensor in arguments:
+        scope[tensor.ref()] = program.new(tensor)
+    for inner, outer in external:
+        scope[inner.ref()] = number = program.new(inner)
+        program.captures[number] = outer
+    program.inputs = tuple(scope[t.ref()] for t in arguments)
+    _read_into(program, graph, scope, where, ("", 1))
+    program.outputs = tuple(scope[t.ref()] for t in graph.outputs)
+    return program
+
+
+def _read_into(
+    program: Program,
+    graph: Any,
+    scope: dict[Any, int],
+    where: Where | None,
+    around: tuple[str, int],
+) -> None:
+    for position, operation in enumerate(graph.get_operations()):
+        outputs = operation.outputs
+        if not outputs or outputs[0].ref() in scope:  # inputs are numbered already
+            continue
+        here = where(graph, position) if where is not None else ("", 1)
+        here = here if here[0] else around
+        inputs = tuple(scope[t.ref()] for t in operation.inputs)
+        if operation.type in CALLS:
+            body = function_graph(graph, operation.get_attr("f").name)
+            inner = {t.ref(): v for t, v in zip(body.inputs, inputs, strict=True)}
+            _read_into(program, body, inner, where, here)
+            for tensor, returned in zip(outputs, body.outputs, strict=True):
+                scope[tensor.ref()] = inner[returned.ref()]
+            continue
+        numbers = tuple(program.new(t) for t in outputs)
+        scope.update((t.ref(), v) for t, v in zip(outputs, numbers, strict=True))
+        program.steps.append(
+            Step(len(program.steps), operation, inputs, numbers, *here, gradient_name(operation), scope)
+        )

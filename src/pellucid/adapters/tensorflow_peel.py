@@ -1,0 +1,72 @@
+"""Finding the softmax or sigmoid a model ends in, by one walk back from its output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pellucid.adapters.operations_tensorflow import CALLS, FINAL, PASS
+from pellucid.adapters.tensorflow_raw import performer
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What an output ends in. `inside` is set where it is in the body of a called function."""
+
+    activation: str | None = None
+    logits: tf.Tensor | None = None
+    inside: bool = False
+
+
+def ending_of(output: tf.Tensor) -> Ending:
+    """Walk back from a symbolic output, in the graph that is being traced.
+
+    What lies between the activation and the output (casts, reshapes, transposes) is applied to
+    the logits as well, so they have the output's shape and axes.
+    """
+    chain: list[tf.Operation] = []
+    tensor = output
+    while True:
+        operation = tensor.op
+        if operation.type in FINAL:
+            logits = operation.inputs[0]
+            for step in reversed(chain):
+                logits = performer(step)([logits, *step.inputs[1:]])[0]
+            return Ending(FINAL[operation.type], logits)
+        if operation.type in CALLS:
+            return Ending(inside=True)
+        if operation.type not in PASS or tensor is not operation.outputs[0]:
+            return Ending()
+        chain.append(operation)
+        tensor = operation.inputs[0]
+
+
+def confirmed(activation: str, logits: Any, output: Any) -> bool:
+    """Whether applying the activation to the logits gives the output, on a batch.
+
+    A softmax may run over the last axis, or over the channels of a channels-first map.
+    """
+    z, y = np.asarray(logits, np.float64), np.asarray(output, np.float64)
+    if z.shape != y.shape:
+        return False
+    half = any(t.dtype in (tf.float16, tf.bfloat16) for t in (logits, output))
+    tolerance = 2e-2 if half else 1e-5
+    with np.errstate(all="ignore"):
+        return any(
+            np.allclose(candidate, y, rtol=tolerance, atol=tolerance)
+            for candidate in _candidates(activation, z)
+        )
+
+
+def _candidates(activation: str, z: np.ndarray) -> Sequence[np.ndarray]:
+    if activation == "sigmoid":
+        return [1 / (1 + np.exp(-z))]
+    found = []
+    for axis in dict.fromkeys((z.ndim - 1, 1)):
+        if 0 < axis < z.ndim:
+            shifted = z - z.max(axis=axis, keepdims=True)
+            normal = np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+            found.append(shifted - normal if activation == "log_softmax" else np.exp(shifted - normal))
+    return found

@@ -1,0 +1,196 @@
+"""One trace of a model: the compiled function, and where each layer call ended in it."""
+
+import functools
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pellucid.adapters.keras_layers import (
+    CallStack,
+    LayerTree,
+    first_tensor,
+    numbered,
+    parameter_count,
+    watched_calls,
+)
+from pellucid.adapters.protocol import LayerInfo
+from pellucid.adapters.tensorflow_graph import Program, Step, read_graph
+from pellucid.adapters.tensorflow_interpret import interpret, plan
+from pellucid.adapters.tensorflow_peel import Ending, confirmed, ending_of
+from pellucid.adapters.tensorflow_raw import Perform
+from pellucid.types import Leaves, Outputs
+
+Call = Callable[[Sequence[Any]], Any]
+"""The user's model as a function of leaves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """The identity operation a layer call's output was passed through, this call's alone."""
+
+    path: str
+    call: int
+    kind: str
+    parameters: int
+    tensor: tf.Tensor
+
+    @property
+    def name(self) -> str:
+        return numbered(self.path, self.call)
+
+
+@dataclass
+class Intervals:
+    """Which operations of each graph were made during which layer call.
+
+    Counted by positions in the list of operations: version numbers of the graph differ from
+    them, and give the last operation of a layer, its activation, to the next one.
+    """
+
+    events: dict[Any, list[tuple[int, str, int]]] = field(default_factory=dict)
+
+    def note(self, path: str, call: int) -> None:
+        """From here on operations belong to this call."""
+        graph: Any = tf.compat.v1.get_default_graph()
+        events = self.events.setdefault(graph, [(0, "", 1)])
+        events.append((len(graph.get_operations()), path, call))
+
+    def where(self, graph: Any, position: int) -> tuple[str, int]:
+        events = self.events.get(graph)
+        if events is None:
+            return "", 1
+        at = bisect_right(events, position, key=lambda event: event[0]) - 1
+        return events[at][1], events[at][2]
+
+
+class Trace:
+    """The model as one compiled function of its leaves, and the same as a program of steps."""
+
+    def __init__(self, call: Call, tree: LayerTree, specs: Sequence[tf.TensorSpec]) -> None:
+        self.specs = tuple(specs)
+        self._marks: list[Mark] = []
+        self._intervals = Intervals()
+        self._endings: list[Ending] = []
+        self._nest: Any = None
+        self._confirmed: tuple[str | None, ...] | None = None
+        self._concrete = self._compile(functools.partial(self._traced, call, tree))
+        if any(ending.inside for ending in self._endings):
+            self._open_calls()
+
+    def _compile(self, function: Callable[..., list[tf.Tensor]]) -> Any:
+        return tf.function(function, autograph=False).get_concrete_function(*self.specs)
+
+    def _traced(self, call: Call, tree: LayerTree, *leaves: tf.Tensor) -> list[tf.Tensor]:
+        stack = CallStack()
+        mark = functools.partial(self._mark, stack)
+        with watched_calls(tree, mark, stack, on_enter=self._intervals.note):
+            outputs = call(leaves)
+        self._nest = tf.nest.map_structure(lambda _: 0, outputs)
+        return self._with_logits([tf.convert_to_tensor(t) for t in tf.nest.flatten(outputs)])
+
+    def _with_logits(self, outputs: list[tf.Tensor]) -> list[tf.Tensor]:
+        self._endings = [ending_of(t) for t in outputs]
+        return outputs + [e.logits for e in self._endings if e.logits is not None]
+
+    def _mark(
+        self, stack: CallStack, path: str, call: int, layer: keras.layers.Layer, output: Any
+    ) -> Any:
+        marked = tf.nest.map_structure(lambda t: tf.identity(t) if tf.is_tensor(t) else t, output)
+        tensor = first_tensor(marked)
+        if tensor is not None and not isinstance(tensor, tf.__internal__.EagerTensor):
+            kind = type(layer).__name__
+            self._marks.append(Mark(path, call, kind, parameter_count(layer), tensor))
+        # What follows belongs to the layer that called this one.
+        self._intervals.note(*stack.around())
+        return marked
+
+    def _open_calls(self) -> None:
+        """Trace once more with called bodies opened: the last activation is inside of one."""
+        program, marks = self.program, dict[int, Mark]()
+        for mark in self._marks:
+            if mark.tensor.ref() in program.numbers:
+                marks[program.numbers[mark.tensor.ref()]] = mark
+        todo = plan(program, program.outputs[: len(self._endings)])
+        self._marks, self._intervals = [], Intervals()
+        del self.program
+
+        def step_by_step(
+            step: Step, inputs: Sequence[tf.Tensor], perform: Perform
+        ) -> list[tf.Tensor]:
+            self._intervals.note(step.path, step.call)
+            outputs = perform(inputs)
+            mark = marks.get(step.outputs[0])
+            if mark is not None:
+                self._marks.append(replace(mark, tensor=outputs[0]))
+            return outputs
+
+        def again(*leaves: tf.Tensor) -> list[tf.Tensor]:
+            given = dict(zip(program.inputs, leaves, strict=True))
+            return self._with_logits(interpret(program, todo, given, on_step=step_by_step))
+
+        self._concrete = self._compile(again)
+
+    @functools.cached_property
+    def program(self) -> Program:
+        return read_graph(self._concrete.graph, self._intervals.where)
+
+    @functools.cached_property
+    def marks(self) -> dict[str, tuple[Mark, int]]:
+        """Layer calls the outputs depend on, in the order they return, with their values."""
+        program = self.program
+        reaching = program.needed(program.outputs)
+        found: dict[str, tuple[Mark, int]] = {}
+        for mark in self._marks:
+            value = program.numbers.get(mark.tensor.ref())
+            if value is not None and program.producer[value].index in reaching:
+                found[mark.name] = (mark, value)
+        return dict(sorted(found.items(), key=lambda item: item[1][1]))
+
+    def infos(self) -> tuple[LayerInfo, ...]:
+        infos = []
+        for order, (name, (mark, _)) in enumerate(self.marks.items()):
+            shape = mark.tensor.shape
+            known = (None, *shape.as_list()[1:]) if shape.rank else None
+            infos.append(LayerInfo(name, mark.kind, known, mark.parameters, order))
+        return tuple(infos)
+
+    def run(self, leaves: Leaves, peel: bool) -> Outputs:
+        """The model's outputs by the compiled function."""
+        peeled = self.activations(leaves) if peel else (None,) * len(self._endings)
+        return self.nested(self._choose(self._concrete(*leaves), peeled))
+
+    def _choose(self, results: Sequence[Any], peeled: Sequence[str | None]) -> list[Any]:
+        """Of all results (or of their numbers) one an output: the logits where peeled."""
+        logits = iter(results[len(self._endings) :])
+        chosen = []
+        for output, ending, activation in zip(results, self._endings, peeled, strict=False):
+            below = next(logits) if ending.logits is not None else None
+            chosen.append(output if activation is None else below)
+        return chosen
+
+    def wanted(self, leaves: Leaves, peel: bool) -> tuple[int, ...]:
+        """The value numbers of the outputs."""
+        peeled = self.activations(leaves) if peel else (None,) * len(self._endings)
+        return tuple(self._choose(self.program.outputs, peeled))
+
+    def nested(self, flat: Sequence[Any]) -> Outputs:
+        return tf.nest.pack_sequence_as(self._nest, list(flat))
+
+    def activations(self, leaves: Leaves) -> tuple[str | None, ...]:
+        """The final activation of each output, checked once on a batch."""
+        if self._confirmed is not None:
+            return self._confirmed
+        found = tuple(ending.activation for ending in self._endings)
+        if not any(found) or not tf.executing_eagerly():
+            return found
+        results = self._concrete(*leaves)
+        logits = self._choose(results, found)
+        self._confirmed = tuple(
+            activation if activation and confirmed(activation, z, y) else None
+            for activation, z, y in zip(found, logits, results, strict=False)
+        )
+        return self._confirmed

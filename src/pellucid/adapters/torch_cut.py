@@ -1,0 +1,189 @@
+"""A torch model opened at a layer, by replaying its own eager code and skipping the prefix.
+
+Run 1 counts the torch calls up to the layer's exit and keeps weak references to what they
+return; at the exit only tensors still alive can be used above the layer (skip connections),
+and only those are kept. Later runs call the ordinary model: the first calls return the kept
+tensor, or an empty stand-in of the right shape, and the layer's hook returns the new value.
+"""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from pellucid.adapters.protocol import Cut
+from pellucid.adapters.torch_modes import (
+    WeightFreezer,
+    is_question,
+    map_tensors,
+    name_of,
+    tensors_in,
+)
+from pellucid.errors import LayerError
+from pellucid.types import Leaves, Outputs
+
+
+class _Kept:
+    """What one skipped call returned: a tensor (kept, or only its shape) or a plain value."""
+
+    def __init__(self, tensor: torch.Tensor, live: bool) -> None:
+        self.reference = weakref.ref(tensor)
+        self.shape, self.dtype, self.device = tensor.shape, tensor.dtype, tensor.device
+        self.live = live
+        self.tensor: torch.Tensor | None = None
+
+    def stand_in(self) -> torch.Tensor:
+        return torch.zeros((), dtype=self.dtype, device=self.device).expand(self.shape)
+
+
+class PrefixRecorder(TorchFunctionMode):
+    """Notes what each torch call before the layer's exit returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, Any]] = []
+        self.open = True
+        self._live: dict[int, weakref.ref[torch.Tensor]] = {}
+
+    def start(self, leaves: Leaves) -> None:
+        for tensor in leaves:
+            self._live[id(tensor)] = weakref.ref(tensor)
+
+    def is_live(self, tensor: torch.Tensor) -> bool:
+        reference = self._live.get(id(tensor))
+        return reference is not None and reference() is tensor
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if self.open:
+            live = any(self.is_live(t) for t in tensors_in([args, kwargs]))
+            if live:
+                for tensor in tensors_in(out):
+                    self._live[id(tensor)] = weakref.ref(tensor)
+            self.calls.append((name_of(func), map_tensors(out, lambda t: _Kept(t, live))))
+        return out
+
+    def close(self) -> None:
+        """At the layer's exit: keep what is still alive, forget the rest."""
+        self.open = False
+        for _, out in self.calls:
+            for kept in _kept_in(out):
+                kept.tensor = kept.reference()
+
+
+def _kept_in(value: Any) -> list[_Kept]:
+    if isinstance(value, _Kept):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [k for item in value for k in _kept_in(item)]
+    if isinstance(value, dict):
+        return [k for item in value.values() for k in _kept_in(item)]
+    return []
+
+
+class ReplayMismatch(Exception):  # noqa: N818 - control flow inside this module, never shown
+    """The model took another way than in run 1."""
+
+
+class PrefixSkipper(TorchFunctionMode):
+    """Returns the recorded results for the calls below the layer; detaches weights above it."""
+
+    def __init__(self, recorder: PrefixRecorder, *, may_cross: bool) -> None:
+        super().__init__()
+        self.calls = recorder.calls
+        self.position = 0
+        self.skipping = True
+        self.freeze = WeightFreezer()
+        self.may_cross = may_cross
+        self._handed_out: dict[int, torch.Tensor] = {}
+        self._crossers: set[int] = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if not self.skipping:
+            if is_question(func, name_of(func)):
+                return func(*args, **kwargs)
+            if not self.may_cross and any(
+                id(t) in self._crossers for t in tensors_in([args, kwargs])
+            ):
+                raise ReplayMismatch
+            return func(*map_tensors(tuple(args), self.freeze), **map_tensors(kwargs, self.freeze))
+        if self.position >= len(self.calls):
+            raise ReplayMismatch
+        name, out = self.calls[self.position]
+        if name != name_of(func):
+            raise ReplayMismatch
+        self.position += 1
+        return self._replay(out)
+
+    def _replay(self, out: Any) -> Any:
+        if isinstance(out, _Kept):
+            if out.tensor is None:
+                return out.stand_in()
+            # A copy each run: the model may change it in place above the layer.
+            known = self._handed_out.get(id(out.tensor))
+            if known is None:
+                known = self._handed_out[id(out.tensor)] = out.tensor.clone()
+                if out.live:
+                    self._crossers.add(id(known))
+            return known
+        if isinstance(out, tuple) and hasattr(out, "_fields"):
+            return type(out)(*map(self._replay, out))
+        if isinstance(out, list | tuple):
+            return type(out)(map(self._replay, out))
+        if isinstance(out, dict):
+            return {key: self._replay(item) for key, item in out.items()}
+        return out
+
+
+class TorchCut(Cut):
+    """See `Cut`. Falls back to whole runs with the layer's output replaced, where replay fails."""
+
+    def __init__(
+        self,
+        value: torch.Tensor,
+        outputs: Outputs,
+        leaves: Leaves,
+        recorder: PrefixRecorder,
+        replay: Callable[[PrefixSkipper, torch.Tensor], Outputs],
+        whole: Callable[[Leaves, torch.Tensor], Outputs],
+    ) -> None:
+        self.value, self.outputs = value, outputs
+        self._leaves, self._recorder = leaves, recorder
+        self._replay, self._whole = replay, whole
+        self._replays = {True: True, False: True}
+
+    def run(self, value: torch.Tensor) -> Outputs:
+        rows, variants = self._leaves[0].shape[0], value.shape[0]
+        if variants % rows:
+            raise LayerError(
+                f"A cut made with {rows} samples takes a multiple of {rows} rows, got {variants}."
+            )
+        # Skip connections are kept for the cut's own rows only, so more rows can be replayed
+        # where nothing but the layer's output reaches the part above.
+        as_cut = variants == rows
+        if self._replays[as_cut]:
+            with torch.no_grad():
+                check = value.shape == self.value.shape and bool(torch.equal(value, self.value))
+            try:
+                out = self._replay(PrefixSkipper(self._recorder, may_cross=as_cut), value)
+                if not check or _close(out, self.outputs):
+                    return out
+            except ReplayMismatch:
+                pass
+            self._replays[as_cut] = False
+        leaves = tuple(a.repeat_interleave(variants // rows, dim=0) for a in self._leaves)
+        return self._whole(leaves, value)
+
+
+def _close(a: Outputs, b: Outputs) -> bool:
+    with torch.no_grad():
+        pairs = zip(tensors_in(a), tensors_in(b), strict=True)
+        return all(
+            x.shape == y.shape
+            and bool((x - y).abs().max() <= 1e-4 * y.abs().max().clamp_min(1e-12))
+            for x, y in pairs
+            if x.numel() and x.is_floating_point()
+        )

@@ -1,0 +1,361 @@
+"""Reading a torch model as it runs: one function mode, and hooks for the layers asked for."""
+
+import collections
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from pellucid.adapters.operations_torch import FINAL, METADATA, PASS, QUESTIONS, kind_of
+from pellucid.adapters.protocol import Intercept, Operation
+
+
+def name_of(function: Any) -> str:
+    """The plain name of a torch function or method; of a property getter, the property's."""
+    name = getattr(function, "__name__", "")
+    if name in {"__get__", "__set__"}:
+        return getattr(getattr(function, "__self__", None), "__name__", name)
+    return name
+
+
+def is_question(function: Any, name: str) -> bool:
+    """Whether a call asks about a tensor instead of making one."""
+    if getattr(function, "__name__", "") == "__get__":
+        return name in METADATA
+    return name in QUESTIONS
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors of a nested result, in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+
+
+def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+    """The same nesting with every tensor replaced."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(item, change) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(map_tensors(item, change) for item in value)
+    if isinstance(value, dict):
+        return {key: map_tensors(item, change) for key, item in value.items()}
+    return value
+
+
+class WeightFreezer:
+    """Detached stand-ins for parameters, so that no graph is kept for their gradients."""
+
+    def __init__(self) -> None:
+        self._detached: dict[int, tuple[Any, torch.Tensor]] = {}
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            return tensor
+        known = self._detached.get(id(tensor))
+        if known is None:
+            known = self._detached[id(tensor)] = (tensor, tensor.detach())
+        return known[1]
+
+
+class PeelMode(TorchFunctionMode):
+    """Lets the calls numbered in `peeled`, among softmax-like ones, return their input."""
+
+    def __init__(self, peeled: frozenset[int]) -> None:
+        super().__init__()
+        self.peeled = peeled
+        self.calls = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if name_of(func) in FINAL:
+            call = self.calls
+            self.calls += 1
+            if call in self.peeled:
+                return args[0] if args else (kwargs or {})["input"]
+        return func(*args, **(kwargs or {}))
+
+
+class FinalActivationFinder(TorchFunctionMode):
+    """Notes softmax-like calls and the steps after them, to walk back from an output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self._made: dict[int, tuple[weakref.ref[torch.Tensor], str, int]] = {}
+        # Attention has many softmaxes of large inputs; the final one is among the last.
+        self._logits: collections.deque[tuple[int, torch.Tensor]] = collections.deque(maxlen=4)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name = name_of(func)
+        source = args[0] if args else kwargs.get("input")
+        if name in FINAL:
+            if _along_classes(name, out, args, kwargs):
+                self._made[id(out)] = (weakref.ref(out), FINAL[name], self.calls)
+                self._logits.append((self.calls, source))
+            self.calls += 1
+        elif name in PASS and isinstance(out, torch.Tensor) and isinstance(source, torch.Tensor):
+            known = self._look_up(source)
+            if known is not None:
+                self._made[id(out)] = (weakref.ref(out), *known)
+        return out
+
+    def _look_up(self, tensor: torch.Tensor) -> tuple[str, int] | None:
+        made = self._made.get(id(tensor))
+        if made is None or made[0]() is not tensor:
+            return None
+        return made[1], made[2]
+
+    def find(self, outputs: Any) -> tuple[tuple[str | None, ...], frozenset[int]]:
+        """Per output its final activation, and the numbers of the calls to peel."""
+        found = [self._look_up(tensor) for tensor in tensors_in(outputs)]
+        names = tuple(f[0] if f else None for f in found)
+        return names, frozenset(f[1] for f in found if f)
+
+    def logits(self, output: torch.Tensor) -> torch.Tensor | None:
+        """What went into the output's final activation; the output itself where it has none."""
+        known = self._look_up(output)
+        if known is None:
+            return output
+        given = dict(self._logits).get(known[1])
+        return None if given is None else given.reshape(output.shape)
+
+
+def _along_classes(name: str, out: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a softmax-like call normalises over what can be the class axis."""
+    if not isinstance(out, torch.Tensor):
+        return False
+    if name == "sigmoid":
+        return True
+    axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    return axis is None or axis % max(out.ndim, 1) in {out.ndim - 1, 1}
+
+
+class TorchOperation(Operation):
+    """One torch call, ready to be made."""
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        *,
+        name: str,
+        kind: str,
+        path: str,
+        number: int,
+        index: int,
+        inputs: tuple[Any, ...],
+        live: tuple[bool, ...],
+        weights: Mapping[str, Any],
+        arguments: Mapping[str, Any],
+    ) -> None:
+        self._call = call
+        self.name, self.kind, self.path = name, kind, path
+        self.call, self.index = number, index
+        self.inputs, self.live = inputs, live
+        self.weights, self.arguments = weights, arguments
+
+    def __call__(self, *, inputs=None, weights=None, bias=True):
+        given = {**self.weights, **(weights or {})}
+        if not bias:
+            given = {k: (None if k == "bias" else v) for k, v in given.items()}
+        return self._call(self.inputs if inputs is None else inputs, given)
+
+
+@lru_cache(maxsize=1024)
+def _signature(function: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+_BUILTIN_ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "linear": ("input", "weight", "bias"),
+    **{
+        f"conv{n}d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+        for n in (1, 2, 3)
+    },
+    **{
+        f"conv_transpose{n}d": (
+            "input weight bias stride padding output_padding groups dilation"
+        ).split()
+        for n in (1, 2, 3)
+    },
+}
+_BIASED = frozenset(_BUILTIN_ARGUMENTS)
+
+
+def normalised(
+    function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call by name; positions stand in where torch names none."""
+    names = _BUILTIN_ARGUMENTS.get(name)
+    if names is not None:
+        return {**dict(zip(names, args, strict=False)), **kwargs}
+    signature = _signature(function)
+    if signature is not None:
+        try:
+            return dict(signature.bind(*args, **kwargs).arguments)
+        except TypeError:
+            pass
+    return {**{str(i): a for i, a in enumerate(args)}, **kwargs}
+
+
+class InterceptMode(TorchFunctionMode):
+    """Hands every operation to an interceptor, parameters detached, in-place made invisible."""
+
+    def __init__(
+        self, intercept: Intercept, position: "Position", kinds: frozenset[str] | None
+    ) -> None:
+        super().__init__()
+        self.intercept = intercept
+        self.position = position
+        self.kinds = kinds
+        self.index = 0
+        self.freeze = WeightFreezer()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = name_of(func)
+        if is_question(func, name) or getattr(func, "__name__", "") == "__set__":
+            return func(*args, **kwargs)
+        out_of_place, target = self._out_of_place(func, name, args, kwargs)
+        if out_of_place is None:
+            return func(*args, **kwargs)
+        result = self._intercepted(out_of_place, name.rstrip("_") if target is not None else name,
+                                   args, {k: v for k, v in kwargs.items() if k != "inplace"})
+        if target is not None:
+            target.copy_(result)
+            return target
+        return result
+
+    @staticmethod
+    def _out_of_place(func, name, args, kwargs):
+        """The call that changes nothing, and the tensor the user expects to be changed."""
+        first = args[0] if args else kwargs.get("input")
+        if kwargs.get("inplace") is True:
+            return func, first
+        if name.endswith("_") and not name.endswith("__"):
+            plain = getattr(torch.Tensor, name[:-1], None)
+            return (plain, first) if plain is not None else (None, None)
+        if name == "__setitem__" or kwargs.get("out") is not None:
+            return None, None
+        if name.startswith("__i") and name.endswith("__") and name != "__invert__":
+            plain = getattr(torch.Tensor, "__" + name[3:], None)
+            return (plain, first) if plain is not None else (None, None)
+        return func, None
+
+    def _intercepted(self, func, name, args, kwargs):
+        args, kwargs = map_tensors(tuple(args), self.freeze), map_tensors(dict(kwargs), self.freeze)
+        if name in _BIASED:
+            named = normalised(func, name, args, kwargs)
+            bias = named.get("bias")
+            if bias is not None:
+                return self._linear_then_bias(func, name, named, bias)
+        return self._one(func, name, args, kwargs)
+
+    def _linear_then_bias(self, func, name, named, bias):
+        out = self._one(func, name, (), {**named, "bias": None})
+        spatial = 0 if name == "linear" else int(name[-2])
+        shape = [1] * out.ndim
+        shape[out.ndim - spatial - 1] = -1
+        return self._one(torch.add, "bias", (out, bias.reshape(shape)), {})
+
+    def _one(self, func, name, args, kwargs):
+        leaves = [*tensors_in(args), *tensors_in(kwargs)]
+        weight_ids = {
+            id(kwargs[k]): k for k in ("weight", "bias") if isinstance(kwargs.get(k), torch.Tensor)
+        }
+        live = tuple(t.requires_grad for t in leaves if id(t) not in weight_ids)
+        kind = "bias" if name == "bias" else kind_of(name, live)
+        if any(live) and not torch.is_grad_enabled():
+            # Inside a custom autograd function or the model's own no_grad block: whatever an
+            # interceptor changes here has no derivative, so rules must be able to refuse it.
+            kind = "untracked"
+        index = self.index
+        self.index += 1
+        if self.kinds is not None and kind not in self.kinds:
+            return func(*args, **kwargs)
+        inputs = tuple(t for t in leaves if id(t) not in weight_ids)
+
+        def call(new_inputs, new_weights):
+            replacements = dict(zip(map(id, inputs), new_inputs, strict=True))
+            swap = lambda t: replacements.get(id(t), t)  # noqa: E731
+            changed = map_tensors(kwargs, swap)
+            changed.update({k: v for k, v in new_weights.items() if k in changed})
+            return func(*map_tensors(args, swap), **changed)
+
+        path, number = self.position.here()
+        return self.intercept(
+            TorchOperation(
+                call, name=name, kind=kind, path=path, number=number, index=index,
+                inputs=inputs, live=live,
+                weights={k: kwargs[k] for k in ("weight", "bias") if k in kwargs},
+                arguments=normalised(func, name, args, kwargs),
+            )
+        )
+
+
+class Position:
+    """Which call of which module is running, kept by hooks that other threads do not disturb."""
+
+    def __init__(self) -> None:
+        self.stack: list[tuple[str, int]] = []
+        self.calls: dict[str, int] = {}
+
+    def here(self) -> tuple[str, int]:
+        return self.stack[-1] if self.stack else ("", 1)
+
+
+@contextmanager
+def watching(
+    modules: Sequence[tuple[str, torch.nn.Module]],
+    position: Position,
+    on_exit: Callable[[str, int, torch.nn.Module, Any], Any] | None,
+) -> Iterator[None]:
+    """Follow the calls of `modules`; `on_exit(path, call, module, output)` may replace outputs."""
+    owner = threading.get_ident()
+    handles = []
+
+    def enter(path: str) -> Callable[..., None]:
+        def hook(module: Any, args: Any) -> None:
+            if threading.get_ident() != owner:
+                return
+            position.calls[path] = position.calls.get(path, 0) + 1
+            position.stack.append((path, position.calls[path]))
+
+        return hook
+
+    def leave(path: str) -> Callable[..., Any]:
+        def hook(module: Any, args: Any, output: Any) -> Any:
+            if threading.get_ident() != owner:
+                return None
+            while position.stack and position.stack[-1][0] != path:
+                position.stack.pop()
+            number = position.stack.pop()[1] if position.stack else 1
+            return on_exit(path, number, module, output) if on_exit and output is not None else None
+
+        return hook
+
+    try:
+        for path, module in modules:
+            handles.append(module.register_forward_pre_hook(enter(path)))
+            handles.append(module.register_forward_hook(leave(path)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,68 @@
+"""`pellucid explain`: one or many images, one or many methods, to pictures, a page, and JSON."""
+
+from pathlib import Path
+
+import typer
+
+from pellucid.cli import console, options
+
+
+def explain(
+    model: options.ModelArgument,
+    images: options.Images,
+    method: options.Methods = ["integrated_gradients"],  # noqa: B006  # Typer copies it
+    target: options.Targets = ["top"],  # noqa: B006
+    out: options.Out = None,
+    formats: options.Formats = ["png,html,json"],  # noqa: B006
+    as_json: console.AsJson = False,
+    seed: options.Seed = 0,
+    layer: options.Layer = None,
+    baseline: options.Baseline = None,
+    batch_size: options.BatchSize = "auto",
+    budget: options.Budget = None,
+    tolerance: options.Tolerance = None,
+    classes: options.Classes = None,
+    preprocess: options.Preprocess = None,
+    size: options.Size = None,
+    param: options.Parameters = None,
+    trust_model: options.TrustModel = None,
+    no_progress: console.NoProgress = False,
+    dry_run: options.DryRun = False,
+    verbose: console.Verbose = 0,
+    quiet: console.Quiet = False,
+) -> None:
+    """Explain what a model sees in images.
+
+    Writes one picture an image, method and target, a report.html, and result.json.
+    """
+    console.configure(verbose, quiet)
+    from pellucid.cli import parameters, targets
+    from pellucid.cli.explaining import Request, run
+
+    names = parameters.parse_names(method)
+    request = Request(
+        model=model,
+        images=tuple(images),
+        methods=tuple(names),
+        targets=tuple(dict.fromkeys(targets.parse_target(word) for word in target)),
+        out=out if out is not None or as_json else Path("explanations"),
+        formats=parameters.parse_formats(formats),
+        settings={
+            "seed": seed,
+            "layer": layer,
+            "baseline": None if baseline is None else parameters.parse_literal(baseline),
+            "batch_size": parameters.parse_batch_size(batch_size),
+            "budget": budget,
+            "tolerance": tolerance,
+        },
+        parameters=parameters.parse_parameters(param or [], names),
+        class_names=None if classes is None else tuple(parameters.read_labels(classes)),
+        preprocess=None if preprocess is None else parameters.find_preprocess(preprocess),
+        preprocess_name=preprocess,
+        size=None if size is None else parameters.parse_size(size),
+        trust=trust_model,
+        progress=not no_progress,
+        as_json=as_json,
+    )
+    if not run(request, dry_run=dry_run):
+        raise typer.Exit(1)

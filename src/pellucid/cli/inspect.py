@@ -1,0 +1,165 @@
+"""`pellucid inspect`: what a model file is, without loading it; then, if safe, what is in it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from pellucid.cli import console, models, options
+from pellucid.errors import LoadError, PellucidError, UnsafeModelError
+
+
+def inspect(
+    model: options.ModelArgument,
+    layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
+    as_json: console.AsJson = False,
+    trust_model: options.TrustModel = None,
+    verbose: console.Verbose = 0,
+    quiet: console.Quiet = False,
+) -> None:
+    """Say what a model file is before loading anything of it, then what the model is.
+
+    A file that could run code is not loaded: its facts are printed, and the exit code is 4.
+    """
+    console.configure(verbose, quiet)
+    facts = models.file_facts(model)
+    document: dict[str, Any] = {"source": model, "file": None, "model": None}
+    if facts is not None:
+        from pellucid.adapters.trust import describe
+
+        document["file"] = describe(facts)
+    refused: PellucidError | None = None
+    try:
+        document["model"] = describe_model(models.open_model(model, trust_model, facts), layers)
+    except (UnsafeModelError, LoadError) as error:
+        if facts is None:
+            raise
+        # The facts are the result all the same; the refusal follows, with its exit code.
+        refused = error
+        document["refused"] = str(error)
+    if as_json:
+        console.result_json(document)
+    else:
+        _print(document)
+    if refused is not None:
+        raise refused
+
+
+def describe_model(model: Any, with_layers: bool) -> dict[str, Any]:
+    """A loaded model as plain data."""
+    inputs = model.inputs
+    document: dict[str, Any] = {
+        "framework": model.framework,
+        "supports": model.supports.name.lower(),
+        "device": str(model.adapter.device),
+        "inputs": None
+        if inputs is None
+        else [{"name": i.name, "shape": i.shape, "dtype": i.dtype} for i in inputs],
+        "outputs": None,
+        "classes": None if model.class_names is None else len(model.class_names),
+        "layers": None,
+        "parameters": None,
+        "fingerprint": model.fingerprint(),
+    }
+    document |= _outputs(model)
+    if model.supports.name in ("TRANSPARENT", "TRAINABLE"):
+        found = model.layers()
+        document["layers"] = len(found)
+        if with_layers:
+            document["layer_list"] = [
+                {"path": x.path, "kind": x.kind, "shape": x.shape, "parameters": x.parameters}
+                for x in found
+            ]
+    if model.supports.name == "TRAINABLE":
+        weights = model.adapter.weights()
+        document["parameters"] = int(sum(_count(array) for array in weights.values()))
+    return document
+
+
+def _outputs(model: Any) -> dict[str, Any]:
+    """Shapes of the outputs, from one run on zeros, where the model says what it expects."""
+    import numpy as np
+
+    from pellucid.counting import CountedModel
+    from pellucid.model import run_checked
+
+    specs = model.inputs
+    if not specs or any(s.shape is None or None in s.shape for s in specs):
+        return {}
+    zeros = tuple(np.zeros((1, *s.shape), s.dtype or "float32") for s in specs)
+    try:
+        leaves = model.adapter.accept(zeros[0] if len(zeros) == 1 else zeros)
+        outputs = run_checked(CountedModel(model.adapter, peel=False), leaves, model.adapter)
+        final = model.adapter.final_activation(leaves)
+    except PellucidError:
+        return {}
+    return {"outputs": _shapes(outputs), "final_activation": [name or "none" for name in final]}
+
+
+def _shapes(outputs: Any) -> list[list[int | None]]:
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    if isinstance(outputs, (tuple, list)):
+        return [shape for output in outputs for shape in _shapes(output)]
+    return [[None, *(int(size) for size in outputs.shape[1:])]]
+
+
+def _count(array: Any) -> int:
+    size = 1
+    for length in array.shape:
+        size *= int(length)
+    return size
+
+
+def _print(document: dict[str, Any]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    screen = console.stdout()
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _lines(document):
+        table.add_row(name, escape(value))
+    screen.print(table)
+    listed = (document["model"] or {}).get("layer_list")
+    if listed:
+        layers = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("layer", "kind", "shape", "parameters"):
+            layers.add_column(name, overflow="fold", justify="right" if name[0] == "p" else "left")
+        for layer in listed:
+            shape = "" if layer["shape"] is None else _shape(layer["shape"])
+            layers.add_row(escape(layer["path"]), layer["kind"], shape, f"{layer['parameters']:,}")
+        screen.print()
+        screen.print(layers)
+
+
+def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [("source", document["source"])]
+    if document["file"] is not None:
+        file = document["file"]
+        lines += [
+            ("format", file["title"]),
+            ("size", f"{models.readable_size(file['size'])} ({file['size']:,} bytes)"),
+            ("sha256", file["sha256"] or "-"),
+            ("runs code", file["runs_code"]),
+        ]
+        lines += [("found", finding["text"]) for finding in file["findings"]]
+    if document["model"] is None:
+        return [*lines, ("loaded", "no")]
+    for name, value in document["model"].items():
+        if value is None or name == "layer_list":
+            continue
+        if name == "inputs":
+            value = ", ".join(f"{i['name']} {_shape(i['shape'])} {i['dtype'] or ''}" for i in value)
+        elif name == "outputs":
+            value = ", ".join(_shape(shape) for shape in value)
+        elif name == "final_activation":
+            value = ", ".join(value)
+        lines.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value))
+    return lines
+
+
+def _shape(shape: Any) -> str:
+    if shape is None:
+        return "any shape"
+    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"

@@ -1,0 +1,68 @@
+"""Counting evaluations where the model is called, so that no method has to be believed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pellucid.adapters.protocol import Adapter, Cut, Intercept
+from pellucid.types import Array, Evaluations, Leaves, Outputs
+
+
+class CountedModel:
+    """An adapter's running verbs for one explanation, each row of input counted.
+
+    `peel` is fixed for the whole explanation, so that every method explains the same number.
+    """
+
+    def __init__(self, adapter: Adapter, *, peel: bool) -> None:
+        self.adapter = adapter
+        self.peel = peel
+        self._forward = self._backward = self._suffix = 0
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return Evaluations(self._forward, self._backward, self._suffix)
+
+    def run(
+        self,
+        x: Leaves,
+        *,
+        intercept: Intercept | None = None,
+        layers: Sequence[str] = (),
+        kinds: frozenset[str] | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> Outputs:
+        self._forward += int(x[0].shape[0])
+        return self.adapter.run(
+            x, peel=self.peel, intercept=intercept, layers=layers, kinds=kinds, weights=weights
+        )
+
+    def vjp(
+        self, fn: Callable[[Leaves], tuple[Array, Any]], x: Leaves
+    ) -> tuple[Array, Any, Callable[[Array], Leaves]]:
+        value, aux, pullback = self.adapter.vjp(fn, x)
+        rows = int(x[0].shape[0])
+
+        def counted(cotangent: Array) -> Leaves:
+            self._backward += rows
+            return pullback(cotangent)
+
+        return value, aux, counted
+
+    def cut(self, x: Leaves, layer: str) -> "CountedCut":
+        self._forward += int(x[0].shape[0])
+        return CountedCut(self.adapter.cut(x, layer, peel=self.peel), self._count_suffix)
+
+    def _count_suffix(self, rows: int) -> None:
+        self._suffix += rows
+
+
+class CountedCut:
+    """A cut whose runs of the upper part are counted."""
+
+    def __init__(self, cut: Cut, count: Callable[[int], None]) -> None:
+        self._cut, self._count = cut, count
+        self.value, self.outputs = cut.value, cut.outputs
+
+    def run(self, value: Array) -> Outputs:
+        self._count(int(value.shape[0]))
+        return self._cut.run(value)

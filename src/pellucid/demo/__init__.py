@@ -1,0 +1,1 @@
+"""A real network and real photos, shipped with the package; importing this loads NumPy only."""

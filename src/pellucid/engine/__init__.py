@@ -1,0 +1,1 @@
+"""How work is packed into micro-batches."""

@@ -1,0 +1,115 @@
+"""Micro-batches across sample borders, their size timed on the work itself."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from pellucid.errors import InputError, ModelError
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+
+_FIRST = 8
+_GROWTH = 4
+_WORTH_IT = 0.9
+
+
+class Schedule:
+    """Splits `total` work items into micro-batches.
+
+    With `batch_size="auto"` the first micro-batches are timed: the size grows fourfold while
+    time per item falls by a tenth, tries a quarter once, and then stays. `memory` remembers
+    the choice for each `key`, so a second call starts with it. A batch that runs out of memory
+    is halved and goes on from the item it failed at.
+
+    `progress(done, total)` is called after every micro-batch.
+    """
+
+    def __init__(
+        self,
+        batch_size: int | str = "auto",
+        *,
+        is_out_of_memory: Callable[[BaseException], bool] = lambda error: False,
+        memory: dict[str, int] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
+            raise InputError(
+                f"Expected batch_size to be 'auto' or a positive number, got {batch_size!r}."
+            )
+        self.batch_size = batch_size
+        self.is_out_of_memory = is_out_of_memory
+        self.memory = {} if memory is None else memory
+        self.progress = progress
+
+    def run(
+        self, total: int, evaluate: Callable[[int, int], T], *, key: str = ""
+    ) -> Iterator[tuple[int, int, T]]:
+        """`(start, stop, evaluate(start, stop))` over all items, in order."""
+        size = _Size(self.batch_size, self.memory.get(key))
+        start = 0
+        while start < total:
+            stop = min(start + size.current, total)
+            began = time.perf_counter()
+            try:
+                result = evaluate(start, stop)
+            except Exception as error:
+                if not self.is_out_of_memory(error):
+                    raise
+                if stop - start == 1:
+                    raise ModelError(
+                        "Out of memory with a single row, so no smaller batch can help.\n"
+                        "  A smaller input, a smaller model or more memory is needed."
+                    ) from error
+                size.halve(stop - start)
+                continue
+            size.learn(stop - start, time.perf_counter() - began)
+            yield start, stop, result
+            start = stop
+            if self.progress is not None:
+                self.progress(start, total)
+        if size.settled:
+            self.memory[key] = size.current
+
+
+class _Size:
+    """The search for a good batch size: double-check the first timing, grow, shrink once."""
+
+    def __init__(self, batch_size: int | str, remembered: int | None) -> None:
+        self.settled = batch_size != "auto" or remembered is not None
+        self.current = int(batch_size) if batch_size != "auto" else remembered or _FIRST
+        self._limit: int | None = None
+        self._rates: dict[int, float] = {}
+        self._warm = False
+
+    def halve(self, failed: int) -> None:
+        self.current = max(1, failed // 2)
+        self._limit = self.current
+        self.settled = True
+
+    def learn(self, rows: int, seconds: float) -> None:
+        if self.settled or rows < self.current:
+            return
+        if not self._warm:
+            # The first call may compile or page memory in; its time says nothing.
+            self._warm = True
+            return
+        rate = seconds / rows
+        known = self._rates.get(rows)
+        self._rates[rows] = rate if known is None else min(rate, known)
+        self._choose()
+
+    def _choose(self) -> None:
+        best = min(self._rates, key=lambda rows: self._rates[rows])
+        larger, smaller = max(self._rates) * _GROWTH, max(1, _FIRST // _GROWTH)
+        growing = len(self._rates) == 1 or (
+            best == max(self._rates)
+            and self._rates[best] < _WORTH_IT * self._rates.get(best // _GROWTH, float("inf"))
+        )
+        if growing and larger <= 2048:
+            self.current = larger
+        elif best == _FIRST and smaller not in self._rates:
+            self.current = smaller
+        else:
+            self.current = best
+            self.settled = True

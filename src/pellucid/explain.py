@@ -1,0 +1,355 @@
+"""The one workflow: a model, an input, a method, an explanation."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from pellucid._version import __version__
+from pellucid.adapters.protocol import Tier
+from pellucid.counting import CountedModel
+from pellucid.engine.schedule import Progress, Schedule
+from pellucid.errors import CapabilityError, InputError, MethodError, ModelError
+from pellucid.explanation import Explanation, Part
+from pellucid.inputs.layout import input_dims
+from pellucid.methods.base import Attribution, Method
+from pellucid.methods.registry import make_method, method_class, registered
+from pellucid.model import Batch, Model, check_class_names, wrap
+from pellucid.targets import Target, resolve_target
+from pellucid.task import Task
+from pellucid.types import TargetLike
+
+
+def explain(
+    model: Any,
+    x: Any,
+    method: str = "integrated_gradients",
+    *,
+    target: TargetLike = None,
+    layer: str | None = None,
+    baseline: Any = None,
+    features: Any = None,
+    seed: int = 0,
+    budget: int | None = None,
+    tolerance: float | None = None,
+    batch_size: int | str = "auto",
+    progress: Progress | None = None,
+    **parameters: Any,
+) -> Explanation:
+    """Explain what `model` makes of `x` by one method.
+
+    `x` is a batch, or one input (a missing batch axis is added and removed again); several
+    inputs come as a tuple or dict. `target` is what to explain: None (each sample's predicted
+    class, or the only output), a class number or name, a list of them, a pair `(a, b)` for why a
+    rather than b, or a function of the outputs that returns one number a sample. What is
+    explained is the logit: a final softmax or sigmoid is taken off where the model shows it
+    (`wrap(model, output="probability")` keeps it).
+
+    `layer`, `baseline`, `features`, `budget` (model evaluations allowed for each sample),
+    `tolerance` and further `parameters` go to the method, which refuses what it does not take;
+    `pellucid.methods()` lists the methods. Every random draw comes from `seed`.
+    `batch_size="auto"` is timed on the work itself. `progress(done, total)` is called after
+    every micro-batch.
+
+    The user's model is left as it was: mode, weights, gradients, hooks, random state.
+
+    Raises an error of `pellucid.errors` that says what was expected, what came, and what to do.
+
+    >>> e = explain(model, x, "occlusion", target=1, window=4)
+    >>> e.values.shape == x.shape, e.evaluations.forward
+    (True, 62)
+    """
+    began = time.perf_counter()
+    wrapped = wrap(model, example=x)
+    given = {
+        "layer": layer, "baseline": baseline, "features": features,
+        "budget": budget, "tolerance": tolerance,
+    }  # fmt: skip
+    chosen = _method(method, {k: v for k, v in given.items() if v is not None} | parameters)
+    _check_seed(seed)
+    require_tier(wrapped, type(chosen))
+    batch = wrapped.accept(x)
+    _check_modality(wrapped, batch, type(chosen))
+    counted = CountedModel(wrapped.adapter, peel=wrapped.peel)
+    schedule = Schedule(
+        batch_size,
+        is_out_of_memory=wrapped.adapter.is_out_of_memory,
+        memory=wrapped.batch_sizes,
+        progress=progress,
+    )
+    task = Task(wrapped, batch, counted, seed=seed, schedule=schedule)
+    recorded = chosen.parameters()
+    if chosen.opens_at_layer:
+        recorded["layer"] = task.layer(recorded.get("layer"))
+        task.predict_by_cut(recorded["layer"])
+    else:
+        task.predict()
+    check_class_names(wrapped.class_names, task.outputs)
+    explained = wrapped.explained(batch.leaves)
+    task.set_target(
+        resolve_target(
+            target, task.outputs, len(batch), wrapped.class_names,
+            explained=explained, to_numpy=wrapped.adapter.to_numpy,
+        )
+    )  # fmt: skip
+    score = task.to_numpy(task.score(task.outputs, np.arange(len(batch)))).astype(np.float64)
+    attribution = chosen.attribute(task)
+    return _build(
+        task, chosen, attribution, score,
+        recorded=recorded | dict(attribution.parameters),
+        explained=explained, seconds=time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def _method(name: str, parameters: Mapping[str, Any]) -> Method:
+    try:
+        return make_method(name, parameters)
+    except TypeError as error:
+        raise MethodError(f"{name}: {error}.") from error
+
+
+def _check_seed(seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"Expected a seed that is a whole number of 0 or more, got {seed!r}.")
+
+
+_WHAT_A_TIER_NEEDS = {
+    Tier.DIFFERENTIABLE: "gradients (the verb vjp)",
+    Tier.TRANSPARENT: "access to layers and operations (the verbs cut and intercept)",
+    Tier.TRAINABLE: "access to weights",
+}
+
+
+def require_tier(model: Model, method: type[Method]) -> None:
+    """Raise `CapabilityError`, naming the nearest method that works, before any work is done."""
+    if method.needs <= model.supports:
+        return
+    fitting = [m for m in registered().values() if m.needs <= model.supports]
+    fitting = [m for m in fitting if m.family != "controls"] or fitting
+    best = max(fitting, key=lambda m: (m.needs, m.name == "occlusion"))
+    raise CapabilityError(
+        f"{method.name} needs {_WHAT_A_TIER_NEEDS[method.needs]}, which a {model.framework} model"
+        f" such as this one does not give.\n  {best.name} works on it."
+    )
+
+
+def _check_modality(model: Model, batch: Batch, method: type[Method]) -> None:
+    kinds = {model.modality(batch)} if len(batch.dims) == 1 else set(_modalities(batch))
+    if method.modalities and not kinds & method.modalities:
+        wanted = ", ".join(sorted(method.modalities))
+        raise CapabilityError(
+            f"{method.name} works on inputs of the kinds {wanted}; this one is"
+            f" {', '.join(sorted(kinds))} of shape {batch.arrays[0].shape}.\n"
+            "  integrated_gradients and occlusion work on every kind."
+        )
+    if method.needs >= Tier.DIFFERENTIABLE and method.needs < Tier.TRANSPARENT:
+        floats = [a.dtype.kind == "f" for a in batch.arrays]
+        if not any(floats):
+            raise CapabilityError(
+                f"{method.name} needs an input of real numbers, but these are"
+                f" {', '.join(str(a.dtype) for a in batch.arrays)}.\n"
+                "  Cast them to float if they are quantities; occlusion works on them as they are."
+            )
+
+
+def _modalities(batch: Batch) -> list[str]:
+    from pellucid.inputs.layout import modality
+
+    return [modality(dims) for dims in batch.dims]
+
+
+def _build(
+    task: Task,
+    method: Method,
+    found: Attribution,
+    score: np.ndarray,
+    *,
+    recorded: Mapping[str, Any],
+    explained: str,
+    seconds: float,
+) -> Explanation:
+    model, batch = task.wrapped, task.batch
+    _check_values(method, found, batch)
+    outputs = _matrix(task)
+    prediction, names = _prediction(model, outputs, len(batch), task.target, explained)
+    one = not batch.batched
+
+    def squeeze(a: np.ndarray | None) -> Any:
+        return a
+
+    return Explanation(
+        parts=_parts(model, batch, found),
+        method=method.name,
+        parameters=dict(recorded),
+        target=task.target.recorded(),
+        target_names=task.target.names,
+        prediction=squeeze(prediction),
+        prediction_names=names,
+        score=score.astype(np.float32),
+        outputs=outputs,
+        probabilities=_probabilities(model, batch, outputs),
+        evaluations=task.model.evaluations,
+        seconds=seconds,
+        seed=task.seed,
+        explained=explained,
+        provenance=provenance(model),
+        baseline_score=_float32(found.baseline_score),
+        gap=_gap(method, found, score),
+        class_names=model.class_names,
+        extras=dict(found.extras),
+        warnings=found.warnings + _suspicions(method, found),
+        batched=not one,
+        structure=batch.structure,
+    )
+
+
+def _float32(a: np.ndarray | None) -> np.ndarray | None:
+    return None if a is None else a.astype(np.float32)
+
+
+def _check_values(method: Method, found: Attribution, batch: Batch) -> None:
+    for values, name in zip(found.values, batch.names, strict=True):
+        if not np.isfinite(values).all():
+            bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+            raise ModelError(
+                f"{method.name} found NaN or infinity for {name} in the rows {bad[:20].tolist()}:"
+                " the model's derivative is not finite there.\n"
+                "  occlusion needs no derivative; a square root or logarithm at 0 is a usual cause."
+            )
+
+
+def _suspicions(method: Method, found: Attribution) -> tuple[str, ...]:
+    if method.family == "controls":
+        return ()
+    flat = [
+        i
+        for i in range(len(found.values[0]))
+        if not any(np.any(values[i]) for values in found.values)
+    ]
+    if not flat:
+        return ()
+    return (
+        f"the map of sample(s) {flat[:20]} is zero everywhere: the explained score does not react"
+        " to the input there (saturated, dead, or all evidence was cut off by a ReLU)",
+    )
+
+
+def _gap(method: Method, found: Attribution, score: np.ndarray) -> np.ndarray | None:
+    """|Σ a − (f(x) − f(x'))| / |f(x) − f(x')|, for methods that claim completeness."""
+    if not method.claims_completeness or found.baseline_score is None:
+        return None
+    total = sum(v.reshape(len(v), -1).astype(np.float64).sum(axis=1) for v in found.values)
+    difference = score - found.baseline_score
+    error = np.abs(total - difference)
+    # Where f(x) = f(x') the ratio has no meaning; an error at rounding level is then no error.
+    scale = np.abs(score) + np.abs(found.baseline_score)
+    size = np.maximum(np.abs(difference), 1e-6 * np.maximum(scale, 1e-30))
+    return (error / size).astype(np.float32)
+
+
+def _matrix(task: Task) -> np.ndarray | None:
+    shape = tuple(getattr(task.outputs, "shape", ()))
+    if len(shape) not in {1, 2}:
+        return None
+    return task.to_numpy(task.outputs).astype(np.float32).reshape(shape[0], -1)
+
+
+def _prediction(
+    model: Model, outputs: np.ndarray | None, count: int, target: Target, explained: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    if outputs is None:
+        return np.zeros(count, dtype=np.float32), target.names
+    names = model.class_names
+    if outputs.shape[1] > 1:
+        best = outputs.argmax(axis=1)
+        return best, tuple(names[i] if names else f"class {i}" for i in best)
+    value = outputs[:, 0]
+    if names is not None and len(names) == 2:
+        limit = 0.5 if explained == "probability" else 0.0
+        return value, tuple(names[int(v > limit)] for v in value)
+    return value, tuple(f"{v:.4g}" for v in value)
+
+
+def _probabilities(model: Model, batch: Batch, outputs: np.ndarray | None) -> np.ndarray | None:
+    """What the model's own final activation makes of the explained outputs."""
+    finals = model.adapter.final_activation(batch.leaves)
+    final = finals[0] if len(finals) == 1 else None
+    if outputs is None or final is None:
+        return None
+    if not model.peel:
+        return np.exp(outputs) if final == "log_softmax" else outputs
+    if final == "sigmoid":
+        return (1 / (1 + np.exp(-np.clip(outputs, -80, 80)))).astype(np.float32)
+    shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _parts(model: Model, batch: Batch, found: Attribution) -> tuple[Part, ...]:
+    parts = []
+    for i, (values, array) in enumerate(zip(found.values, batch.arrays, strict=True)):
+        own = batch.dims[i]
+        names = model.feature_names
+        fits = names is not None and array.ndim == 2 and len(names) == array.shape[1]
+        if names is not None and not fits and len(batch.arrays) == 1:
+            raise InputError(
+                f"{len(names)} feature names were given for inputs of shape {array.shape[1:]}."
+            )
+        parts.append(
+            Part(
+                name=batch.names[i],
+                values=np.ascontiguousarray(values, dtype=np.float32),
+                inputs=array,
+                dims=_dims_of(values, array, own) if found.dims is None else found.dims[i],
+                input_dims=own,
+                baseline=None if found.baseline is None else found.baseline[i],
+                stderr=None if found.stderr is None else found.stderr[i],
+                feature_names=names if fits else None,
+                display=batch.display[i],
+            )
+        )
+    return tuple(parts)
+
+
+def _dims_of(values: np.ndarray, array: np.ndarray, own: tuple[str, ...]) -> tuple[str, ...]:
+    """The axes of a user method's map: the input's, or those without the channel."""
+    if values.shape == array.shape:
+        return own
+    if "channel" in own:
+        axis = own.index("channel")
+        if values.shape == array.shape[:axis] + array.shape[axis + 1 :]:
+            return tuple(d for d in own if d != "channel")
+    return ("sample", *(f"axis_{i}" for i in range(1, values.ndim)))
+
+
+_PACKAGES = {
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow",),
+    "keras": ("keras", "tensorflow"),
+}
+
+
+def provenance(model: Model) -> dict[str, Any]:
+    """Versions, the model's fingerprint and how it was read, and the time."""
+    versions = {"pellucid": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    for package in _PACKAGES.get(model.framework, ()):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return {
+        "versions": versions,
+        "framework": model.framework,
+        "device": model.adapter.device,
+        "fingerprint": model.fingerprint(),
+        "source": model.source,
+        "notes": list(model.adapter.notes),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+ProgressFactory = Callable[[str], Progress | None]
+__all__ = ["explain", "input_dims", "method_class", "provenance"]

@@ -1,0 +1,1 @@
+"""What goes into a model: layouts, reference inputs, pictures from files."""

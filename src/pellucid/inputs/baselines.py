@@ -1,0 +1,75 @@
+"""Reference inputs: what "nothing there" means for a model."""
+
+from typing import Any
+
+import numpy as np
+
+from pellucid.arrays import blur
+from pellucid.errors import InputError
+from pellucid.inputs.layout import space_axes
+from pellucid.inputs.noise import draw_normal
+
+NAMES = ("zeros", "mean", "blur", "noise")
+
+
+def make_baseline(
+    spec: Any, x: np.ndarray, dims: tuple[str, ...], *, seed: int, name: str = "x"
+) -> np.ndarray:
+    """The reference for a batch `x`, of its shape and dtype.
+
+    `spec` is a number; an array of the input's shape, with or without the batch axis; "zeros";
+    "mean" (each sample's mean, per channel); "blur" (Gaussian, sigma an eighth of the longest
+    side); "noise" (uniform over each sample's own range, the same draw for every sample).
+    Integer inputs (ids) are kept as they are, unless an array is given.
+
+    Raises `InputError` for an unknown name or a shape that does not fit.
+    """
+    if isinstance(spec, str):
+        return _named(spec, x, dims, seed).astype(x.dtype)
+    if isinstance(spec, int | float | np.number):
+        if not np.isfinite(spec):
+            raise InputError(f"Expected a finite baseline, got {spec!r}.")
+        if not np.issubdtype(x.dtype, np.floating):
+            return x
+        return np.full_like(x, spec)
+    try:
+        array = np.asarray(spec)
+        wide = array if array.ndim == x.ndim else array[None]
+        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+            raise ValueError("it holds values that are no finite numbers")
+        return np.ascontiguousarray(np.broadcast_to(wide, x.shape)).astype(x.dtype)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The baseline of {name} does not fit: expected a number, one of {NAMES}, or an array"
+            f" of shape {x.shape} or {x.shape[1:]}, got {_describe(spec)} ({error})."
+        ) from error
+
+
+def _describe(spec: Any) -> str:
+    shape = getattr(spec, "shape", None)
+    return type(spec).__name__ if shape is None else f"an array of shape {tuple(shape)}"
+
+
+def _named(spec: str, x: np.ndarray, dims: tuple[str, ...], seed: int) -> np.ndarray:
+    if spec == "dataset":
+        raise InputError(
+            "A baseline from a data set is an array here: pass a row of it, or its mean."
+        )
+    if spec not in NAMES:
+        raise InputError(f"Unknown baseline {spec!r}: expected one of {NAMES}, a number or an array.")
+    if not np.issubdtype(x.dtype, np.floating):
+        return x
+    space = space_axes(dims)
+    if spec == "zeros":
+        return np.zeros_like(x)
+    if spec == "mean":
+        axes = space or tuple(range(1, x.ndim))
+        return np.broadcast_to(x.mean(axis=axes, keepdims=True), x.shape)
+    if spec == "blur":
+        if not space:
+            raise InputError("baseline='blur' needs an input with a spatial or time axis.")
+        return blur(x, max(x.shape[a] for a in space) / 8, space)
+    axes = tuple(range(1, x.ndim))
+    low, high = x.min(axis=axes, keepdims=True), x.max(axis=axes, keepdims=True)
+    draw = draw_normal(np.random.default_rng([seed, 1]), x.shape[1:], dims[1:])
+    return np.clip((low + high) / 2 + (high - low) / 4 * draw, low, high)

@@ -1,0 +1,11 @@
+"""The methods, each written once for every framework. Importing this registers them."""
+
+import pellucid.methods.cam.gradcam
+import pellucid.methods.controls.controls
+import pellucid.methods.gradient.integrated_gradients
+import pellucid.methods.gradient.saliency
+import pellucid.methods.gradient.smoothgrad
+import pellucid.methods.perturbation.occlusion  # noqa: F401 - each registers its method
+from pellucid.methods.registry import seal_built_in
+
+seal_built_in()

@@ -1,0 +1,59 @@
+"""What a method is: a frozen dataclass whose fields are its parameters."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pellucid.adapters.protocol import Tier
+from pellucid.task import Task
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What a method hands back: bare NumPy arrays, one per input, with the batch axis.
+
+    `dims` names the axes of maps that do not have the input's own shape. `baseline` and
+    `baseline_score` are set by methods that compare with a reference input. `parameters`
+    overrides what the result records for them, such as the layer that was chosen.
+    """
+
+    values: tuple[np.ndarray, ...]
+    stderr: tuple[np.ndarray, ...] | None = None
+    dims: tuple[tuple[str, ...], ...] | None = None
+    baseline: tuple[np.ndarray, ...] | None = None
+    baseline_score: np.ndarray | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Method(ABC):
+    """One way to explain. Subclasses are frozen dataclasses and final.
+
+    A field named `baseline`, `features`, `layer`, `budget` or `tolerance` takes the argument of
+    that name of `explain`; a method without the field refuses it.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str] = "custom"
+    needs: ClassVar[Tier] = Tier.CALLABLE
+    modalities: ClassVar[frozenset[str]] = frozenset()
+    """The kinds of input it works on; empty for all."""
+    claims_completeness: ClassVar[bool] = False
+    opens_at_layer: ClassVar[bool] = False
+    """The prediction comes from the cut the method makes, so that the model runs once."""
+    conflicts: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of parameters that may not be given together."""
+    cost: ClassVar[str] = ""
+    """Model evaluations a sample, in forward-equivalents, for people."""
+    source: ClassVar[str] = ""
+
+    @abstractmethod
+    def attribute(self, task: Task) -> Attribution: ...
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters in force, defaults filled in."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""The model as a user's own method sees it: NumPy in, NumPy out, every row counted."""
+
+from typing import Any
+
+import numpy as np
+
+from pellucid.adapters.protocol import LayerInfo
+from pellucid.errors import CapabilityError, InputError
+from pellucid.task import Task
+from pellucid.types import Leaves
+
+
+class ModelView:
+    """What a registered function is given as `model`.
+
+    `model(x)` the explained outputs; `model.score(x)` the target's number for each row;
+    `model.gradient(x)` its gradient; `model.layers()` the layers. Rows beyond the batch's own
+    need `rows`, the sample that each belongs to.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """The outputs as explained (logits where a final softmax was taken off), `(m, ...)`."""
+        leaves = self._leaves(x)
+        run = self._task.schedule.run(
+            int(leaves[0].shape[0]),
+            lambda a, b: self._task.to_numpy(self._task.model.run(tuple(v[a:b] for v in leaves))),
+            key="forward",
+        )
+        return np.concatenate([out for _, _, out in run])
+
+    def score(self, x: Any, rows: Any = None) -> np.ndarray:
+        """The explained number of each row, `(m,)`."""
+        leaves, rows = self._leaves(x), self._rows(x, rows)
+        run = self._task.schedule.run(
+            len(rows),
+            lambda a, b: self._task.score_of(tuple(v[a:b] for v in leaves), rows[a:b]),
+            key="forward",
+        )
+        return np.concatenate([out for _, _, out in run])
+
+    def gradient(self, x: Any, rows: Any = None) -> Any:
+        """∂score/∂x, of x's shape (a tuple for several inputs), float32."""
+        self._require_gradient()
+        leaves, rows = self._leaves(x), self._rows(x, rows)
+
+        def evaluate(a: int, b: int) -> tuple[np.ndarray, ...]:
+            grads = self._task.gradient(tuple(v[a:b] for v in leaves), rows[a:b])[1]
+            return tuple(self._task.to_numpy(g).astype(np.float32) for g in grads)
+
+        parts = [out for _, _, out in self._task.schedule.run(len(rows), evaluate, key="gradient")]
+        joined = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+        return joined if len(joined) > 1 else joined[0]
+
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The calls of layers in one run, with output shapes."""
+        return self._task.wrapped.adapter.layers(tuple(a[:1] for a in self._task.x))
+
+    def _require_gradient(self) -> None:
+        if self._task.wrapped.supports < 1:
+            raise CapabilityError(
+                "This model can only be run, so it gives no gradients.\n"
+                "  model.score(x) works; wrap(function, framework='torch') if it is differentiable."
+            )
+
+    def _leaves(self, x: Any) -> Leaves:
+        given = x if isinstance(x, tuple) else (x,)
+        own = self._task.batch.arrays
+        return tuple(
+            self._task.asarray(np.asarray(self._task.to_numpy(a)).astype(own[i].dtype))
+            for i, a in enumerate(given)
+        )
+
+    def _rows(self, x: Any, rows: Any) -> np.ndarray:
+        count = len(x[0] if isinstance(x, tuple) else x)
+        if rows is None:
+            if count != self._task.count:
+                raise InputError(
+                    f"{count} rows for {self._task.count} samples: say with rows= which sample"
+                    " each row belongs to."
+                )
+            return np.arange(count)
+        return np.asarray(rows, dtype=np.int64)

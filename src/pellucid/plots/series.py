@@ -1,0 +1,83 @@
+"""Time series: the signal as lines on a ground coloured by what each step contributes."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pellucid.errors import InputError
+from pellucid.explanation import Explanation
+from pellucid.plots.image import colour_bar, picked, signed_part
+from pellucid.plots.scale import Reduction, Scale, reduce_channels
+from pellucid.plots.style import (
+    OKABE_ITO,
+    ThemeName,
+    axes_or_new,
+    elide,
+    style_axes,
+    theme_of,
+)
+
+MOST_LINES = 6
+
+
+def series(
+    explanation: Explanation,
+    sample: int = 0,
+    *,
+    part: int = 0,
+    ax: Axes | None = None,
+    limit: float | None = None,
+    percentile: float = 99.0,
+    reduction: Reduction = "sum",
+    theme: ThemeName = "light",
+) -> Axes:
+    """Draw each channel as a line over the steps' attributions; returns the axes."""
+    colours = theme_of(theme)
+    chosen = picked(explanation, sample, part)
+    if "step" not in chosen.dims:
+        raise InputError(f"{chosen.name} has dims {chosen.dims}: no steps to draw.")
+    values, dims = reduce_channels(chosen.values[sample], chosen.dims[1:], reduction)
+    values = np.moveaxis(values, dims.index("step"), 0).reshape(len(values), -1).sum(axis=1)
+    signed = reduction != "abs_sum" and signed_part(chosen)
+    scale = Scale.of([values], percentile=percentile, value=limit, signed=signed)
+    axes = axes_or_new(ax, 8, 3, colours)
+    style_axes(axes, colours)
+    lines, names = _lines(chosen.inputs[sample], chosen.input_dims[1:], chosen.feature_names)
+    steps = np.arange(len(lines))
+    low, high = float(np.nanmin(lines)), float(np.nanmax(lines))
+    room = 0.06 * (high - low) or 1.0
+    ground = scale.overlay(values)[None]
+    axes.imshow(
+        ground, extent=(-0.5, len(values) - 0.5, low - room, high + room), aspect="auto",
+        origin="lower", interpolation="nearest",
+    )  # fmt: skip
+    for index in range(min(lines.shape[1], MOST_LINES)):
+        first = colours.ink if index == 0 else OKABE_ITO[index]
+        axes.plot(steps, lines[:, index], color=first, linewidth=1.4, label=elide(names[index], 18))
+    if lines.shape[1] > 1:
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=MOST_LINES, fontsize=8,
+            frameon=False, labelcolor=colours.ink,
+        )  # fmt: skip
+    axes.set_xlim(-0.5, len(steps) - 0.5)
+    axes.set_ylim(low - room, high + room)
+    axes.set_xlabel("step", color=colours.ink, fontsize=9)
+    name = explanation.target_names[sample]
+    axes.set_title(
+        f"{elide(explanation.method, 30)}: {elide(name, 40)}   {scale.words()}",
+        color=colours.ink, fontsize=10, loc="left", parse_math=False,
+    )  # fmt: skip
+    if ax is None:
+        cax = axes.inset_axes((1.02, 0.0, 0.018, 1.0))
+        colour_bar(axes.figure, cax, scale, name, colours)  # pyright: ignore[reportArgumentType]
+    return axes
+
+
+def _lines(
+    inputs: np.ndarray, dims: tuple[str, ...], feature_names: tuple[str, ...] | None
+) -> tuple[np.ndarray, list[str]]:
+    """The signal as (step, channel) and the channels' names."""
+    moved = np.moveaxis(np.asarray(inputs, np.float64), dims.index("step"), 0)
+    lines = moved.reshape(len(moved), -1)
+    if feature_names is not None and len(feature_names) == lines.shape[1]:
+        return lines, list(feature_names)
+    return lines, [f"channel {i}" for i in range(lines.shape[1])]

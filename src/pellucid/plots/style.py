@@ -1,0 +1,108 @@
+"""The house style: colours that colour-blind people can tell apart, and text that never breaks."""
+
+import io
+import textwrap
+from dataclasses import dataclass
+from typing import Literal
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+
+ThemeName = Literal["light", "dark"]
+
+OKABE_ITO = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#000000",
+)
+"""Eight colours for categories that stay apart under every kind of colour blindness."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Ground, ink and colour maps of one appearance."""
+
+    ground: str
+    ink: str
+    muted: str
+    signed: str
+    unsigned: str = "viridis"
+
+    def colour_map(self, signed: bool) -> Colormap:
+        """The diverging map for signed values, the sequential one for values of one sign."""
+        name = self.signed if signed else self.unsigned
+        # managua came with matplotlib 3.10; coolwarm is readable on a dark ground too.
+        return matplotlib.colormaps[name if name in matplotlib.colormaps else "coolwarm"]
+
+
+LIGHT = Theme(ground="#ffffff", ink="#1c1e21", muted="#5c6370", signed="coolwarm")
+DARK = Theme(ground="#16181c", ink="#e8e8e6", muted="#a3a9b4", signed="managua_r")
+
+
+def theme_of(name: ThemeName) -> Theme:
+    """The theme of that name."""
+    return DARK if name == "dark" else LIGHT
+
+
+class Sheet(Figure):
+    """A figure that belongs to no window and still shows in a notebook."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=110, facecolor=self.get_facecolor())
+        return stream.getvalue()
+
+
+def new_figure(width: float, height: float, theme: Theme) -> Sheet:
+    """An empty figure in inches, outside pyplot: nothing global changes, nothing is shown."""
+    return Sheet(figsize=(width, height), layout="constrained", facecolor=theme.ground)
+
+
+def axes_or_new(ax: Axes | None, width: float, height: float, theme: Theme) -> Axes:
+    """The caller's axes, or the only axes of a new figure."""
+    if ax is not None:
+        return ax
+    axes = new_figure(width, height, theme).add_subplot()
+    axes.set_facecolor(theme.ground)
+    return axes
+
+
+def elide(text: object, length: int = 32) -> str:
+    """`text` on one line, its middle cut out where it is longer than `length` characters.
+
+    The middle goes because class and feature names differ at their ends.
+    """
+    line = " ".join(str(text).split())
+    if len(line) <= length:
+        return line
+    head = (length - 1) // 2
+    tail = length - 1 - head
+    return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
+
+
+def wrap(text: object, characters: int, lines: int = 2) -> str:
+    """`text` on at most so many lines, elided where even they do not hold it."""
+    return "\n".join(textwrap.wrap(elide(text, characters * lines - 4), characters)[:lines])
+
+
+def number(value: float) -> str:
+    """A number with three figures, as a person would write it: 0.0123, 12.3, 1.2e-05."""
+    if value == 0:
+        return "0"
+    return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+").replace("-", "−")
+
+
+def style_axes(axes: Axes, theme: Theme) -> None:
+    """Quiet frame and ticks in the theme's ink; pictures are left without either."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(theme.muted)
+    axes.tick_params(colors=theme.muted, labelcolor=theme.ink)

@@ -1,0 +1,116 @@
+"""Bars: the features that count most, for tables and for whatever has no picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from pellucid.explanation import Explanation, Part
+from pellucid.plots.image import picked
+from pellucid.plots.style import ThemeName, axes_or_new, elide, number, style_axes, theme_of
+
+TOWARDS, AWAY = "#b40426", "#3b4cc0"
+"""The two ends of coolwarm."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature's name, its value in the input where it has one, and its share."""
+
+    name: str
+    value: float | None
+    attribution: float
+    stderr: float | None
+
+
+def top_features(
+    explanation: Explanation, sample: int = 0, k: int = 10, *, part: int = 0
+) -> tuple[Feature, ...]:
+    """The `k` features of largest |a|, strongest first."""
+    chosen = picked(explanation, sample, part)
+    values = np.asarray(chosen.values[sample], np.float64)
+    flat = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).ravel()
+    order = np.argsort(-np.abs(flat), kind="stable")[: max(k, 0)]
+    inputs = chosen.inputs[sample] if chosen.inputs.shape == chosen.values.shape else None
+    errors = None if chosen.stderr is None else np.asarray(chosen.stderr[sample]).ravel()
+    return tuple(
+        Feature(
+            name=feature_name(chosen, int(i), values.shape),
+            value=None if inputs is None else float(np.asarray(inputs).ravel()[i]),
+            attribution=float(flat[i]),
+            stderr=None if errors is None else float(errors[i]),
+        )
+        for i in order
+    )
+
+
+def feature_name(part: Part, flat_index: int, shape: Sequence[int]) -> str:
+    """The feature's own name, or its place in the array."""
+    place = np.unravel_index(flat_index, tuple(shape)) if shape else ()
+    names = part.feature_names
+    if names is not None and place and len(names) == shape[-1]:
+        rest = [f"{d} {int(i)}" for d, i in zip(part.dims[1:-1], place[:-1], strict=False)]
+        return ", ".join([*rest, names[int(place[-1])]])
+    if len(place) == 1:
+        return f"{part.dims[-1]} {int(place[0])}"
+    return ", ".join(f"{d} {int(i)}" for d, i in zip(part.dims[1:], place, strict=False))
+
+
+def bars(
+    explanation: Explanation,
+    sample: int = 0,
+    k: int = 10,
+    ax: Axes | None = None,
+    *,
+    part: int = 0,
+    theme: ThemeName = "light",
+) -> Axes:
+    """Draw the `k` strongest features as bars with their standard errors; returns the axes.
+
+    The sign is told three ways: by side, by colour, and by hatching for what speaks against.
+    """
+    colours = theme_of(theme)
+    features = top_features(explanation, sample, k, part=part)
+    axes = axes_or_new(ax, 6.4, 1.3 + 0.36 * max(len(features), 1), colours)
+    style_axes(axes, colours)
+    ink = {True: TOWARDS, False: AWAY} if theme == "light" else {True: "#e8735c", False: "#7b9ff9"}
+    for row, feature in enumerate(features):
+        towards = feature.attribution >= 0
+        axes.barh(
+            row, feature.attribution, height=0.66, color=ink[towards], edgecolor=colours.ground,
+            linewidth=0, hatch=None if towards else "////", xerr=feature.stderr,
+            error_kw={"ecolor": colours.ink, "elinewidth": 1.1, "capsize": 3},
+        )  # fmt: skip
+    labels = [
+        elide(f.name, 34) + (f" = {number(f.value)}" if f.value is not None else "")
+        for f in features
+    ]
+    axes.set_yticks(range(len(features)), labels=labels, parse_math=False)
+    axes.invert_yaxis()
+    axes.axvline(0, color=colours.muted, linewidth=0.8)
+    axes.margins(x=0.08)
+    name = elide(explanation.target_names[sample], 40)
+    axes.set_title(
+        f"{elide(explanation.method, 30)}: {name}", color=colours.ink, fontsize=10,
+        loc="left", parse_math=False,
+    )  # fmt: skip
+    units = explanation.explained
+    axes.set_xlabel(f"share of the {units}", color=colours.ink, fontsize=9, parse_math=False)
+    _legend(axes, ink, colours.ground, colours.ink)
+    if not any(f.attribution for f in features):
+        axes.text(0.5, 0.5, "all values are zero", transform=axes.transAxes, ha="center",
+                  color=colours.muted)  # fmt: skip
+    return axes
+
+
+def _legend(axes: Axes, ink: dict[bool, str], ground: str, text: str) -> None:
+    keys = [
+        Patch(facecolor=ink[True], edgecolor=ground, linewidth=0, label="towards →"),
+        Patch(facecolor=ink[False], edgecolor=ground, linewidth=0, hatch="////", label="← away"),
+    ]
+    axes.legend(
+        handles=keys, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8,
+        labelcolor=text,
+    )  # fmt: skip

@@ -1,0 +1,206 @@
+"""What is explained: from a user's word for it to a number per sample."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pellucid.adapters.protocol import Adapter
+from pellucid.errors import TargetError, quote_nearest
+from pellucid.types import Array, Outputs, TargetLike
+
+_EXAMPLES = (
+    "A number, one number per sample, None (the predicted class), a class name, a pair (a, b) for"
+    " why a rather than b, or a function of the outputs that returns one number per sample"
+    " also works."
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One score a sample: an output, a difference of two outputs, or a function of all.
+
+    `chosen` and `against` are class indices `(n,)`; `sign` is −1 for the first class of a
+    model with one output and two class names.
+    """
+
+    chosen: np.ndarray | None
+    against: np.ndarray | None
+    function: Callable[[Outputs], Array] | None
+    names: tuple[str, ...]
+    sign: float = 1.0
+    offset: float = 0.0
+
+    def score(self, outputs: Outputs, adapter: Adapter, rows: np.ndarray) -> Array:
+        """The explained number of each output row, `(m,)` float32; `rows[k]` is k's sample."""
+        xp = adapter.xp
+        if self.function is not None:
+            score = self.function(outputs)
+            shape = tuple(getattr(score, "shape", ()))
+            if shape != (len(rows),):
+                raise TargetError(
+                    f"Expected a target function to return one number per sample,"
+                    f" shape ({len(rows)},), got shape {shape}."
+                )
+            return xp.astype(score, xp.float32)
+        if len(outputs.shape) == 1:
+            score = outputs
+        elif self.chosen is None or int(outputs.shape[1]) == 1:
+            score = xp.reshape(outputs, (-1,))
+        else:
+            score = _pick(xp, outputs, adapter, self.chosen[rows])
+            if self.against is not None:
+                score = score - _pick(xp, outputs, adapter, self.against[rows])
+        score = xp.astype(score, xp.float32)
+        return score if self.sign == 1.0 else score * self.sign + self.offset
+
+    def recorded(self) -> np.ndarray | None:
+        """The classes as a result records them: `(n,)`, or `(n, 2)` for pairs."""
+        if self.chosen is None or self.against is None:
+            return self.chosen
+        return np.stack([self.chosen, self.against], axis=1)
+
+
+def _pick(xp: Any, outputs: Array, adapter: Adapter, index: np.ndarray) -> Array:
+    column = adapter.asarray(np.asarray(index, dtype=np.int64)[:, None])
+    return xp.reshape(xp.take_along_axis(outputs, column, axis=1), (-1,))
+
+
+def resolve_target(
+    target: TargetLike,
+    outputs: Outputs,
+    count: int,
+    class_names: tuple[str, ...] | None,
+    *,
+    explained: str,
+    to_numpy: Callable[[Array], np.ndarray],
+) -> Target:
+    """The `Target` that a user's `target` means for these outputs of `count` samples.
+
+    Raises `TargetError` for a class that does not exist, a name that is unknown or stands for
+    several classes, and for outputs that need a function to become one number.
+    """
+    if callable(target):
+        name = getattr(target, "__name__", type(target).__name__)
+        return Target(None, None, target, (name,) * count)
+    shape = tuple(getattr(outputs, "shape", ()))
+    if len(shape) not in {1, 2}:
+        what = f"of shape {shape}" if shape else f"in a {type(outputs).__name__}"
+        raise TargetError(
+            f"The model returns outputs {what}, which need a function to become one number per"
+            " sample.\n  For instance: target=lambda outputs: outputs[0][:, 3], or"
+            " target=lambda outputs: outputs[:, 1].sum(axis=(1, 2)) for a segmentation."
+        )
+    classes = 1 if len(shape) == 1 else int(shape[1])
+    resolver = _Resolver(classes, class_names, count)
+    if classes == 1:
+        return resolver.single(target, explained)
+    if target is None:
+        chosen = np.argmax(to_numpy(outputs), axis=1).astype(np.int64)
+        return Target(chosen, None, None, resolver.names(chosen))
+    if isinstance(target, tuple) and len(target) == 2:
+        return resolver.pair(resolver.indices(target[0]), resolver.indices(target[1]))
+    as_array = target if isinstance(target, np.ndarray) else None
+    if as_array is None and isinstance(target, Sequence) and not isinstance(target, str):
+        pairs = [isinstance(t, tuple) and len(t) == 2 for t in target]
+        if pairs and all(pairs):
+            return resolver.pair(
+                resolver.indices([t[0] for t in target]),  # type: ignore[index]
+                resolver.indices([t[1] for t in target]),  # type: ignore[index]
+            )
+    if as_array is not None and as_array.ndim == 2 and as_array.shape[1] == 2:
+        return resolver.pair(resolver.indices(as_array[:, 0]), resolver.indices(as_array[:, 1]))
+    chosen = resolver.indices(target)
+    return Target(chosen, None, None, resolver.names(chosen))
+
+
+@dataclass(frozen=True)
+class _Resolver:
+    classes: int
+    class_names: tuple[str, ...] | None
+    count: int
+
+    def name(self, index: int) -> str:
+        if self.class_names is None:
+            return f"class {index}" if self.classes > 1 else "the output"
+        return self.class_names[index]
+
+    def names(self, indices: np.ndarray) -> tuple[str, ...]:
+        return tuple(self.name(int(i)) for i in indices)
+
+    def pair(self, chosen: np.ndarray, against: np.ndarray) -> Target:
+        same = np.flatnonzero(chosen == against)
+        if same.size:
+            raise TargetError(
+                f"A pair asks why one class rather than another, but both are"
+                f" {self.name(int(chosen[same[0]]))!r} for sample {same[0]}."
+            )
+        names = zip(self.names(chosen), self.names(against), strict=True)
+        return Target(chosen, against, None, tuple(f"{a} rather than {b}" for a, b in names))
+
+    def single(self, target: Any, explained: str) -> Target:
+        """A model with one output: it is the only thing to explain."""
+        named = self.class_names
+        if isinstance(target, str) and named is not None and len(named) == 2:
+            if self.index(target, among=2) == 0:
+                offset = 1.0 if explained == "probability" else 0.0
+                return Target(None, None, None, (named[0],) * self.count, -1.0, offset)
+            return Target(None, None, None, (named[1],) * self.count)
+        if isinstance(target, str):
+            self.index(target, among=1)
+        elif target is not None and not np.all(np.asarray(target) == 0):
+            raise TargetError(
+                f"This model has one output, so the target is None or 0, got {target!r}."
+            )
+        name = named[-1] if named else "the output"
+        return Target(None, None, None, (name,) * self.count)
+
+    def indices(self, target: Any) -> np.ndarray:
+        """`(n,)` class indices from one class for all samples or one a sample."""
+        if isinstance(target, str | int | np.integer):
+            return np.full(self.count, self.index(target), dtype=np.int64)
+        given = list(np.asarray(target).tolist()) if not isinstance(target, list) else target
+        if isinstance(given, list) and len(given) == self.count:
+            return np.array([self.index(t) for t in given], dtype=np.int64)
+        raise TargetError(
+            f"Expected one class or one a sample ({self.count}), got {target!r}.\n  {_EXAMPLES}"
+        )
+
+    def index(self, target: Any, among: int | None = None) -> int:
+        classes = among or self.classes
+        if isinstance(target, str):
+            return self._index_of_name(target)
+        if isinstance(target, bool) or not isinstance(target, int | np.integer):
+            raise TargetError(f"{target!r} is no class.\n  {_EXAMPLES}")
+        if not 0 <= target < classes:
+            raise TargetError(
+                f"No class {target} among the {classes} outputs of this model (0–{classes - 1}).\n"
+                f"  {_EXAMPLES}"
+            )
+        return int(target)
+
+    def _index_of_name(self, name: str) -> int:
+        if self.class_names is None:
+            raise TargetError(
+                f"No class named {name!r}: this model's classes have no names.\n"
+                f"  wrap(model, class_names=[...]) gives them; a number (0–{self.classes - 1})"
+                " works without."
+            )
+        found = [i for i, known in enumerate(self.class_names) if known == name]
+        if len(found) > 1:
+            raise TargetError(
+                f"{name!r} is the name of the classes {', '.join(map(str, found))}.\n"
+                "  Give the number of the one you mean."
+            )
+        if not found:
+            folded = [
+                i for i, known in enumerate(self.class_names) if known.casefold() == name.casefold()
+            ]
+            if len(folded) == 1:
+                return folded[0]
+            raise TargetError(
+                f"No class named {name!r} in the {len(self.class_names)} classes of this model.\n"
+                f"  {quote_nearest(name, self.class_names)} {_EXAMPLES}"
+            )
+        return found[0]

@@ -1,0 +1,224 @@
+"""What a method is given: a counted model, a batch, a target, and how to spend evaluations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pellucid.adapters.layers import find_layer
+from pellucid.adapters.protocol import LayerInfo
+from pellucid.counting import CountedCut, CountedModel
+from pellucid.engine.schedule import Schedule
+from pellucid.errors import CapabilityError, InputError
+from pellucid.inputs.baselines import make_baseline
+from pellucid.inputs.layout import space_axes
+from pellucid.model import Batch, Model, check_outputs, run_checked, single_output
+from pellucid.targets import Target
+from pellucid.types import Array, Leaves, Outputs
+
+
+class Task:
+    """One explanation to be made. Rows are samples; every method works through these verbs.
+
+    `rows` arguments say which sample each row of a micro-batch belongs to.
+    """
+
+    def __init__(
+        self, model: Model, batch: Batch, counted: CountedModel, *, seed: int, schedule: Schedule
+    ) -> None:
+        self.wrapped = model
+        self.batch = batch
+        self.model = counted
+        self.seed = seed
+        self.schedule = schedule
+        self.cuts: list[tuple[int, int, CountedCut]] = []
+        self.outputs: Outputs = None
+        self._target: Target | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.batch)
+
+    @property
+    def x(self) -> Leaves:
+        return self.batch.leaves
+
+    @property
+    def xp(self) -> Any:
+        return self.model.adapter.xp
+
+    @property
+    def target(self) -> Target:
+        if self._target is None:
+            raise RuntimeError("The target is resolved after the prediction.")
+        return self._target
+
+    @property
+    def differentiable(self) -> tuple[bool, ...]:
+        """Which inputs are real numbers, so that a gradient means something."""
+        return tuple(a.dtype.kind == "f" for a in self.batch.arrays)
+
+    def set_target(self, target: Target) -> None:
+        self._target = target
+
+    def predict(self) -> None:
+        """Run the model on the batch, in micro-batches; `outputs` is what is explained."""
+
+        def evaluate(start: int, stop: int) -> Outputs:
+            leaves = tuple(a[start:stop] for a in self.x)
+            return single_output(run_checked(self.model, leaves, self.model.adapter))
+
+        parts = [out for _, _, out in self.schedule.run(self.count, evaluate, key="forward")]
+        self.outputs = self._join(parts)
+
+    def predict_by_cut(self, layer: str) -> None:
+        """Run the model once and keep it open at `layer`, for every sample."""
+
+        def evaluate(start: int, stop: int) -> CountedCut:
+            cut = self.model.cut(tuple(a[start:stop] for a in self.x), layer)
+            check_outputs(cut.outputs, stop - start, self.model.adapter)
+            return cut
+
+        self.cuts = list(self.schedule.run(self.count, evaluate, key="forward"))
+        self.outputs = self._join([single_output(cut.outputs) for _, _, cut in self.cuts])
+
+    def score(self, outputs: Outputs, rows: np.ndarray) -> Array:
+        """The explained number of each output row, `(m,)`, native and differentiable."""
+        return self.target.score(single_output(outputs), self.model.adapter, rows)
+
+    def score_of(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
+        """The explained number of new rows, `(m,)` float64, without a gradient."""
+        return self.to_numpy(self.score(self.model.run(leaves), rows)).astype(np.float64)
+
+    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[Array, Leaves]:
+        """`(score (m,), ∂score/∂leaf for each leaf)`, float32 or better."""
+
+        def fn(given: Leaves) -> tuple[Array, None]:
+            return self.score(self.model.run(given), rows), None
+
+        value, _, pullback = self.model.vjp(fn, leaves)
+        return value, pullback(self.xp.ones_like(value))
+
+    def take(self, leaves: Leaves, rows: np.ndarray) -> Leaves:
+        """The given rows of each leaf."""
+        if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+            return tuple(a[int(rows[0]) : int(rows[0]) + len(rows)] for a in leaves)
+        index = self.asarray(rows.astype(np.int64))
+        return tuple(self.xp.take(a, index, axis=0) for a in leaves)
+
+    def baselines(self, spec: Any) -> tuple[np.ndarray, ...]:
+        """The reference inputs, `(n, ...)` each; `spec` as in `make_baseline`, or one per input."""
+        specs = _per_input(spec, self.batch)
+        return tuple(
+            make_baseline(s, a, dims, seed=self.seed, name=name)
+            for s, a, dims, name in zip(
+                specs, self.batch.arrays, self.batch.dims, self.batch.names, strict=True
+            )
+        )
+
+    def baseline_scores(self, baseline: tuple[np.ndarray, ...]) -> np.ndarray:
+        """f(x') of each sample, `(n,)`; run once where all samples share the reference."""
+        shared = all(bool((b == b[:1]).all()) for b in baseline)
+        rows = np.arange(self.count)
+        native = tuple(map(self.asarray, baseline))
+        if shared:
+            output = self.model.run(tuple(a[:1] for a in native))
+            repeated = _repeat(single_output(output), self.count, self.xp)
+            return self.to_numpy(self.score(repeated, rows)).astype(np.float64)
+        run = self.schedule.run(
+            self.count,
+            lambda a, b: self.score_of(tuple(leaf[a:b] for leaf in native), rows[a:b]),
+            key="forward",
+        )
+        return np.concatenate([scores for _, _, scores in run])
+
+    def layer(self, name: str | None) -> str:
+        """The full path of a layer; chosen for CAM methods where `name` is None."""
+        adapter = self.model.adapter
+        # Paths and shapes only, so one sample is enough; it is not part of the explanation.
+        calls = adapter.layers(tuple(a[:1] for a in self.x))
+        if name is not None:
+            return find_layer(name, [c.path for c in calls], separator=_separator(adapter.framework))
+        return _choose_layer(calls, self.batch)
+
+    def generator(self, purpose: int) -> np.random.Generator:
+        """A random generator of this explanation's seed; other purposes, other streams."""
+        return np.random.default_rng([self.seed, purpose])
+
+    def asarray(self, a: np.ndarray) -> Array:
+        return self.model.adapter.asarray(np.ascontiguousarray(a))
+
+    def to_numpy(self, a: Array) -> np.ndarray:
+        return np.asarray(self.model.adapter.to_numpy(a))
+
+    def _join(self, parts: list[Outputs]) -> Outputs:
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        if isinstance(first, dict):
+            return {key: self._join([p[key] for p in parts]) for key in first}
+        if isinstance(first, tuple | list):
+            return tuple(self._join([p[i] for p in parts]) for i in range(len(first)))
+        return self.xp.concat(parts, axis=0)
+
+
+def over_samples(
+    task: Task, evaluate: Callable[[np.ndarray], tuple[np.ndarray, ...]], *, key: str
+) -> tuple[np.ndarray, ...]:
+    """`evaluate(rows)` over all samples in micro-batches, each result joined along rows."""
+    parts = [
+        out
+        for _, _, out in task.schedule.run(
+            task.count, lambda start, stop: evaluate(np.arange(start, stop)), key=key
+        )
+    ]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def _per_input(spec: Any, batch: Batch) -> tuple[Any, ...]:
+    count = len(batch.arrays)
+    if isinstance(spec, dict):
+        try:
+            return tuple(spec[name] for name in batch.names)
+        except KeyError as error:
+            raise InputError(f"The baseline names no input {error}.") from error
+    if isinstance(spec, tuple) and count > 1:
+        if len(spec) != count:
+            raise InputError(f"Expected {count} baselines, one per input, got {len(spec)}.")
+        return spec
+    return (spec,) * count
+
+
+def _repeat(outputs: Outputs, count: int, xp: Any) -> Outputs:
+    if isinstance(outputs, dict):
+        return {key: _repeat(value, count, xp) for key, value in outputs.items()}
+    if isinstance(outputs, tuple | list):
+        return tuple(_repeat(value, count, xp) for value in outputs)
+    return xp.concat([outputs] * count, axis=0) if count > 1 else outputs
+
+
+def _separator(framework: str) -> str:
+    return "." if framework == "torch" else "/"
+
+
+def _choose_layer(calls: tuple[LayerInfo, ...], batch: Batch) -> str:
+    """The last layer to return whose output still has the input's spatial axes."""
+    for array, dims in zip(batch.arrays, batch.dims, strict=True):
+        space = space_axes(dims)
+        if not space:
+            continue
+        first = 1 if dims[-1] == "channel" else 2
+        fitting = [
+            c
+            for c in calls
+            if c.shape is not None
+            and len(c.shape) == array.ndim
+            and all(c.shape[first + i] is None or c.shape[first + i] > 1 for i in range(len(space)))  # type: ignore[operator]
+        ]
+        if fitting:
+            return max(fitting, key=lambda c: c.order).path
+    raise CapabilityError(
+        "No layer of this model returns a feature map with the input's spatial axes, so there is"
+        " no class activation map.\n  integrated_gradients and occlusion work without one; layer="
+        " names a layer, if one was missed (`model.layers(x)` lists them with shapes)."
+    )
