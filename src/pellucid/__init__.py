@@ -8,16 +8,21 @@ import pellucid.methods as _methods  # noqa: F401 - registers the methods
 from pellucid import errors
 from pellucid._version import __version__
 from pellucid.explain import explain
+from pellucid.explainer import Comparison, Explainer
 from pellucid.explanation import Explanation
 from pellucid.methods.registry import register_method
 from pellucid.model import Model, wrap
+from pellucid.tables import methods
 
 __all__ = [
+    "Comparison",
+    "Explainer",
     "Explanation",
     "Model",
     "__version__",
     "errors",
     "explain",
+    "methods",
     "register_method",
     "wrap",
 ]

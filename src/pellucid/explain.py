@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,9 +15,9 @@ from pellucid.counting import CountedModel
 from pellucid.engine.schedule import Progress, Schedule
 from pellucid.errors import CapabilityError, InputError, MethodError, ModelError
 from pellucid.explanation import Explanation, Part
-from pellucid.inputs.layout import input_dims
+from pellucid.inputs.layout import modality
 from pellucid.methods.base import Attribution, Method
-from pellucid.methods.registry import make_method, method_class, registered
+from pellucid.methods.registry import make_method, registered
 from pellucid.model import Batch, Model, check_class_names, wrap
 from pellucid.targets import Target, resolve_target
 from pellucid.task import Task
@@ -86,6 +86,8 @@ def explain(
     if chosen.opens_at_layer:
         recorded["layer"] = task.layer(recorded.get("layer"))
         task.predict_by_cut(recorded["layer"])
+    elif chosen.opens_with_gradient:
+        task.predict_for_gradient()
     else:
         task.predict()
     check_class_names(wrapped.class_names, task.outputs)
@@ -138,7 +140,7 @@ def require_tier(model: Model, method: type[Method]) -> None:
 
 
 def _check_modality(model: Model, batch: Batch, method: type[Method]) -> None:
-    kinds = {model.modality(batch)} if len(batch.dims) == 1 else set(_modalities(batch))
+    kinds = {modality(dims) for dims in batch.dims}
     if method.modalities and not kinds & method.modalities:
         wanted = ", ".join(sorted(method.modalities))
         raise CapabilityError(
@@ -156,12 +158,6 @@ def _check_modality(model: Model, batch: Batch, method: type[Method]) -> None:
             )
 
 
-def _modalities(batch: Batch) -> list[str]:
-    from pellucid.inputs.layout import modality
-
-    return [modality(dims) for dims in batch.dims]
-
-
 def _build(
     task: Task,
     method: Method,
@@ -176,18 +172,13 @@ def _build(
     _check_values(method, found, batch)
     outputs = _matrix(task)
     prediction, names = _prediction(model, outputs, len(batch), task.target, explained)
-    one = not batch.batched
-
-    def squeeze(a: np.ndarray | None) -> Any:
-        return a
-
     return Explanation(
         parts=_parts(model, batch, found),
         method=method.name,
         parameters=dict(recorded),
         target=task.target.recorded(),
         target_names=task.target.names,
-        prediction=squeeze(prediction),
+        prediction=prediction,
         prediction_names=names,
         score=score.astype(np.float32),
         outputs=outputs,
@@ -202,7 +193,7 @@ def _build(
         class_names=model.class_names,
         extras=dict(found.extras),
         warnings=found.warnings + _suspicions(method, found),
-        batched=not one,
+        batched=batch.batched,
         structure=batch.structure,
     )
 
@@ -334,7 +325,11 @@ _PACKAGES = {
 
 def provenance(model: Model) -> dict[str, Any]:
     """Versions, the model's fingerprint and how it was read, and the time."""
-    versions = {"pellucid": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    versions = {
+        "pellucid": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
     for package in _PACKAGES.get(model.framework, ()):
         try:
             versions[package] = version(package)
@@ -349,7 +344,3 @@ def provenance(model: Model) -> dict[str, Any]:
         "notes": list(model.adapter.notes),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-ProgressFactory = Callable[[str], Progress | None]
-__all__ = ["explain", "input_dims", "method_class", "provenance"]

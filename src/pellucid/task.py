@@ -9,12 +9,16 @@ from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.counting import CountedCut, CountedModel
 from pellucid.engine.schedule import Schedule
-from pellucid.errors import CapabilityError, InputError
+from pellucid.errors import CapabilityError, InputError, PellucidError
 from pellucid.inputs.baselines import make_baseline
 from pellucid.inputs.layout import space_axes
 from pellucid.model import Batch, Model, check_outputs, run_checked, single_output
 from pellucid.targets import Target
 from pellucid.types import Array, Leaves, Outputs
+
+
+class _SeveralOutputs(Exception):  # noqa: N818 - control flow inside this module
+    """The model returns more than one array, so outputs cannot be differentiated as one."""
 
 
 class Task:
@@ -34,6 +38,7 @@ class Task:
         self.cuts: list[tuple[int, int, CountedCut]] = []
         self.outputs: Outputs = None
         self._target: Target | None = None
+        self._pullback: Callable[[Array], Leaves] | None = None
 
     @property
     def count(self) -> int:
@@ -70,6 +75,49 @@ class Task:
 
         parts = [out for _, _, out in self.schedule.run(self.count, evaluate, key="forward")]
         self.outputs = self._join(parts)
+
+    def predict_for_gradient(self) -> None:
+        """As `predict`, and where one micro-batch holds all, keep the graph for `gradients`.
+
+        So the prediction and the gradient of the predicted class share one forward pass.
+        """
+        if self.count > self.schedule.first_size("gradient"):
+            self.predict()
+            return
+        try:
+            outputs, _, pullback = self.model.vjp(self._single_run, self.x)
+        except PellucidError:
+            raise
+        except Exception:
+            # The ordinary prediction finds out which rows fail, and copes with other outputs.
+            self.predict()
+            return
+        check_outputs(outputs, self.count, self.model.adapter)
+        self.outputs, self._pullback = outputs, pullback
+
+    def _single_run(self, leaves: Leaves) -> tuple[Array, None]:
+        outputs = single_output(self.model.run(leaves))
+        if not hasattr(outputs, "shape"):
+            raise _SeveralOutputs
+        return outputs, None
+
+    def gradients(self) -> tuple[np.ndarray, ...]:
+        """∂score/∂x of every sample, float32, one array per input."""
+
+        def evaluate(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+            if self._pullback is not None:
+                _, _, back = self.model.adapter.vjp(
+                    lambda given: (self.score(given[0], rows), None), (self.outputs,)
+                )
+                ones = self.asarray(np.ones(len(rows), dtype=np.float32))
+                grads = self._pullback(back(ones)[0])
+            else:
+                grads = self.gradient(self.take(self.x, rows), rows)[1]
+            return tuple(self.to_numpy(g).astype(np.float32) for g in grads)
+
+        if self._pullback is not None:
+            return evaluate(np.arange(self.count))
+        return over_samples(self, evaluate, key="gradient")
 
     def predict_by_cut(self, layer: str) -> None:
         """Run the model once and keep it open at `layer`, for every sample."""
@@ -138,7 +186,9 @@ class Task:
         # Paths and shapes only, so one sample is enough; it is not part of the explanation.
         calls = adapter.layers(tuple(a[:1] for a in self.x))
         if name is not None:
-            return find_layer(name, [c.path for c in calls], separator=_separator(adapter.framework))
+            return find_layer(
+                name, [c.path for c in calls], separator=_separator(adapter.framework)
+            )
         return _choose_layer(calls, self.batch)
 
     def generator(self, purpose: int) -> np.random.Generator:

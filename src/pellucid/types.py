@@ -15,7 +15,7 @@ Outputs: TypeAlias = Any
 """What a model returns: an array, or a tuple or dict of arrays."""
 
 TargetLike: TypeAlias = (
-    None | int | str | tuple[Any, Any] | Sequence[int] | np.ndarray | Callable[[Any], Any]
+    int | str | tuple[Any, Any] | Sequence[int] | np.ndarray | Callable[[Any], Any] | None
 )
 
 

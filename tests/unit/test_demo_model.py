@@ -53,7 +53,7 @@ def keras_logits(model, batch):
 
     head = model.get_layer("predictions")
     pooled = np.asarray(keras.Model(model.input, head.input)(batch, training=False))
-    kernel, bias = (keras.ops.convert_to_numpy(w) for w in head.weights)
+    kernel, bias = (weight.value.numpy() for weight in head.weights)
     return pooled @ kernel + bias
 
 
@@ -118,7 +118,7 @@ def test_weights_are_the_folded_network():
     assert all(layer.kernel.dtype == layer.bias.dtype == np.float32 for layer in layers)
 
 
-def test_class_names_are_kept_with_their_duplicates():
+def test_class_names_are_kept_with_their_duplicate():
     names = imagenet_class_names()
     assert len(names) == 1000
     assert (names[0], names[999]) == (
@@ -126,8 +126,7 @@ def test_class_names_are_kept_with_their_duplicates():
         "toilet tissue, toilet paper, bathroom tissue",
     )
     twice = {name for name, count in Counter(names).items() if count > 1}
-    assert {name.split(",")[0] for name in twice} <= {"crane", "maillot"}
-    assert "crane" in twice
+    assert twice == {"crane"}
 
 
 def test_preprocess():

@@ -20,6 +20,11 @@ from pellucid.testing import (
 )
 
 NATIVE = [framework for framework in FRAMEWORKS if framework != "numpy"]
+# Keras 3.15 saves a TensorFlow variable by `np.array(variable)`, which TensorFlow 2.21 answers
+# in the way NumPy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
 STYLED = ("dense", "dense_softmax", "cnn")
 
 

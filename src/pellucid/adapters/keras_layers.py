@@ -152,6 +152,7 @@ class CallStack:
 
 
 def numbered(path: str, call: int) -> str:
+    """The name of one call: the path, with `#2` for a second one."""
     return path if call == 1 else f"{path}#{call}"
 
 

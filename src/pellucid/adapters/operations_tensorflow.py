@@ -4,70 +4,63 @@ The kind of an operation also depends on which of its inputs are live: an `AddV2
 inputs is a residual, with one it is a bias; see `kind_of`.
 """
 
+
+def _each(kind: str, names: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), kind)
+
+
 KINDS: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "Conv Conv2D Conv3D DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInput"
-            " Conv3DBackpropInputV2 SparseTensorDenseMatMul Cumsum FFT IFFT RFFT IRFFT FFT2D RFFT2D"
-            " XlaConvV2"
-        ).split(),
+    **_each(
         "linear",
+        "Conv Conv2D Conv3D DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInput"
+        " Conv3DBackpropInputV2 SparseTensorDenseMatMul Cumsum FFT IFFT RFFT IRFFT FFT2D"
+        " RFFT2D XlaConvV2",
     ),
-    **dict.fromkeys(
-        "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum XlaDotV2 Cross".split(), "product"
-    ),
-    **dict.fromkeys("BiasAdd BiasAddV1".split(), "bias"),
-    **dict.fromkeys("Add AddV2 AddN Sub".split(), "add"),
-    **dict.fromkeys(
-        (
-            "Relu Relu6 LeakyRelu Elu Selu Sigmoid Tanh Softplus Softsign Abs Pow Square Sqrt Rsqrt"
-            " Exp Expm1 Log Log1p Erf Erfc Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh"
-            " Neg Sign Floor Ceil Round Rint Reciprocal Inv ClipByValue Erfinv Lgamma Digamma"
-        ).split(),
+    **_each("product", "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum XlaDotV2 Cross"),
+    **_each("bias", "BiasAdd BiasAddV1"),
+    **_each("add", "Add AddV2 AddN Sub"),
+    **_each(
         "activation",
+        "Relu Relu6 LeakyRelu Elu Selu Sigmoid Tanh Softplus Softsign Abs Pow Square Sqrt"
+        " Rsqrt Exp Expm1 Log Log1p Erf Erfc Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh"
+        " Atanh Neg Sign Floor Ceil Round Rint Reciprocal Inv ClipByValue Erfinv Lgamma"
+        " Digamma",
     ),
-    **dict.fromkeys(
-        (
-            "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 LRN L2Loss"
-            " BatchNormWithGlobalNormalization"
-        ).split(),
+    **_each(
         "norm",
+        "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 LRN L2Loss"
+        " BatchNormWithGlobalNormalization",
     ),
-    **dict.fromkeys("Softmax LogSoftmax".split(), "softmax"),
-    **dict.fromkeys(
-        (
-            "MaxPool MaxPoolV2 MaxPool3D MaxPoolWithArgmax Max Min Maximum Minimum SegmentMax"
-            " UnsortedSegmentMax TopK TopKV2 FractionalMaxPool Dilation2D"
-        ).split(),
+    **_each("softmax", "Softmax LogSoftmax"),
+    **_each(
         "pool",
+        "MaxPool MaxPoolV2 MaxPool3D MaxPoolWithArgmax Max Min Maximum Minimum SegmentMax"
+        " UnsortedSegmentMax TopK TopKV2 FractionalMaxPool Dilation2D",
     ),
-    **dict.fromkeys(
-        (
-            "Mul MulNoNan Div RealDiv DivNoNan Xdivy SquaredDifference FloorMod Prod Select SelectV2"
-            " Atan2 Xlogy"
-        ).split(),
+    **_each(
         "mul",
+        "Mul MulNoNan Div RealDiv DivNoNan Xdivy SquaredDifference FloorMod Prod Select"
+        " SelectV2 Atan2 Xlogy",
     ),
-    **dict.fromkeys(
-        (
-            "Identity IdentityN StopGradient PreventGradient Snapshot EnsureShape Reshape Squeeze"
-            " ExpandDims Transpose Pad PadV2 MirrorPad ConcatV2 Concat Pack Unpack Split SplitV"
-            " Slice StridedSlice Gather GatherV2 GatherNd Tile BroadcastTo Reverse ReverseV2"
-            " ReverseSequence Roll Cast Mean Sum AvgPool AvgPool3D ResizeBilinear ResizeBicubic"
-            " ResizeNearestNeighbor ResizeArea CropAndResize SpaceToDepth DepthToSpace"
-            " SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace ExtractImagePatches"
-            " MatrixTranspose InvertPermutation MatrixDiagV3 MatrixDiagPartV3 MatrixBandPart"
-            " CheckNumerics CheckNumericsV2 ParallelConcat DynamicStitch DynamicPartition ScatterNd"
-            " TensorScatterUpdate TensorScatterAdd SegmentSum SegmentMean UnsortedSegmentSum"
-            " TensorListFromTensor TensorListGetItem TensorListSetItem TensorListStack"
-            " TensorListReserve TensorListPushBack TensorListConcatV2 Real Imag Complex"
-            " ImageProjectiveTransformV3 ScaleAndTranslate PlaceholderWithDefault DebugIdentityV2"
-        ).split(),
+    **_each(
         "route",
+        "Identity IdentityN StopGradient PreventGradient Snapshot EnsureShape Reshape Squeeze"
+        " ExpandDims Transpose Pad PadV2 MirrorPad ConcatV2 Concat Pack Unpack Split SplitV"
+        " Slice StridedSlice Gather GatherV2 GatherNd Tile BroadcastTo Reverse ReverseV2"
+        " ReverseSequence Roll Cast Mean Sum AvgPool AvgPool3D ResizeBilinear ResizeBicubic"
+        " ResizeNearestNeighbor ResizeArea CropAndResize SpaceToDepth DepthToSpace"
+        " SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace ExtractImagePatches"
+        " MatrixTranspose InvertPermutation MatrixDiagV3 MatrixDiagPartV3 MatrixBandPart"
+        " CheckNumerics CheckNumericsV2 ParallelConcat DynamicStitch DynamicPartition"
+        " ScatterNd TensorScatterUpdate TensorScatterAdd SegmentSum SegmentMean"
+        " UnsortedSegmentSum TensorListFromTensor TensorListGetItem TensorListSetItem"
+        " TensorListStack TensorListReserve TensorListPushBack TensorListConcatV2 Real Imag"
+        " Complex ImageProjectiveTransformV3 ScaleAndTranslate PlaceholderWithDefault"
+        " DebugIdentityV2",
     ),
-    **dict.fromkeys("CudnnRNN CudnnRNNV2 CudnnRNNV3 LSTMBlockCell GRUBlockCell".split(), "rnn"),
-    **dict.fromkeys("ResourceGather ResourceGatherNd OneHot".split(), "lookup"),
-    **dict.fromkeys("While StatelessWhile If StatelessIf Case StatelessCase".split(), "opaque"),
+    **_each("rnn", "CudnnRNN CudnnRNNV2 CudnnRNNV3 LSTMBlockCell GRUBlockCell"),
+    **_each("lookup", "ResourceGather ResourceGatherNd OneHot"),
+    **_each("opaque", "While StatelessWhile If StatelessIf Case StatelessCase"),
 }
 
 CALLS: frozenset[str] = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
@@ -86,19 +79,16 @@ FINAL: dict[str, str] = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sig
 """Operations that turn logits into what a user calls a prediction."""
 
 PASS: frozenset[str] = frozenset(
-    (
-        "Identity IdentityN StopGradient PreventGradient Snapshot Cast EnsureShape Reshape Squeeze"
-        " ExpandDims Transpose CheckNumerics"
-    ).split()
+    _each(
+        "route",
+        "Identity IdentityN StopGradient PreventGradient Snapshot Cast EnsureShape Reshape"
+        " Squeeze ExpandDims Transpose CheckNumerics",
+    )
 )
 """Steps the walk back from an output may cross without changing what the numbers mean."""
 
-REDUCTIONS: frozenset[str] = frozenset(
-    "Mean Sum Max Min Prod All Any ArgMax ArgMin Cumsum EuclideanNorm".split()
-)
-
 CONSTANT_ARGUMENTS: dict[str, tuple[tuple[int, str], ...]] = {
-    **dict.fromkeys(REDUCTIONS, ((1, "axis"),)),
+    **dict.fromkeys(("Mean", "Sum", "Max", "Min", "Prod", "Cumsum"), ((1, "axis"),)),
     "Reshape": ((1, "shape"),),
     "Transpose": ((1, "permutation"),),
     "Pad": ((1, "padding"),),
@@ -121,7 +111,6 @@ RENAMED: dict[str, str] = {
     "explicit_paddings": "explicit_padding",
     "ksize": "kernel_size",
     "keep_dims": "keepdims",
-    "transpose_a": "transpose_a",
     "adj_x": "transpose_a",
     "adj_y": "transpose_b",
     "squeeze_dims": "axis",

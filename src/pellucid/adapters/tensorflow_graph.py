@@ -5,7 +5,7 @@ depends on the inputs, and what crosses a cut are questions about small integers
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,5 +193,13 @@ def _read_into(
         numbers = tuple(program.new(t) for t in outputs)
         scope.update((t.ref(), v) for t, v in zip(outputs, numbers, strict=True))
         program.steps.append(
-            Step(len(program.steps), operation, inputs, numbers, *here, gradient_name(operation), scope)
+            Step(
+                len(program.steps),
+                operation,
+                inputs,
+                numbers,
+                *here,
+                gradient_name(operation),
+                scope,
+            )
         )

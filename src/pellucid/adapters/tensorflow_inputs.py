@@ -84,7 +84,9 @@ class Inputs:
         if isinstance(x, Mapping):
             return {key: self._opened(value) for key, value in x.items()}
         if isinstance(x, list | tuple) and self._holds_inputs(x):
-            return type(x)(self._opened(part) for part in x) if type(x) in (list, tuple) else list(x)
+            return (
+                type(x)(self._opened(part) for part in x) if type(x) in (list, tuple) else list(x)
+            )
         return _array(x)
 
     def _holds_inputs(self, x: Sequence[Any]) -> bool:
@@ -94,7 +96,7 @@ class Inputs:
             return arrays and (isinstance(x, tuple) or all(len(part.shape) > 1 for part in x))
         if len(self.specs) > 1:
             return len(x) == len(self.specs)
-        shape = self.specs[0].shape
+        shape = next(iter(self.specs)).shape
         return arrays and len(x) == 1 and shape is not None and len(x[0].shape) == len(shape) + 1
 
     def _order(self, nest: Any, count: int) -> tuple[int, ...]:
@@ -140,7 +142,7 @@ class Inputs:
             if not bool(tf.reduce_all(tf.cast(whole, tensor.dtype) == tensor)):
                 name = spec.name if spec is not None else ""
                 raise InputError(
-                    f"The input {name!r} is of type {wanted.name}, but numbers with a fraction came."
+                    f"The input {name!r} is of type {wanted.name}; numbers with a fraction came."
                 )
             return whole
         return tf.cast(tensor, wanted)

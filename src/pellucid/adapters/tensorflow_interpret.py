@@ -11,8 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from pellucid.adapters.operations_tensorflow import BRANCHES, LOOPS, READS
-from pellucid.adapters.tensorflow_graph import Program, Step, read_graph
 from pellucid.adapters.tensorflow_gradients import CustomGradient, perform_with_gradient
+from pellucid.adapters.tensorflow_graph import Program, Step, read_graph
 from pellucid.adapters.tensorflow_raw import Perform, function_graph, performer
 from pellucid.errors import CapabilityError
 
@@ -151,7 +151,9 @@ def _loop(operation: tf.Operation) -> Perform:
     graph = function_graph(operation.graph, operation.get_attr("body").name)
     condition, body = _body(operation, "cond"), _body(operation, "body")
     # What the body hands on unchanged (weights among it) must not be a variable of the new loop.
-    changing = [i for i, (a, b) in enumerate(zip(graph.inputs, graph.outputs, strict=True)) if a is not b]
+    changing = [
+        i for i, (a, b) in enumerate(zip(graph.inputs, graph.outputs, strict=True)) if a is not b
+    ]
     shapes = [graph.inputs[i].shape for i in changing]
 
     def perform(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -177,7 +179,9 @@ def _branch(operation: tf.Operation) -> Perform:
 
     def perform(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         condition, *rest = inputs
-        return list(tf.cond(tf.cast(condition, tf.bool), lambda: then(rest), lambda: otherwise(rest)))
+        return list(
+            tf.cond(tf.cast(condition, tf.bool), lambda: then(rest), lambda: otherwise(rest))
+        )
 
     return perform
 

@@ -1,7 +1,7 @@
 """Finding the softmax or sigmoid a model ends in, by one walk back from its output."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ class Ending:
     activation: str | None = None
     logits: tf.Tensor | None = None
     inside: bool = False
+    peeled: dict[Any, tf.Tensor] = field(default_factory=dict)
+    """Tensors between the activation and the output -> the same with the logits in their place."""
 
 
 def ending_of(output: tf.Tensor) -> Ending:
@@ -31,10 +33,11 @@ def ending_of(output: tf.Tensor) -> Ending:
     while True:
         operation = tensor.op
         if operation.type in FINAL:
-            logits = operation.inputs[0]
+            logits, peeled = operation.inputs[0], {}
             for step in reversed(chain):
                 logits = performer(step)([logits, *step.inputs[1:]])[0]
-            return Ending(FINAL[operation.type], logits)
+                peeled[step.outputs[0].ref()] = logits
+            return Ending(FINAL[operation.type], logits, peeled=peeled)
         if operation.type in CALLS:
             return Ending(inside=True)
         if operation.type not in PASS or tensor is not operation.outputs[0]:
@@ -68,5 +71,7 @@ def _candidates(activation: str, z: np.ndarray) -> Sequence[np.ndarray]:
         if 0 < axis < z.ndim:
             shifted = z - z.max(axis=axis, keepdims=True)
             normal = np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
-            found.append(shifted - normal if activation == "log_softmax" else np.exp(shifted - normal))
+            found.append(
+                shifted - normal if activation == "log_softmax" else np.exp(shifted - normal)
+            )
     return found

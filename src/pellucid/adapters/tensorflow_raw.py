@@ -32,7 +32,8 @@ def function_graph(graph: Any, name: str) -> Any:
 
 def registered_gradient(operation: tf.Operation) -> Callable[..., Any]:
     """The gradient function somebody attached to this very operation."""
-    return _private_ops.get_gradient_function(operation)
+    function: Any = _private_ops.get_gradient_function(operation)
+    return function
 
 
 def gradient_name(operation: tf.Operation) -> str | None:
@@ -141,12 +142,12 @@ def arguments(operation: tf.Operation) -> dict[str, Any]:
     for attribute in operation.op_def.attr:
         if attribute.type in ("type", "list(type)", "func", "list(func)", "tensor", "shape"):
             continue
-        value = operation.get_attr(attribute.name)
+        value: Any = operation.get_attr(attribute.name)
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         elif isinstance(value, list):
             value = tuple(value)
-        settings[RENAMED.get(attribute.name, attribute.name)] = value
+        settings[RENAMED.get(str(attribute.name), str(attribute.name))] = value
     for position, name in CONSTANT_ARGUMENTS.get(operation.type, ()):
         known = tf.get_static_value(operation.inputs[position], partial=True)
         if known is not None:

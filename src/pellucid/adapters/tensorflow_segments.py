@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -34,26 +34,24 @@ class Piece:
 
 
 def compiled_piece(
-    program: Program, given: Sequence[int], wanted: Sequence[int], handles: Sequence[Any] = ()
+    program: Program,
+    given: Sequence[int],
+    wanted: Sequence[int],
+    variables: Sequence[tf.Variable] = (),
 ) -> Piece:
-    """Compile the steps between; `handles` are variables whose values are given as well."""
+    """Compile the steps between; values of `variables` are given as well."""
     todo = plan(program, wanted, given)
     specs = [tf.TensorSpec(program.tensors[v].shape, program.tensors[v].dtype) for v in given]
-    specs += [_variable_spec(program, handle) for handle in handles]
+    specs += [tf.TensorSpec(v.shape, v.dtype) for v in variables]
 
     def piece(*tensors: tf.Tensor) -> list[tf.Tensor]:
         values = dict(zip(given, tensors, strict=False))
-        overrides = {id(h): t for h, t in zip(handles, tensors[len(given) :], strict=True)}
-        # Identities, or a value both given and wanted would come out as another output.
-        return [tf.identity(t) for t in interpret(program, todo, values, overrides=overrides)]
+        replaced = zip(variables, tensors[len(given) :], strict=True)
+        overrides = {id(v.handle): tensor for v, tensor in replaced}
+        return interpret(program, todo, values, overrides=overrides)
 
     function = tf.function(piece, autograph=False).get_concrete_function(*specs)
     return Piece(tuple(given), tuple(wanted), function)
-
-
-def _variable_spec(program: Program, handle: Any) -> tf.TensorSpec:
-    shape_and_type = handle._handle_data.shape_and_type[0]
-    return tf.TensorSpec(shape_and_type.shape, shape_and_type.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,40 +63,47 @@ class Chain:
     wanted: tuple[int, ...]
 
 
+class HasProgram(Protocol):
+    """A trace; its program is read when the first chain is made."""
+
+    @property
+    def program(self) -> Program: ...
+
+
 class Chains:
     """Compiled chains of one program, made on demand, the least used forgotten."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, trace: HasProgram) -> None:
+        self._trace = trace
         self._made: OrderedDict[Any, Chain] = OrderedDict()
         self._lock = threading.RLock()
 
     def get(
-        self, stops: Iterable[int], wanted: tuple[int, ...], handles: tuple[Any, ...] = ()
+        self, stops: Iterable[int], wanted: tuple[int, ...], variables: tuple[tf.Variable, ...] = ()
     ) -> Chain:
         ordered = tuple(sorted(set(stops)))
-        key = (ordered, wanted, tuple(map(id, handles)))
+        key = (ordered, wanted, tuple(map(id, variables)))
         with self._lock:
             chain = self._made.get(key)
             if chain is None:
-                chain = self._made[key] = self._make(ordered, wanted, handles)
+                chain = self._made[key] = self._make(ordered, wanted, variables)
             self._made.move_to_end(key)
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
             return chain
 
     def _make(
-        self, stops: tuple[int, ...], wanted: tuple[int, ...], handles: tuple[Any, ...]
+        self, stops: tuple[int, ...], wanted: tuple[int, ...], variables: tuple[tf.Variable, ...]
     ) -> Chain:
-        program, pieces = self.program, []
+        program, pieces = self._trace.program, []
         given: tuple[int, ...] = program.inputs
         for at, stop in enumerate(stops):
             crossing = crossers(program, stops[: at + 1], (*stops[at + 1 :], *wanted))
-            out = (stop, *(v for v in crossing if v not in stops[: at + 1]))
-            # Stops passed earlier hold replaced values: those are handed on, not computed.
-            pieces.append(compiled_piece(program, given, out, handles))
+            # What came in already, and stops passed earlier (replaced by now), is handed on.
+            out = (stop, *(v for v in crossing if v not in given and v not in stops[: at + 1]))
+            pieces.append(compiled_piece(program, given, out, variables))
             given = crossing
-        pieces.append(compiled_piece(program, given, wanted, handles))
+        pieces.append(compiled_piece(program, given, wanted, variables))
         return Chain(stops, tuple(pieces), wanted)
 
 

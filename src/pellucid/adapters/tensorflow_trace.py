@@ -101,7 +101,7 @@ class Trace:
     ) -> Any:
         marked = tf.nest.map_structure(lambda t: tf.identity(t) if tf.is_tensor(t) else t, output)
         tensor = first_tensor(marked)
-        if tensor is not None and not isinstance(tensor, tf.__internal__.EagerTensor):
+        if tensor is not None and not hasattr(tensor, "numpy"):
             kind = type(layer).__name__
             self._marks.append(Mark(path, call, kind, parameter_count(layer), tensor))
         # What follows belongs to the layer that called this one.
@@ -149,6 +149,27 @@ class Trace:
             if value is not None and program.producer[value].index in reaching:
                 found[mark.name] = (mark, value)
         return dict(sorted(found.items(), key=lambda item: item[1][1]))
+
+    @functools.cached_property
+    def mark_values(self) -> frozenset[int]:
+        """Values of all the identities that are no operations of the user's."""
+        found = {self.program.numbers.get(mark.tensor.ref(), -1) for mark in self._marks}
+        for ending in self._endings:
+            for mark in self._marks:
+                peeled = ending.peeled.get(mark.tensor.ref())
+                if peeled is not None:
+                    found.add(self.program.numbers[peeled.ref()])
+        return frozenset(found)
+
+    def value_of(self, name: str, leaves: Leaves, peel: bool) -> int:
+        """The value number at the exit of a layer call: logits for a last layer that is peeled."""
+        mark, value = self.marks[name]
+        if peel:
+            for ending, activation in zip(self._endings, self.activations(leaves), strict=True):
+                peeled = ending.peeled.get(mark.tensor.ref())
+                if activation is not None and peeled is not None:
+                    return self.program.numbers[peeled.ref()]
+        return value
 
     def infos(self) -> tuple[LayerInfo, ...]:
         infos = []

@@ -285,9 +285,7 @@ class TorchAdapter(Adapter):
         def note(op: Any) -> Array:
             out = op()
             shape = tuple(out.shape) if isinstance(out, torch.Tensor) else None
-            seen.append(
-                OperationInfo(op.index, op.kind, op.name, op.path, op.call, shape, op.live)
-            )
+            seen.append(OperationInfo(op.index, op.kind, op.name, op.path, op.call, shape, op.live))
             return out
 
         self.run(x, peel=False, intercept=note)
@@ -325,7 +323,7 @@ class TorchAdapter(Adapter):
             leaves = x
             if intercept is not None and not only_layers:
                 stack.enter_context(torch.enable_grad())
-                leaves = tuple(_live(a) for a in x)
+                leaves = tuple(a if a.requires_grad else _live(a) for a in x)
             call = self._replacing(weights)
             if plan:
                 stack.enter_context(PeelMode(plan))
@@ -554,11 +552,18 @@ def _layer_exit(
         name = path if number == 1 else f"{path}#{number}"
         op = TorchOperation(
             lambda inputs, weights: inputs[0],
-            name=type(module).__name__, kind="layer", path=name, number=number, index=-1,
-            inputs=(value,), live=(True,), weights={}, arguments={},
+            name=type(module).__name__,
+            kind="layer",
+            path=name,
+            number=number,
+            index=-1,
+            inputs=(value,),
+            live=(True,),
+            weights={},
+            arguments={},
         )
-        new = intercept(op)
-        return None if new is value else _with_first(output, new)
+        # A copy, because an operation above the layer may change what it is given in place.
+        return _with_first(output, intercept(op).clone())
 
     return at_exit
 
@@ -569,5 +574,7 @@ def _parameter_count(module: torch.nn.Module) -> int:
 
 def _function_fingerprint(function: Any) -> str:
     code = getattr(function, "__code__", None)
-    text = repr((getattr(function, "__qualname__", ""), code and code.co_code, code and code.co_consts))
+    text = repr(
+        (getattr(function, "__qualname__", ""), code and code.co_code, code and code.co_consts)
+    )
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -190,9 +190,7 @@ _BUILTIN_ARGUMENTS: dict[str, tuple[str, ...]] = {
         for n in (1, 2, 3)
     },
     **{
-        f"conv_transpose{n}d": (
-            "input weight bias stride padding output_padding groups dilation"
-        ).split()
+        f"conv_transpose{n}d": ["input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"]
         for n in (1, 2, 3)
     },
 }
@@ -236,8 +234,12 @@ class InterceptMode(TorchFunctionMode):
         out_of_place, target = self._out_of_place(func, name, args, kwargs)
         if out_of_place is None:
             return func(*args, **kwargs)
-        result = self._intercepted(out_of_place, name.rstrip("_") if target is not None else name,
-                                   args, {k: v for k, v in kwargs.items() if k != "inplace"})
+        result = self._intercepted(
+            out_of_place,
+            name.rstrip("_") if target is not None else name,
+            args,
+            {k: v for k, v in kwargs.items() if k != "inplace"},
+        )
         if target is not None:
             target.copy_(result)
             return target
@@ -302,8 +304,14 @@ class InterceptMode(TorchFunctionMode):
         path, number = self.position.here()
         return self.intercept(
             TorchOperation(
-                call, name=name, kind=kind, path=path, number=number, index=index,
-                inputs=inputs, live=live,
+                call,
+                name=name,
+                kind=kind,
+                path=path,
+                number=number,
+                index=index,
+                inputs=inputs,
+                live=live,
                 weights={k: kwargs[k] for k in ("weight", "bias") if k in kwargs},
                 arguments=normalised(func, name, args, kwargs),
             )

@@ -31,10 +31,9 @@ def demo(
         found = run_demo(out, advance, **given)
     files = _files(out)
     if as_json:
-        console.result_json({"result": found, "files": [str(file) for file in files]})
+        console.result_json({"found": found, "files": [str(file) for file in files]})
         return
-    if isinstance(found, str):
-        console.result(found)
+    console.result(found)
     for file in files:
         console.result(str(file))
 

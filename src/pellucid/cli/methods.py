@@ -6,6 +6,8 @@ import typer
 
 from pellucid.cli import console
 
+COLUMNS = ("name", "family", "needs", "modalities", "cost", "source")
+
 
 def methods(
     modality: Annotated[
@@ -19,26 +21,16 @@ def methods(
     console.configure(verbose, quiet)
     import pellucid
 
-    rows: list[dict[str, Any]] = [dict(row) for row in pellucid.methods(modality=modality).rows]
+    rows: list[dict[str, Any]] = list(pellucid.methods(modality=modality).rows)
     if as_json:
         console.result_json(rows)
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    for name in columns:
-        table.add_column(name.replace("_", " "), overflow="fold")
+    for name in COLUMNS:
+        table.add_column(name, overflow="fold", no_wrap=name == "name")
     for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
+        table.add_row(*(escape(str(row[name])) for name in COLUMNS))
     console.stdout().print(table)
-
-
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
-    if value is None:
-        return ""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return escape(", ".join(map(str, value)))
-    return escape(str(value))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pellucid.cli import console
-from pellucid.errors import MissingExtraError, UnsafeModelError
+from pellucid.errors import UnsafeModelError
 
 if TYPE_CHECKING:
     from pellucid.adapters.file_formats import FileFacts
@@ -58,11 +58,11 @@ def open_model(
         return demo_model(**wrap_options)
     if facts is not None:
         console.say(describe(facts))
-    trusted = _trust(trust, facts)
+    trusted = trusted_hash(trust, facts)
     return load(model, trust=trusted, **wrap_options)
 
 
-def _trust(trust: str | None, facts: "FileFacts | None") -> str | None:
+def trusted_hash(trust: str | None, facts: "FileFacts | None") -> str | None:
     """The hash the user vouches for; `yes` is turned into one by asking on the terminal."""
     if trust is None or trust.lower() != "yes":
         return trust
@@ -85,13 +85,10 @@ def _trust(trust: str | None, facts: "FileFacts | None") -> str | None:
 
 def demo_model(**wrap_options: Any) -> "Model":
     """The MobileNetV2 that comes with pellucid, with its class names and preprocessing."""
-    try:
-        from pellucid.demo.mobilenet_keras import build_mobilenet
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "tensorflow", "The demo's model") from error
-    from pellucid.demo.weights import imagenet_class_names, preprocess
+    from pellucid.demo.model import demo_model as build
     from pellucid.model import wrap
 
+    network, class_names, preprocess = build()
     given = {name: value for name, value in wrap_options.items() if value is not None}
-    options: dict[str, Any] = {"class_names": imagenet_class_names(), "preprocess": preprocess}
-    return dataclasses.replace(wrap(build_mobilenet(), **{**options, **given}), source=DEMO)
+    options: dict[str, Any] = {"class_names": class_names, "preprocess": preprocess, **given}
+    return dataclasses.replace(wrap(network, **options), source=DEMO)

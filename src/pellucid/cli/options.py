@@ -26,7 +26,7 @@ TrustModel = Annotated[
 ]
 Images = Annotated[
     list[Path],
-    typer.Argument(metavar="IMAGE...", help="Pictures: PNG, JPEG, ...", show_default=False),
+    typer.Argument(metavar="IMAGE", help="Pictures: PNG, JPEG, ...", show_default=False),
 ]
 Methods = Annotated[
     list[str],

@@ -1,7 +1,6 @@
 """What `pellucid explain` leaves behind: pictures, a page, and the result as plain data."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from pellucid.explanation import Explanation
     from pellucid.model import Model
 
-_DPI = 130
-
 
 def write(request: "Request", model: "Model", pictures: Pictures, outcome: "Outcome") -> list[Path]:
     """Write what was asked for; returns the files, the page first.
@@ -33,8 +30,9 @@ def write(request: "Request", model: "Model", pictures: Pictures, outcome: "Outc
     files: list[Path] = []
     try:
         request.out.mkdir(parents=True, exist_ok=True)
-        if "html" in request.formats:
-            files.append(_write_report(request, model, pictures, outcome))
+        if "html" in request.formats and outcome.done:
+            path = request.out / "report.html"
+            files.append(_write_report(path, request, model, pictures, outcome))
         if "png" in request.formats:
             files += _write_pictures(request.out, pictures, outcome)
         if "json" in request.formats:
@@ -50,9 +48,11 @@ def write(request: "Request", model: "Model", pictures: Pictures, outcome: "Outc
 
 def image_names(paths: tuple[Path, ...]) -> list[str]:
     """A name for each image that is good in a file name and unlike all others."""
+    from pellucid.reports.folder import file_name
+
     names: list[str] = []
     for path in paths:
-        stem = re.sub(r"[^\w.-]+", "-", path.stem).strip("-.") or "image"
+        stem = file_name(path.stem)
         name, number = stem, 2
         while name in names:
             name, number = f"{stem}-{number}", number + 1
@@ -61,30 +61,25 @@ def image_names(paths: tuple[Path, ...]) -> list[str]:
 
 
 def _write_pictures(out: Path, pictures: Pictures, outcome: "Outcome") -> Iterator[Path]:
-    import matplotlib.pyplot as plt
-
-    from pellucid.plots import side_by_side
+    from pellucid.reports.folder import save_picture
 
     names = image_names(pictures.paths)
     for target, explanation in outcome.done:
         for sample, name in enumerate(names):
             path = out / f"{name}-{explanation.method}-{file_name_part(target)}.png"
-            figure = side_by_side(explanation, sample)
-            figure.savefig(path, dpi=_DPI, bbox_inches="tight")
-            plt.close(figure)
-            yield path
+            yield save_picture(explanation, sample, path)
 
 
 def _write_report(
-    request: "Request", model: "Model", pictures: Pictures, outcome: "Outcome"
+    path: Path, request: "Request", model: "Model", pictures: Pictures, outcome: "Outcome"
 ) -> Path:
     from pellucid.reports import Answer, Study, StudyItem, render_report
+    from pellucid.reports.folder import model_facts
 
-    # One name a question on the page: the classes differ from image to image where it is "top".
     items = [
         StudyItem(
             name=name,
-            answers=[Answer(_question(target, e, sample), e, sample) for target, e in outcome.done],
+            answers=[Answer(f"Why {e.target_names[sample]}?", e, sample) for _, e in outcome.done],
         )
         for sample, name in enumerate(image_names(pictures.paths))
     ]
@@ -92,17 +87,11 @@ def _write_report(
     study = Study(
         title=f"What {Path(request.model).name} sees",
         items=items,
-        model={"source": request.model, "framework": model.framework},
+        model=model_facts(model, outcome.done[0][1]),
         reproduce=console.command_line(),
         notes=[f"{name}: {message.splitlines()[0]}" for name, message in problems.items()],
     )
-    assert request.out is not None
-    return render_report(study, request.out / "report.html")
-
-
-def _question(target: TargetWord, explanation: "Explanation", sample: int) -> str:
-    name = explanation.target_names[sample]
-    return f"Why {name}?" if target is None else str(name)
+    return render_report(study, path)
 
 
 def document(

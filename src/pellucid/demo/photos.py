@@ -32,9 +32,11 @@ class Photo:
 def demo_photos() -> tuple[Photo, ...]:
     """List the photos; on each, the demo network's first guess is `class_index`."""
     return (
-        _coral("chickadee", 19, "a black-capped chickadee on a branch", "bird.bmp"),
+        _coral("chickadee", 19, "a black-capped chickadee on a branch", "bird.bmp", "cropped"),
         _coral("dragonfly", 319, "a blue dragonfly on a dry leaf", "dragonfly.bmp"),
-        _coral("macaw", 88, "a red-and-green macaw on a stump", "parrot.jpg"),
+        _coral(
+            "macaw", 88, "a red-and-green macaw on a stump", "parrot.jpg", "cropped and resized"
+        ),
         _coral(
             "samoyed", 258, "the head of a white Samoyed", "dog_segmentation_256.bmp", "cropped"
         ),

@@ -36,7 +36,7 @@ def mobilenet_layers() -> tuple[FoldedLayer, ...]:
 
 @functools.cache
 def imagenet_class_names() -> tuple[str, ...]:
-    """Read the 1000 names as published: "crane" and "maillot" each name two classes."""
+    """Read the 1000 names as published: "crane" names two classes, the bird and the machine."""
     text = (ASSETS / "mobilenetv2-imagenet" / "imagenet_labels.txt").read_text("utf-8")
     return tuple(text.splitlines()[1:])
 

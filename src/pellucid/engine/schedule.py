@@ -42,6 +42,10 @@ class Schedule:
         self.memory = {} if memory is None else memory
         self.progress = progress
 
+    def first_size(self, key: str) -> int:
+        """How many items the first micro-batch of this kind of work holds."""
+        return _Size(self.batch_size, self.memory.get(key)).current
+
     def run(
         self, total: int, evaluate: Callable[[int, int], T], *, key: str = ""
     ) -> Iterator[tuple[int, int, T]]:

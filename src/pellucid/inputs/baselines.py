@@ -56,7 +56,9 @@ def _named(spec: str, x: np.ndarray, dims: tuple[str, ...], seed: int) -> np.nda
             "A baseline from a data set is an array here: pass a row of it, or its mean."
         )
     if spec not in NAMES:
-        raise InputError(f"Unknown baseline {spec!r}: expected one of {NAMES}, a number or an array.")
+        raise InputError(
+            f"Unknown baseline {spec!r}: expected one of {NAMES}, a number or an array."
+        )
     if not np.issubdtype(x.dtype, np.floating):
         return x
     space = space_axes(dims)

@@ -53,8 +53,12 @@ def fit_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
         raise InputError(f"cannot fit a picture of shape {image.shape} to {height} by {width}.")
     if image.shape[:2] == (height, width):
         return image.copy()
-    size = (width, height)
-    return np.array(ImageOps.fit(Image.fromarray(image), size, Image.Resampling.BICUBIC))
+    # Cut first: `ImageOps.fit` lets pixels beyond the cut bleed into the border.
+    scale = min(image.shape[0] / height, image.shape[1] / width)
+    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    cut = Image.fromarray(image[top : top + rows, left : left + columns])
+    return np.array(cut.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _require_file(path: Path) -> None:

@@ -29,9 +29,13 @@ def space_axes(dims: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def modality(dims: tuple[str, ...]) -> str:
-    """"image", "series", "volume", "table" or "array"."""
+    """ "image", "series", "volume", "table" or "array"."""
     space = tuple(name for name in dims if name in SPACE)
-    known = {("height", "width"): "image", ("step",): "series", ("depth", "height", "width"): "volume"}
+    known = {
+        ("height", "width"): "image",
+        ("step",): "series",
+        ("depth", "height", "width"): "volume",
+    }
     if space in known:
         return known[space]
     return "table" if "feature" in dims else "array"

@@ -45,6 +45,8 @@ class Method(ABC):
     claims_completeness: ClassVar[bool] = False
     opens_at_layer: ClassVar[bool] = False
     """The prediction comes from the cut the method makes, so that the model runs once."""
+    opens_with_gradient: ClassVar[bool] = False
+    """The prediction keeps its graph, so that one gradient at x needs no second forward."""
     conflicts: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of parameters that may not be given together."""
     cost: ClassVar[str] = ""

@@ -58,7 +58,9 @@ def register_method(
         elif callable(method):
             _REGISTERED[name] = _from_function(name, method, family, needs, cost, source)
         else:
-            raise MethodError(f"Expected a function or a Method class, got {type(method).__name__}.")
+            raise MethodError(
+                f"Expected a function or a Method class, got {type(method).__name__}."
+            )
         return method
 
     return register
@@ -133,7 +135,9 @@ class _FunctionMethod(Method):
         if not cls.takes_any:
             _check_names(cls.name, parameters, list(cls.defaults))
         missing = [
-            p for p, d in cls.defaults.items() if d is inspect.Parameter.empty and p not in parameters
+            p
+            for p, d in cls.defaults.items()
+            if d is inspect.Parameter.empty and p not in parameters
         ]
         if missing:
             raise MethodError(f"{cls.name} needs the parameter {missing[0]!r}.")

@@ -35,8 +35,8 @@ SHARING_WORDS = {
 
 def grid(
     rows: Mapping[str, Row],
-    *,
     sample: int | Sequence[int] = 0,
+    *,
     columns: Sequence[str] | None = None,
     part: int = 0,
     scale: Sharing = "row",

@@ -55,12 +55,17 @@ def picture_of(part: Part, sample: int) -> np.ndarray:
     """What a person sees of the input: uint8 (height, width, 3).
 
     `Part.display` where the model says how to make it; else the input stretched from its
-    smallest to its largest value. Three channels are colours; any other number is averaged.
+    smallest to its largest value. Three channels are colours; any other number is averaged,
+    and so is the depth of a volume.
     """
     if part.display is not None:
-        return _as_rgb(np.asarray(part.display[sample]))
+        return as_rgb(np.asarray(part.display[sample]))
     dims = part.input_dims[1:]
     values = np.asarray(part.inputs[sample], np.float64)
+    for axis in reversed(range(len(dims))):
+        if dims[axis] not in ("height", "width", "channel"):
+            values = values.mean(axis=axis)
+    dims = tuple(d for d in dims if d in ("height", "width", "channel"))
     if "channel" in dims:
         values = np.moveaxis(values, dims.index("channel"), -1)
         dims = (*(d for d in dims if d != "channel"), "channel")
@@ -72,11 +77,12 @@ def picture_of(part: Part, sample: int) -> np.ndarray:
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if high == low:
-        return _as_rgb(np.full(values.shape, 128, np.uint8))
-    return _as_rgb(np.round((values - low) / (high - low) * 255).astype(np.uint8))
+        return as_rgb(np.full(values.shape, 128, np.uint8))
+    return as_rgb(np.round((values - low) / (high - low) * 255).astype(np.uint8))
 
 
-def _as_rgb(pixels: np.ndarray) -> np.ndarray:
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Grey, RGB or RGBA pixels as uint8 (height, width, 3)."""
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
         return pixels[..., :3].astype(np.uint8)
     flat = pixels[..., 0] if pixels.ndim == 3 else pixels

@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pellucid.plots.image import faded_grey
 from pellucid.plots.scale import Scale
@@ -37,6 +37,23 @@ def photo_uri(pixels: np.ndarray, quality: Quality) -> str:
     """A picture as a JPEG data URI."""
     image = _shrunk(Image.fromarray(np.ascontiguousarray(pixels)), quality.photo_side)
     return _uri(image, "jpeg", quality=quality.photo_quality, optimize=True)
+
+
+def ground_uri(pixels: np.ndarray, quality: Quality) -> str:
+    """The picture in pale grey, for maps to lie on.
+
+    Made here and not by a CSS filter, so that page, print and plot show the same grey.
+    """
+    grey = Image.fromarray(np.round(faded_grey(pixels) * 255).astype(np.uint8))
+    shrunk = _shrunk(grey, quality.photo_side)
+    return _uri(shrunk, "jpeg", quality=quality.photo_quality, optimize=True)
+
+
+def thumbnail_uri(pixels: np.ndarray) -> str:
+    """A small picture of 4 by 3, cut from the middle, for the table of contents."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    small = ImageOps.fit(image, (256, 192), Image.Resampling.LANCZOS)
+    return _uri(small, "jpeg", quality=72, optimize=True)
 
 
 def overlay_uri(values: np.ndarray, scale: Scale, quality: Quality) -> str:

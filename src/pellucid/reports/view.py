@@ -8,12 +8,19 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from pellucid.explanation import Explanation
-from pellucid.plots.image import image_map, is_image, picture_of, signed_part
+from pellucid.plots.image import as_rgb, image_map, is_image, picture_of, signed_part
 from pellucid.plots.scale import Scale
 from pellucid.plots.series import series
 from pellucid.plots.style import LIGHT, Sheet, elide, number
 from pellucid.plots.table import top_features
-from pellucid.reports.images import Quality, overlay_uri, photo_uri, png_uri
+from pellucid.reports.images import (
+    Quality,
+    ground_uri,
+    overlay_uri,
+    photo_uri,
+    png_uri,
+    thumbnail_uri,
+)
 from pellucid.reports.items import Answer, Study, StudyItem
 from pellucid.reports.words import WIDE_GAP, join, meaning, percent, value_for
 
@@ -92,6 +99,8 @@ class ItemView:
     name: str
     caption: str
     photo: str
+    ground: str
+    thumbnail: str
     width: int
     height: int
     best: str
@@ -161,11 +170,13 @@ def _summary(study: Study, images: bool) -> str:
 def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
     first, answers = item.answers[0], item.answers
     part = first.explanation.parts[0]
-    photo, width, height = "", 0, 0
+    photo, ground, thumbnail, width, height = "", "", "", 0, 0
     if is_image(part) or item.picture is not None:
-        pixels = picture_of(part, first.sample) if item.picture is None else item.picture
+        given = item.picture
+        pixels = picture_of(part, first.sample) if given is None else as_rgb(given)
         height, width = pixels.shape[:2]
-        photo = photo_uri(np.asarray(pixels, np.uint8), quality)
+        photo, ground = photo_uri(pixels, quality), ground_uri(pixels, quality)
+        thumbnail = thumbnail_uri(pixels)
     groups: dict[str, list[Answer]] = {}
     for answer in answers:
         groups.setdefault(answer.explanation.method, []).append(answer)
@@ -182,6 +193,8 @@ def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
         name=item.name,
         caption=item.caption,
         photo=photo,
+        ground=ground,
+        thumbnail=thumbnail,
         width=width,
         height=height,
         best=_best(item),

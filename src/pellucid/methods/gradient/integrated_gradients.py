@@ -108,7 +108,9 @@ class _Path:
             for a, b, real in zip(task.batch.arrays, baseline, task.differentiable, strict=True)
         )
 
-    def _add(self, sums: GradientSums, active: np.ndarray, nodes: np.ndarray, weights: np.ndarray) -> None:
+    def _add(
+        self, sums: GradientSums, active: np.ndarray, nodes: np.ndarray, weights: np.ndarray
+    ) -> None:
         samples = np.repeat(active, len(nodes))
         positions = np.tile(nodes, len(active))
         points = on_path(self.task, self.start, self.task.x, samples, positions)

@@ -7,15 +7,7 @@ import numpy as np
 from pellucid.adapters.protocol import Tier
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
-from pellucid.task import Task, over_samples
-
-
-def _gradients(task: Task) -> tuple[np.ndarray, ...]:
-    def evaluate(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-        grads = task.gradient(task.take(task.x, rows), rows)[1]
-        return tuple(task.to_numpy(g).astype(np.float32) for g in grads)
-
-    return over_samples(task, evaluate, key="gradient")
+from pellucid.task import Task
 
 
 @register_method("saliency")
@@ -38,11 +30,12 @@ class Saliency(Method):
 
     family = "gradient"
     needs = Tier.DIFFERENTIABLE
+    opens_with_gradient = True
     cost = "2 F"
     source = "Simonyan et al. 2013"
 
     def attribute(self, task: Task) -> Attribution:
-        grads = _gradients(task)
+        grads = task.gradients()
         return Attribution(tuple(map(np.abs, grads)) if self.absolute else grads)
 
 
@@ -64,10 +57,11 @@ class GradientXInput(Method):
 
     family = "gradient"
     needs = Tier.DIFFERENTIABLE
+    opens_with_gradient = True
     cost = "2 F"
     source = "Shrikumar et al. 2016"
 
     def attribute(self, task: Task) -> Attribution:
-        grads = _gradients(task)
+        grads = task.gradients()
         pairs = zip(grads, task.batch.arrays, strict=True)
         return Attribution(tuple(g * a.astype(np.float32) for g, a in pairs))

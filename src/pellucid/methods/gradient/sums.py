@@ -42,7 +42,9 @@ class GradientSums:
         """
         squares = bool(self.second)
 
-        def evaluate(start: int, stop: int) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+        def evaluate(
+            start: int, stop: int
+        ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
             rows = samples[start:stop]
             grads = task.gradient(points(start, stop), rows)[1]
             present, position = np.unique(rows, return_inverse=True)

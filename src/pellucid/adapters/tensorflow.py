@@ -1,0 +1,458 @@
+"""Keras models on TensorFlow, `tf.Module`s and functions of tensors.
+
+A model is traced once for each shape of input. Plain runs and gradients use the compiled
+function; layer questions use compiled pieces of it; operation by operation it is interpreted.
+"""
+
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pellucid.adapters import tensorflow_namespace
+from pellucid.adapters.keras_layers import LayerTree, layer_tree, structure_key
+from pellucid.adapters.layers import find_layer
+from pellucid.adapters.protocol import (
+    LAYERS_ONLY,
+    Adapter,
+    Cut,
+    InputSpec,
+    Intercept,
+    LayerInfo,
+    OperationInfo,
+    Tier,
+)
+from pellucid.adapters.tensorflow_cut import TracedCut
+from pellucid.adapters.tensorflow_eager import EagerModel
+from pellucid.adapters.tensorflow_inputs import Inputs
+from pellucid.adapters.tensorflow_interpret import interpret, plan
+from pellucid.adapters.tensorflow_operations import LayerExit, intercepting
+from pellucid.adapters.tensorflow_segments import Chains
+from pellucid.adapters.tensorflow_trace import Trace
+from pellucid.adapters.tensorflow_weights import fingerprint, named_variables, read
+from pellucid.errors import CapabilityError, InputError, LayerError, ModelError, quote_nearest
+from pellucid.types import Array, Leaves, Outputs
+
+_TRACES_KEPT = 8
+"""Traces per adapter: one for each shape of one sample, and for each change of structure."""
+
+_TRACING = threading.RLock()
+
+Reading = tuple[Trace, Chains] | EagerModel
+
+
+class TensorFlowAdapter(Adapter):
+    """A Keras model on the TensorFlow backend, a `tf.Module`, or a function of tensors."""
+
+    xp = tensorflow_namespace
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._keras = isinstance(model, keras.layers.Layer)
+        self.framework = "keras" if self._keras else "tensorflow"
+        if self._keras and keras.backend.backend() != "tensorflow":
+            raise CapabilityError(
+                f"Keras runs on {keras.backend.backend()} here, this adapter reads TensorFlow.\n"
+                "  Set KERAS_BACKEND=tensorflow before Keras is imported."
+            )
+        self._inputs = Inputs(model, self._float_dtype())
+        self._readings: OrderedDict[Any, Reading] = OrderedDict()
+        self._lock = threading.RLock()
+        self._notes: dict[str, None] = {}
+        self._trees: tuple[Any, LayerTree] | None = None
+
+    # Facts
+
+    @property
+    def supports(self) -> Tier:  # type: ignore[override]
+        trainable = self._keras or isinstance(self._model, tf.Module)
+        return Tier.TRAINABLE if trainable else Tier.TRANSPARENT
+
+    @cached_property
+    def device(self) -> str:  # type: ignore[override]
+        variables = list(self._variables().values())
+        where = variables[0].device if variables else ""
+        found = tf.DeviceSpec.from_string(where) if where else None
+        if found is None or found.device_type is None:
+            return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
+        return f"{found.device_type}:{found.device_index or 0}"
+
+    @cached_property
+    def channel_axis(self) -> int:  # type: ignore[override]
+        formats = (getattr(a, "data_format", None) for a in self._tree().layers.values())
+        return 1 if next((f for f in formats if f), "") == "channels_first" else -1
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self._notes)
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...] | None:
+        return self._inputs.specs
+
+    def _float_dtype(self) -> tf.DType:
+        variables = self._model.variables if isinstance(self._model, tf.Module) else ()
+        floats = [v.dtype for v in variables if v.dtype.is_floating]
+        return floats[0] if floats and not self._keras else tf.float32
+
+    def _tree(self) -> LayerTree:
+        key = structure_key(self._model)
+        if self._trees is None or self._trees[0] != key:
+            self._trees = (key, layer_tree(self._model))
+        return self._trees[1]
+
+    def _variables(self) -> dict[str, tf.Variable]:
+        return named_variables(self._model, self._tree())
+
+    # Inputs and outputs
+
+    def accept(self, x: Any) -> Leaves:
+        return self._inputs.accept(x)
+
+    def restore(self, leaves: Sequence[Any]) -> Any:
+        return self._inputs.restore(leaves)
+
+    def asarray(self, a: np.ndarray) -> Array:
+        return tf.convert_to_tensor(a)
+
+    def to_numpy(self, a: Array) -> np.ndarray:
+        return a.numpy() if hasattr(a, "numpy") else np.asarray(a)
+
+    # Calling the model
+
+    def _call_with(self, nest: Any) -> Callable[[Sequence[Any]], Any]:
+        """The model as a function of leaves, in inference mode."""
+        model, training = self._model, {}
+        if self._keras or "training" in _parameters(model):
+            training = {"training": False}
+        names = _parameters(model) if not self._keras else ()
+        positions = [n for n in names if n != "training"]
+
+        def call(leaves: Sequence[Any]) -> Any:
+            packed = tf.nest.pack_sequence_as(nest, list(leaves))
+            if not self._keras and isinstance(packed, dict) and set(packed) <= set(positions):
+                return model(**packed, **training)
+            if not self._keras and isinstance(packed, tuple) and len(positions) >= len(packed) > 1:
+                return model(*packed, **training)
+            return model(packed, **training)
+
+        return call
+
+    def _reading(self, x: Leaves) -> Reading:
+        """The trace for inputs like `x`, made on first use; the eager reading where it fails."""
+        nest = self._inputs.nest_for(len(x))
+        shapes = tuple((tuple(a.shape[1:]), a.dtype.name) for a in x)
+        structure = structure_key(self._model)
+        key = (structure, repr(nest), shapes)
+        with self._lock:
+            for candidate in (key, (*key, tuple(a.shape[:1] for a in x))):
+                found = self._readings.get(candidate)
+                if found is not None:
+                    self._readings.move_to_end(candidate)
+                    return found
+            call = self._call_with(nest)
+            if self._keras and not _is_built(self._model):
+                self._first_call(call, x)
+                key = (structure_key(self._model), *key[1:])
+            found, fixed = self._read(call, x)
+            # A trace for one batch size alone is found again by that size.
+            key = (*key, tuple(a.shape[:1] for a in x)) if fixed else key
+            self._readings[key] = found
+            while len(self._readings) > _TRACES_KEPT:
+                self._readings.popitem(last=False)
+            return found
+
+    def _first_call(self, call: Callable[[Sequence[Any]], Any], x: Leaves) -> None:
+        """Build a model that was never called, the way its first call would have."""
+        try:
+            call(x)
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> Exception:
+        if self.is_out_of_memory(error):
+            return error
+        return ModelError(f"The model raised {type(error).__name__}: {error}")
+
+    def _read(self, call: Callable[[Sequence[Any]], Any], x: Leaves) -> tuple[Reading, bool]:
+        tree, errors = self._tree(), []
+        free = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in x if a.shape.rank]
+        exact = [tf.TensorSpec(a.shape, a.dtype) for a in x]
+        for specs in (free, exact) if len(free) == len(x) else (exact,):
+            try:
+                with _TRACING:
+                    trace = Trace(call, tree, specs)
+            except Exception as error:
+                errors.append(error)
+                continue
+            fixed = specs is exact
+            self._notes["compiled trace" + (f" for batches of {x[0].shape[0]}" * fixed)] = None
+            return (trace, Chains(trace)), fixed
+        try:
+            call(x)
+        except Exception as error:
+            raise self._failed(error) from error
+        reason = f"{type(errors[-1]).__name__}: {str(errors[-1]).strip().partition(chr(10))[0]}"
+        self._notes[f"eager fall-back: {reason}"] = None
+        return EagerModel(call, tree, reason), False
+
+    # Verbs
+
+    def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
+        reading = self._reading(x)
+        return (reading if isinstance(reading, EagerModel) else reading[0]).activations(x)
+
+    def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
+        if x is None:
+            return self._tree().infos()
+        reading = self._reading(x)
+        return reading.infos(x) if isinstance(reading, EagerModel) else reading[0].infos()
+
+    def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
+        found: list[OperationInfo] = []
+
+        def note(op: Any) -> Any:
+            result = op()
+            first = result if tf.is_tensor(result) else result[0]
+            shape = tuple(first.shape) if first.shape.rank is not None else None
+            found.append(
+                OperationInfo(op.index, op.kind, op.name, op.path, op.call, shape, op.live)
+            )
+            return result
+
+        self.run(x, peel=False, intercept=note)
+        return tuple(found)
+
+    def run(
+        self,
+        x: Leaves,
+        *,
+        peel: bool = True,
+        intercept: Intercept | None = None,
+        layers: Sequence[str] = (),
+        kinds: frozenset[str] | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> Outputs:
+        reading = self._reading(x)
+        names = self._names(reading, x, layers) if layers else []
+        only_layers = kinds is not None and kinds <= LAYERS_ONLY
+        if isinstance(reading, EagerModel):
+            return self._run_eagerly(reading, x, peel, intercept, names, only_layers, weights)
+        trace, chains = reading
+        replaced = self._replaced(weights)
+        if intercept is None or (only_layers and not names):
+            if not replaced:
+                return trace.run(x, peel)
+            return self._run_pieces(trace, chains, x, peel, lambda op: op(), [], replaced)
+        if only_layers:
+            return self._run_pieces(trace, chains, x, peel, intercept, names, replaced)
+        return self._run_operations(trace, x, peel, intercept, names, kinds, replaced)
+
+    def _run_eagerly(
+        self,
+        model: EagerModel,
+        x: Leaves,
+        peel: bool,
+        intercept: Intercept | None,
+        names: Sequence[str],
+        only_layers: bool,
+        weights: Mapping[str, Array] | None,
+    ) -> Outputs:
+        if weights or (intercept is not None and not only_layers):
+            verb = "replace weights" if weights else "see single operations"
+            raise CapabilityError(
+                f"This model cannot be traced ({model.reason}), so pellucid cannot {verb} in it.\n"
+                "  Methods that use gradients or layers work; see"
+                " `pellucid.methods(model=model)`."
+            )
+        if intercept is None or not names:
+            return model.run(x, peel)
+        return model.intercepted(x, peel, intercept, names)
+
+    def _run_pieces(
+        self,
+        trace: Trace,
+        chains: Chains,
+        x: Leaves,
+        peel: bool,
+        intercept: Intercept,
+        names: Sequence[str],
+        replaced: Mapping[str, tuple[tf.Variable, tf.Tensor]],
+    ) -> Outputs:
+        exits = {trace.value_of(name, x, peel): trace.marks[name][0] for name in names}
+        variables = tuple(v for v, _ in replaced.values())
+        given = [tensor for _, tensor in replaced.values()]
+        chain = chains.get(exits, trace.wanted(x, peel), variables)
+        known: dict[int, Any] = dict(zip(trace.program.inputs, x, strict=True))
+        for stop, piece in zip(chain.stops, chain.pieces, strict=False):
+            known.update(piece.run(known, given))
+            mark, value = exits[stop], known[stop]
+            changed = intercept(LayerExit(mark.path, mark.call, mark.kind, value))
+            known[stop] = _like(changed, value)
+        results = chain.pieces[-1].run(known, given)
+        return trace.nested([results[v] for v in chain.wanted])
+
+    def _run_operations(
+        self,
+        trace: Trace,
+        x: Leaves,
+        peel: bool,
+        intercept: Intercept,
+        names: Sequence[str],
+        kinds: frozenset[str] | None,
+        replaced: Mapping[str, tuple[tf.Variable, tf.Tensor]],
+    ) -> Outputs:
+        program = trace.program
+        exits = {}
+        for name in names:
+            number, mark = trace.value_of(name, x, peel), trace.marks[name][0]
+            exits[number] = lambda value, m=mark: LayerExit(m.path, m.call, m.kind, value)
+        wanted = trace.wanted(x, peel)
+        handles = {id(v.handle): name for name, v in self._variables().items()}
+        on_step = intercepting(program, intercept, kinds, exits, handles, trace.mark_values)
+        todo = plan(program, (*wanted, *exits))
+        given = dict(zip(program.inputs, x, strict=True))
+        overrides = {id(v.handle): tensor for v, tensor in replaced.values()}
+        results = interpret(program, todo, given, overrides=overrides, on_step=on_step)
+        return trace.nested(results[: len(wanted)])
+
+    def _names(self, reading: Reading, x: Leaves, layers: Sequence[str]) -> list[str]:
+        """Layer names as typed -> layer calls of this run."""
+        if isinstance(reading, EagerModel):
+            calls = [info.path for info in reading.infos(x)]
+        else:
+            calls = list(reading[0].marks)
+        found = []
+        for name in layers:
+            if name not in calls and not calls:
+                raise LayerError(f"No layer {name!r}: this model has no Keras layers to look into.")
+            if name in self._tree().layers and name not in calls:
+                raise LayerError(
+                    f"The layer {name!r} does not reach the output of this model, or runs inside"
+                    f" a loop.\n  {quote_nearest(name, calls)}"
+                )
+            found.append(find_layer(name, calls))
+        return found
+
+    def _replaced(
+        self, weights: Mapping[str, Array] | None
+    ) -> dict[str, tuple[tf.Variable, tf.Tensor]]:
+        if not weights:
+            return {}
+        known, replaced = self._variables(), {}
+        for name, value in weights.items():
+            if name not in known:
+                raise InputError(f"The model has no weight {name!r}. {quote_nearest(name, known)}")
+            variable = known[name]
+            tensor = tf.cast(tf.convert_to_tensor(value), variable.dtype)
+            if not tensor.shape.is_compatible_with(variable.shape):
+                raise InputError(
+                    f"The weight {name!r} has shape {tuple(variable.shape)}, but an array of shape"
+                    f" {tuple(tensor.shape)} came."
+                )
+            replaced[name] = (variable, tensor)
+        return replaced
+
+    def vjp(
+        self, fn: Callable[[Leaves], tuple[Array, Any]], x: Leaves
+    ) -> tuple[Array, Any, Callable[[Array], Leaves]]:
+        # Fresh tensors: one array passed as two inputs must not add up its gradients.
+        leaves = tuple(tf.identity(a) for a in x)
+        floats = [a for a in leaves if a.dtype.is_floating or a.dtype.is_complex]
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(floats)
+            value, aux = fn(leaves)
+
+        def pullback(cotangent: Array) -> Leaves:
+            found = tape.gradient(
+                value,
+                floats,
+                output_gradients=cotangent,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+            gradients = iter(found)
+            return tuple(
+                tf.convert_to_tensor(next(gradients))
+                if a.dtype.is_floating or a.dtype.is_complex
+                else tf.zeros_like(a)
+                for a in leaves
+            )
+
+        return value, aux, pullback
+
+    def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut:
+        reading = self._reading(x)
+        (name,) = self._names(reading, x, [layer])
+        if isinstance(reading, EagerModel):
+            return reading.cut(x, name, peel)
+        trace, chains = reading
+        chain = chains.get([trace.value_of(name, x, peel)], trace.wanted(x, peel))
+        return TracedCut(
+            trace.program, chain, x, trace.nested, lambda more: self._again(more, name, peel)
+        )
+
+    def _again(self, x: Leaves, name: str, peel: bool) -> TracedCut:
+        """The same cut for other rows, to read what crosses it there."""
+        cut = self.cut(x, name, peel=peel)
+        if not isinstance(cut, TracedCut):
+            raise CapabilityError(
+                f"This model can be traced for {x[0].shape[0]} rows no more, so that variants of"
+                f" the layer {name!r} cannot be run.\n  Pass one variant a sample."
+            )
+        return cut
+
+    def stop_gradient(self, a: Array) -> Array:
+        return tf.stop_gradient(a)
+
+    def custom_vjp(
+        self, fn: Callable[..., Array], backward: Callable[..., Any]
+    ) -> Callable[..., Array]:
+        @tf.custom_gradient
+        def wrapped(*arrays: tf.Tensor) -> Any:
+            return fn(*arrays), lambda cotangent: backward(cotangent, *arrays)
+
+        return wrapped
+
+    def weights(self, select: Callable[[str], bool] | None = None) -> dict[str, Array]:
+        return {
+            name: read(variable)
+            for name, variable in self._variables().items()
+            if select is None or select(name)
+        }
+
+    def fingerprint(self) -> str:
+        return fingerprint(self._model, self._tree(), self._variables())
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, tf.errors.ResourceExhaustedError | MemoryError)
+
+
+def _like(changed: Any, value: Any) -> Any:
+    """What an interceptor returned, as a tensor that can stand in for the layer's."""
+    tensor = changed if tf.is_tensor(changed) else tf.convert_to_tensor(changed)
+    return tensor if tensor.dtype == value.dtype else tf.cast(tensor, value.dtype)
+
+
+def _parameters(model: Any) -> tuple[str, ...]:
+    """Names of the positional parameters the model is called with."""
+    try:
+        signature = inspect.signature(model)
+    except (TypeError, ValueError):
+        return ()
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return tuple(
+        name
+        for name, p in signature.parameters.items()
+        if p.kind in plain or (p.kind is keyword and name == "training")
+    )
+
+
+def _is_built(model: keras.layers.Layer) -> bool:
+    return all(layer.built for layer in model._flatten_layers())

@@ -1,0 +1,116 @@
+"""A traced model opened at one layer: the part below has run, the part above runs at will."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from pellucid.adapters.operations_tensorflow import SHAPES
+from pellucid.adapters.protocol import Cut
+from pellucid.adapters.tensorflow_graph import Program
+from pellucid.adapters.tensorflow_segments import Chain
+from pellucid.errors import InputError
+from pellucid.types import Array, Leaves, Outputs
+
+
+class TracedCut(Cut):
+    """Below: one piece that has run. Above: one piece from the value and the crossers."""
+
+    def __init__(
+        self,
+        program: Program,
+        chain: Chain,
+        leaves: Leaves,
+        nested: Callable[[Any], Outputs],
+        again: Callable[[Leaves], "TracedCut"],
+    ) -> None:
+        below, self._above = chain.pieces
+        self._program, self._leaves = program, leaves
+        self._nested, self._again = nested, again
+        (self._stop,), self._wanted = chain.stops, chain.wanted
+        known = dict(zip(program.inputs, leaves, strict=True))
+        known.update(below.run(known))
+        self.value = known[self._stop]
+        self._known: Mapping[int, Any] = {v: known[v] for v in self._above.given}
+        self._repeated: tuple[int, Mapping[int, Any]] = (1, self._known)
+
+    @functools.cached_property
+    def outputs(self) -> Outputs:  # type: ignore[override]  # an attribute, found when asked for
+        return self.run(self.value)
+
+    def run(self, value: Array) -> Outputs:
+        value = tf.cast(value, self.value.dtype)
+        results = self._above.run({**self._for(value), self._stop: value})
+        return self._nested([results[v] for v in self._wanted])
+
+    def _for(self, value: Array) -> Mapping[int, Any]:
+        """The crossers for as many variants of each sample as `value` has."""
+        variants = times(value, self.value)
+        if self._repeated[0] == variants:
+            return self._repeated[1]
+        rows = int(self._leaves[0].shape[0])
+        crossing: dict[int, Any] | None = {}
+        for number, tensor in self._known.items():
+            if number == self._stop:
+                continue
+            repeated = self._repeat(number, tensor, rows, variants)
+            if repeated is None:
+                crossing = None
+                break
+            crossing[number] = repeated
+        if crossing is None:
+            # How a crosser relates to the batch is not plain: compute it for the larger batch.
+            leaves = tuple(tf.repeat(a, variants, axis=0) for a in self._leaves)
+            crossing = dict(self._again(leaves)._known)
+        self._repeated = (variants, crossing)
+        return crossing
+
+    def _repeat(self, number: int, tensor: Any, rows: int, variants: int) -> Any:
+        """A crosser for `variants` rows in place of one; None where that cannot be told."""
+        program = self._program
+        step = program.producer.get(number)
+        if step is None or step.type not in SHAPES - {"ZerosLike", "OnesLike"}:
+            axis = batch_axis(program.tensors[number].shape, tensor.shape, rows)
+            if axis is None:
+                return None
+            return tensor if axis < 0 else tf.repeat(tensor, variants, axis=axis)
+        source = program.tensors[step.inputs[step.outputs.index(number)]].shape
+        if step.type == "Rank":
+            return tensor
+        if step.type == "Size":
+            return tensor * variants if source.rank is not None else None
+        sizes = tensor.numpy().tolist()
+        axis = batch_axis(source, sizes, rows)
+        if axis is None:
+            return None
+        if axis >= 0:
+            sizes[axis] *= variants
+        return tf.constant(sizes, tensor.dtype)
+
+
+def batch_axis(traced: tf.TensorShape, actual: Any, rows: int) -> int | None:
+    """The one axis that holds the samples: the only one of unknown size in the trace.
+
+    -1 where no axis does, None where it cannot be told: several unknown sizes, or another size
+    than the batch has (axes merged into one).
+    """
+    if traced.rank is None:
+        return None
+    free = [i for i, size in enumerate(traced.as_list()) if size is None]
+    if not free:
+        return -1
+    if len(free) > 1 or actual[free[0]] != rows:
+        return None
+    return free[0]
+
+
+def times(value: Array, original: Array) -> int:
+    """How many variants of each row of `original` there are in `value`."""
+    rows, before = int(value.shape[0]), int(original.shape[0])
+    if tuple(value.shape[1:]) != tuple(original.shape[1:]) or rows % before:
+        raise InputError(
+            f"The layer's value has shape {tuple(original.shape)}; what replaces it must have the"
+            f" same, or k times as many rows. {tuple(value.shape)} came."
+        )
+    return rows // before

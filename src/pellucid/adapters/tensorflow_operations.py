@@ -1,0 +1,113 @@
+"""What an interceptor gets: one operation of a traced model, or the exit of a layer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from pellucid.adapters.protocol import Intercept, Operation
+from pellucid.adapters.tensorflow_graph import Program, Step
+from pellucid.adapters.tensorflow_raw import Perform, arguments
+from pellucid.errors import CapabilityError, InputError
+
+
+class LayerExit(Operation):
+    """A layer call that has just returned `value`."""
+
+    def __init__(self, path: str, call: int, name: str, value: Any, index: int = -1) -> None:
+        self.kind, self.name, self.path, self.call, self.index = "layer", name, path, call, index
+        self.live, self.inputs = (True,), (value,)
+        self.weights, self.arguments = {}, {}
+
+    def __call__(
+        self,
+        *,
+        inputs: tuple[Any, ...] | None = None,
+        weights: Mapping[str, Any] | None = None,
+        bias: bool = True,
+    ) -> Any:
+        if inputs is not None or weights is not None or not bias:
+            raise CapabilityError(
+                "At the exit of a layer its value is given; only operations can be done again."
+            )
+        return self.inputs[0]
+
+
+class TracedOperation(Operation):
+    """One step of a program, ready to be performed.
+
+    An operation with several outputs in use (a split) returns a list of all its outputs.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        step: Step,
+        inputs: Sequence[Any],
+        perform: Perform,
+        names: Mapping[int, str],
+    ) -> None:
+        self.kind, self.name = program.kind(step), step.type
+        self.path, self.call, self.index = step.path, step.call, step.index
+        self.live, self.inputs = program.liveness(step), tuple(inputs)
+        self._perform = perform
+        self._places: dict[str, int] = {}
+        for place, value in enumerate(step.inputs):
+            handle = program.weight_of.get(value)
+            handle = program.handle_of.get(value) if handle is None else handle
+            name = names.get(id(handle)) if handle is not None else None
+            if name is not None:
+                self._places[name] = place
+        self.weights = {name: self.inputs[place] for name, place in self._places.items()}
+        self.arguments = arguments(step.operation)
+
+    def __call__(
+        self,
+        *,
+        inputs: tuple[Any, ...] | None = None,
+        weights: Mapping[str, Any] | None = None,
+        bias: bool = True,
+    ) -> Any:
+        given = list(self.inputs if inputs is None else inputs)
+        if len(given) != len(self.inputs):
+            raise InputError(
+                f"{self.name} has {len(self.inputs)} inputs, but {len(given)} were given."
+            )
+        for name, weight in (weights or {}).items():
+            if name not in self._places:
+                raise InputError(f"{self.name} uses no weight {name!r}, only {list(self._places)}.")
+            given[self._places[name]] = weight
+        if not bias and self.kind == "bias":
+            given = [t if a else tf.zeros_like(t) for t, a in zip(given, self.live, strict=True)]
+        outputs = self._perform(given)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def intercepting(
+    program: Program,
+    intercept: Intercept,
+    kinds: frozenset[str] | None,
+    exits: Mapping[int, Callable[[Any], LayerExit]],
+    names: Mapping[int, str],
+    marks: frozenset[int],
+) -> Callable[[Step, Sequence[Any], Perform], list[Any]]:
+    """An `on_step` that hands live operations, and the exits of chosen layers, to `intercept`."""
+
+    def on_step(step: Step, inputs: Sequence[Any], perform: Perform) -> list[Any]:
+        number = step.outputs[0]
+        if number in marks:  # an identity pellucid put there
+            (value,) = perform(inputs)
+            wanted = number in exits and (kinds is None or "layer" in kinds)
+            return [intercept(exits[number](value)) if wanted else value]
+        if not any(v in program.live for v in step.outputs):
+            return perform(inputs)
+        if kinds is not None and program.kind(step) not in kinds:
+            return perform(inputs)
+        result = intercept(TracedOperation(program, step, inputs, perform, names))
+        if len(step.outputs) == 1:
+            return [result]
+        if tf.is_tensor(result):  # only the first of several outputs was looked at
+            return [result, *perform(inputs)[1:]]
+        return list(result)
+
+    return on_step

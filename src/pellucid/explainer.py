@@ -1,0 +1,223 @@
+"""A model and a few methods, ready to be asked: cached, compared, drawn together."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import (
+    CapabilityError,
+    InputError,
+    LayerError,
+    MethodError,
+    ModelError,
+    PellucidError,
+)
+from pellucid.explain import explain
+from pellucid.explanation import Explanation
+from pellucid.methods.registry import make_method, method_class
+from pellucid.model import Model, wrap
+from pellucid.store import plain
+from pellucid.types import TargetLike
+
+DEFAULT_METHODS = ("integrated_gradients", "occlusion")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Explanations of the same inputs by several methods, and those that could not be made.
+
+    `failures` maps a method to the message of its error; the other results are kept.
+    """
+
+    explanations: Mapping[str, Explanation]
+    failures: Mapping[str, str]
+
+    def __getitem__(self, method: str) -> Explanation:
+        return self.explanations[method]
+
+    def __iter__(self) -> Any:
+        return iter(self.explanations)
+
+    def __len__(self) -> int:
+        return len(self.explanations)
+
+    def correlation(self, sample: int = 0) -> tuple[list[str], np.ndarray]:
+        """Spearman's rank correlation between the methods' maps of one sample.
+
+        Maps without a channel axis are compared with channel sums. `(names, (k, k) matrix)`;
+        NaN where a map is constant.
+        """
+        names = list(self.explanations)
+        maps = [_flat(self.explanations[n], sample) for n in names]
+        size = {len(m) for m in maps}
+        if len(size) > 1:
+            raise InputError(
+                "The methods' maps have different sizes, so their ranks do not compare."
+            )
+        with np.errstate(invalid="ignore"):
+            return names, np.atleast_2d(np.corrcoef([_ranks(m) for m in maps]))
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row a method: gap, mean standard error, evaluations, seconds, warnings."""
+        rows: list[dict[str, Any]] = []
+        for name, e in self.explanations.items():
+            errors = [p.stderr for p in e.parts if p.stderr is not None]
+            rows.append(
+                {
+                    "method": name,
+                    "gap": None if e.gap is None else float(np.max(e.gap)),
+                    "stderr": float(np.mean([s.mean() for s in errors])) if errors else None,
+                    **e.evaluations._asdict(),
+                    "seconds": e.seconds,
+                    "warnings": list(e.warnings),
+                }
+            )
+        return rows
+
+    def plot(self, sample: int = 0, **options: Any) -> Any:
+        """The maps of all methods side by side; a Figure, never shown."""
+        from pellucid.plots import grid
+
+        columns = {n: {e.target_names[sample]: e} for n, e in self.explanations.items()}
+        return grid(columns, sample, **options)
+
+    def __str__(self) -> str:
+        """One line a method."""
+        lines = [str(e) for e in self.explanations.values()]
+        return "\n".join(lines + [f"{n} failed: {why}" for n, why in self.failures.items()])
+
+
+def _flat(e: Explanation, sample: int) -> np.ndarray:
+    parts = []
+    for part in e.parts:
+        values = part.values[sample]
+        if "channel" in part.dims:
+            values = values.sum(axis=part.dims.index("channel") - 1)
+        parts.append(values.ravel())
+    return np.concatenate(parts)
+
+
+def _ranks(a: np.ndarray) -> np.ndarray:
+    """Average ranks, ties shared."""
+    _, inverse, counts = np.unique(a, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts - 1) / 2)[inverse]
+
+
+class Explainer:
+    """A configured set of methods for one model, with a cache by content.
+
+    `defaults` are arguments of `explain` for every call; a method may be named with its own
+    parameters as a pair `(name, {...})`. Results are kept for equal input, target, method,
+    parameters and model fingerprint, so a model that was trained on is explained anew. The cache
+    holds the last `cache_size` explanations.
+
+    Raises `MethodError` at once for an unknown method or parameter.
+
+    >>> explainer = Explainer(model, ["saliency", ("occlusion", {"window": 4})], seed=1)
+    >>> sorted(explainer.compare(x))
+    ['occlusion', 'saliency']
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        methods: Sequence[str | tuple[str, Mapping[str, Any]]] = DEFAULT_METHODS,
+        *,
+        cache_size: int = 64,
+        **defaults: Any,
+    ) -> None:
+        if isinstance(methods, str):
+            methods = [methods]
+        self.model: Model = wrap(model)
+        self.methods: dict[str, dict[str, Any]] = {}
+        for entry in methods:
+            name, parameters = (entry, {}) if isinstance(entry, str) else entry
+            method_class(name)
+            if parameters:
+                make_method(name, parameters)
+            self.methods[name] = dict(parameters)
+        self.defaults = defaults
+        self.cache_size = cache_size
+        self._cache: OrderedDict[str, Explanation] = OrderedDict()
+
+    def explain(
+        self, x: Any, method: str | None = None, *, target: TargetLike = None, **parameters: Any
+    ) -> Explanation:
+        """One explanation, from the cache if it was made before; the first method by default."""
+        name = method or next(iter(self.methods))
+        arguments = {**self.defaults, **self.methods.get(name, {}), **parameters}
+        key = self._key(x, name, target, arguments)
+        if key is not None and key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        made = explain(self.model, x, name, target=target, **arguments)
+        if key is not None:
+            self._cache[key] = made
+            while len(self._cache) > self.cache_size:
+                self._cache.popitem(last=False)
+        return made
+
+    def compare(self, x: Any, *, target: TargetLike = None, **parameters: Any) -> Comparison:
+        """All methods on the same inputs; one that fails is named, the others are kept."""
+        made: dict[str, Explanation] = {}
+        failures: dict[str, str] = {}
+        for name in self.methods:
+            try:
+                made[name] = self.explain(x, name, target=target, **parameters)
+            except PellucidError as error:
+                if not self._is_about_method(error):
+                    raise
+                failures[name] = str(error)
+        return Comparison(made, failures)
+
+    def visualize_all(
+        self, x: Any, save_path: str | Path, *, target: TargetLike = None, **parameters: Any
+    ) -> list[Path]:
+        """A picture of every method for every sample, and `report.html`, in a folder.
+
+        Returns the files written, the page first. Raises `CapabilityError` where no method works.
+        """
+        from pellucid.reports.folder import write_folder
+
+        found = self.compare(x, target=target, **parameters)
+        if not found.explanations:
+            reasons = "\n  ".join(f"{name}: {why}" for name, why in found.failures.items())
+            raise CapabilityError(f"None of the methods could explain this model.\n  {reasons}")
+        return write_folder(
+            self.model, found.explanations, Path(save_path), failures=found.failures
+        )
+
+    @staticmethod
+    def _is_about_method(error: PellucidError) -> bool:
+        return isinstance(error, CapabilityError | LayerError | MethodError | ModelError)
+
+    def _key(self, x: Any, name: str, target: Any, arguments: Mapping[str, Any]) -> str | None:
+        """A hash of all that decides the result; None where something cannot be hashed."""
+        if callable(target):
+            return None
+        digest = hashlib.sha256(self.model.fingerprint().encode())
+        for array in self.model.accept(x).arrays:
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        hidden = {"progress", "batch_size"}
+        settings = {k: _content(v) for k, v in sorted(arguments.items()) if k not in hidden}
+        digest.update(repr((name, _content(target), settings)).encode())
+        return digest.hexdigest()
+
+
+def _content(value: Any) -> Any:
+    """A value's content in a form that has a stable text."""
+    if isinstance(value, Mapping):
+        return {k: _content(v) for k, v in sorted(value.items())}
+    if isinstance(value, list | tuple):
+        return [_content(v) for v in value]
+    if hasattr(value, "shape"):
+        array = np.asarray(value)
+        return (array.shape, str(array.dtype), hashlib.sha256(array.tobytes()).hexdigest())
+    return plain(value)

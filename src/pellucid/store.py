@@ -1,0 +1,254 @@
+"""Explanations as xarray Datasets, and on disk as Zarr: labelled arrays and JSON, no pickle."""
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pellucid.errors import LoadError
+from pellucid.explanation import Explanation, Part
+from pellucid.types import Evaluations
+
+if TYPE_CHECKING:
+    import xarray
+
+FORMAT = "pellucid-explanation"
+FORMAT_VERSION = 1
+
+_PER_SAMPLE = ("target", "prediction", "score", "baseline_score", "gap")
+_PART_ARRAYS = ("values", "inputs", "baseline", "stderr", "display")
+
+
+def to_dataset(e: Explanation) -> "xarray.Dataset":
+    """The explanation with named axes: `values`, `inputs`, `score`, ... (see `Explanation`).
+
+    With several inputs the arrays of each are called `values:<input>` and so on.
+    """
+    import xarray
+
+    variables: dict[str, Any] = {}
+    coordinates: dict[str, Any] = {
+        "sample": np.arange(len(e)),
+        "target_name": ("sample", np.array(e.target_names, dtype=str)),
+        "prediction_name": ("sample", np.array(e.prediction_names, dtype=str)),
+    }
+    several = len(e.parts) > 1
+    for i, part in enumerate(e.parts):
+        suffix = f":{part.name}" if several else ""
+        for name in _PART_ARRAYS:
+            array = getattr(part, name)
+            if array is not None:
+                dims = _dims(name, part, array, i if several else None)
+                variables[name + suffix] = (dims, array)
+        if part.feature_names is not None:
+            dim = _own("feature", i if several else None)
+            coordinates[f"feature_name{suffix}"] = (dim, np.array(part.feature_names, dtype=str))
+    for name in _PER_SAMPLE:
+        array = getattr(e, name)
+        if array is not None:
+            pair = np.ndim(array) == 2
+            variables[name] = (("sample", "of_pair") if pair else ("sample",), array)
+    for name in ("outputs", "probabilities"):
+        array = getattr(e, name)
+        if array is not None:
+            variables[name] = (("sample", "class"), array)
+    if e.class_names is not None and e.outputs is not None:
+        if len(e.class_names) == e.outputs.shape[1]:
+            coordinates["class_name"] = ("class", np.array(e.class_names, dtype=str))
+    for name, array in e.extras.items():
+        array = np.asarray(array)
+        first = ["sample"] if array.ndim and len(array) == len(e) else []
+        rest = [f"{name}_{k}" for k in range(array.ndim - len(first))]
+        variables[f"extra:{name}"] = ((*first, *rest), array)
+    return xarray.Dataset(variables, coordinates, {"pellucid": json.dumps(_header(e))})
+
+
+def _own(dim: str, part: int | None) -> str:
+    """Axes of different inputs have different lengths, so each input has its own."""
+    return dim if part is None or dim == "sample" else f"{dim}:{part}"
+
+
+def _dims(name: str, part: Part, array: np.ndarray, number: int | None) -> tuple[str, ...]:
+    if name == "display":
+        dims = ("sample", "display_height", "display_width", "display_channel")
+    else:
+        dims = part.dims if name in {"values", "stderr"} else part.input_dims
+    return tuple(_own(d, number) for d in dims[: array.ndim])
+
+
+def _header(e: Explanation) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "method": e.method,
+        "parameters": plain(e.parameters),
+        "evaluations": list(e.evaluations),
+        "seconds": e.seconds,
+        "seed": e.seed,
+        "explained": e.explained,
+        "provenance": plain(e.provenance),
+        "warnings": list(e.warnings),
+        "batched": e.batched,
+        "structure": _structure_out(e.structure),
+        "class_names": None if e.class_names is None else list(e.class_names),
+        "parts": [
+            {"name": p.name, "dims": list(p.dims), "input_dims": list(p.input_dims)}
+            for p in e.parts
+        ],
+    }
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it; arrays beyond 16 numbers as a short description."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, np.ndarray):
+        if value.size <= 16:
+            return value.tolist()
+        return f"array of shape {value.shape}, {value.dtype}"
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if hasattr(value, "shape"):
+        return f"array of shape {tuple(value.shape)}"
+    return (
+        getattr(value, "__name__", None) or f"{type(value).__module__}.{type(value).__qualname__}"
+    )
+
+
+def _structure_out(structure: Any) -> Any:
+    if isinstance(structure, dict):
+        return {"dict": [[str(k), _structure_out(v)] for k, v in structure.items()]}
+    if isinstance(structure, tuple | list):
+        return {"tuple": [_structure_out(v) for v in structure]}
+    return structure
+
+
+def _structure_in(structure: Any) -> Any:
+    if isinstance(structure, dict) and "dict" in structure:
+        return {k: _structure_in(v) for k, v in structure["dict"]}
+    if isinstance(structure, dict) and "tuple" in structure:
+        return tuple(_structure_in(v) for v in structure["tuple"])
+    return structure
+
+
+def from_dataset(data: "xarray.Dataset") -> Explanation:
+    """The explanation that `to_dataset` wrote. Raises `LoadError` for another Dataset."""
+    try:
+        header = json.loads(data.attrs["pellucid"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise LoadError("This is no explanation of pellucid's: its header is missing.") from error
+    if header.get("format") != FORMAT or header.get("version", 0) > FORMAT_VERSION:
+        raise LoadError(
+            f"Expected {FORMAT} up to version {FORMAT_VERSION}, got {header.get('format')}"
+            f" version {header.get('version')}: written by a newer pellucid?"
+        )
+
+    def array(name: str) -> np.ndarray | None:
+        return np.asarray(data[name].values) if name in data else None
+
+    several = len(header["parts"]) > 1
+    parts = []
+    for part in header["parts"]:
+        suffix = f":{part['name']}" if several else ""
+        names = array(f"feature_name{suffix}")
+        parts.append(
+            Part(
+                name=part["name"],
+                dims=tuple(part["dims"]),
+                input_dims=tuple(part["input_dims"]),
+                feature_names=None if names is None else tuple(map(str, names)),
+                **{n: array(n + suffix) for n in _PART_ARRAYS},  # type: ignore[arg-type]
+            )
+        )
+    return Explanation(
+        parts=tuple(parts),
+        method=header["method"],
+        parameters=header["parameters"],
+        target_names=tuple(map(str, data["target_name"].values)),
+        prediction_names=tuple(map(str, data["prediction_name"].values)),
+        outputs=array("outputs"),
+        probabilities=array("probabilities"),
+        evaluations=Evaluations(*header["evaluations"]),
+        seconds=header["seconds"],
+        seed=header["seed"],
+        explained=header["explained"],
+        provenance=header["provenance"],
+        class_names=None if header["class_names"] is None else tuple(header["class_names"]),
+        extras={
+            str(n)[6:]: np.asarray(data[n].values) for n in data if str(n).startswith("extra:")
+        },
+        warnings=tuple(header["warnings"]),
+        batched=header["batched"],
+        structure=_structure_in(header["structure"]),
+        **{n: array(n) for n in _PER_SAMPLE},  # type: ignore[arg-type]
+    )
+
+
+def save(e: Explanation, path: Path) -> Path:
+    """Write a Zarr folder, or one file for `.zarr.zip`; whole or not at all."""
+    if not path.name.endswith((".zarr", ".zarr.zip")):
+        raise LoadError(f"Expected a path that ends in .zarr or .zarr.zip, got {path.name!r}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as place:
+        folder = Path(place) / "explanation.zarr"
+        _write(e.data, folder)
+        if path.name.endswith(".zip"):
+            made = Path(place) / "explanation.zip"
+            _zip(folder, made)
+            made.replace(path)
+            return path
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+        folder.rename(path)
+    return path
+
+
+def _write(data: "xarray.Dataset", folder: Path) -> None:
+    # Zarr's format 3 has no standard for text yet; format 2 has.
+    data.to_zarr(folder, mode="w", consolidated=False, zarr_format=2)
+
+
+def _zip(folder: Path, path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder).as_posix())
+
+
+def load(path: Path) -> Explanation:
+    """Read a Zarr folder or zip. Raises `LoadError` where it is missing, damaged or another's."""
+    if not path.exists():
+        raise LoadError(f"No file or folder {path}.")
+    import xarray
+
+    try:
+        with xarray.open_zarr(_opened(path), consolidated=False) as data:
+            return from_dataset(data.load())
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(
+            f"{path} is no explanation saved by pellucid, or it is damaged:"
+            f" {type(error).__name__}: {str(error)[:200]}"
+        ) from error
+
+
+def _opened(path: Path) -> Any:
+    if path.is_dir():
+        return str(path)
+    from zarr.storage import ZipStore
+
+    return ZipStore(path, mode="r")

@@ -1,0 +1,94 @@
+"""The table of methods: what there is, what each needs, and which run on a model."""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from pellucid.errors import CapabilityError, InputError
+from pellucid.explain import require_tier
+from pellucid.methods.registry import registered
+from pellucid.model import wrap
+
+MODALITIES = ("image", "series", "volume", "table", "text", "audio", "array")
+_COLUMNS = ("name", "family", "needs", "modalities", "cost", "source")
+
+
+@dataclass(frozen=True)
+class MethodTable:
+    """Methods, one row each: a dict of name, family, needs, modalities, cost, source, runs, why."""
+
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [row["name"] for row in self.rows]
+
+    def __iter__(self) -> Any:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        """Columns of text."""
+        columns = [*_COLUMNS, *(["runs"] if self.rows and self.rows[0]["runs"] is not None else [])]
+        table = [columns, *([_cell(row[c]) for c in columns] for row in self.rows)]
+        widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
+        return "\n".join(
+            "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
+            for line in table
+        )
+
+    def _repr_html_(self) -> str:
+        columns = [*_COLUMNS, "runs"]
+        head = "".join(f"<th>{c}</th>" for c in columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(_cell(row[c]))}</td>" for c in columns) + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def methods(modality: str | None = None, model: Any = None) -> MethodTable:
+    """The methods there are; with `modality`, those for it; with `model`, whether each runs on it.
+
+    `needs` is the tier of questions a model must answer, `cost` in model evaluations (F = one
+    forward of one input). Raises `InputError` for an unknown modality.
+
+    >>> "gradcam" in methods("image").names
+    True
+    """
+    if modality is not None and modality not in MODALITIES:
+        raise InputError(f"Expected modality to be one of {MODALITIES}, got {modality!r}.")
+    wrapped = None if model is None else wrap(model)
+    rows = []
+    for name, cls in sorted(registered().items(), key=lambda item: (item[1].family, item[0])):
+        if modality is not None and cls.modalities and modality not in cls.modalities:
+            continue
+        runs, why = None, None
+        if wrapped is not None:
+            try:
+                require_tier(wrapped, cls)
+                runs = True
+            except CapabilityError as error:
+                runs, why = False, str(error).split("\n")[0]
+        rows.append(
+            {
+                "name": name,
+                "family": cls.family,
+                "needs": cls.needs.name.lower(),
+                "modalities": ", ".join(sorted(cls.modalities)) or "all",
+                "cost": cls.cost,
+                "source": cls.source,
+                "what": (cls.__doc__ or "").strip().split("\n")[0],
+                "runs": runs,
+                "why": why,
+            }
+        )
+    return MethodTable(tuple(rows))
