@@ -7,6 +7,7 @@
 import pellucid.methods as _methods  # noqa: F401 - registers the methods
 from pellucid import errors
 from pellucid._version import __version__
+from pellucid.adapters.loading import load
 from pellucid.explain import explain
 from pellucid.explainer import Comparison, Explainer
 from pellucid.explanation import Explanation
@@ -22,6 +23,7 @@ __all__ = [
     "__version__",
     "errors",
     "explain",
+    "load",
     "methods",
     "register_method",
     "wrap",

@@ -9,7 +9,7 @@ class PellucidError(Exception):
 
 
 class CapabilityError(PellucidError):
-    """This model cannot do what the method needs; the message names a method that can."""
+    """The model cannot do what the method needs; the message names a method that can."""
 
 
 class CoverageError(CapabilityError):

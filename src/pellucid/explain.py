@@ -21,7 +21,7 @@ from pellucid.methods.registry import make_method, registered
 from pellucid.model import Batch, Model, check_class_names, wrap
 from pellucid.targets import Target, resolve_target
 from pellucid.task import Task
-from pellucid.types import TargetLike
+from pellucid.types import TargetLike, shape_of
 
 
 def explain(
@@ -243,7 +243,7 @@ def _gap(method: Method, found: Attribution, score: np.ndarray) -> np.ndarray | 
 
 
 def _matrix(task: Task) -> np.ndarray | None:
-    shape = tuple(getattr(task.outputs, "shape", ()))
+    shape = shape_of(task.outputs)
     if len(shape) not in {1, 2}:
         return None
     return task.to_numpy(task.outputs).astype(np.float32).reshape(shape[0], -1)

@@ -192,7 +192,8 @@ class Explanation:
         """What was explained, by what, with what evidence."""
         n = len(self)
         shape = "x".join(map(str, self.parts[0].values.shape[1:]))
-        names = ", ".join(dict.fromkeys(self.target_names[:3])) + (", ..." if n > 3 else "")
+        names = ", ".join(dict.fromkeys(shorten(name) for name in self.target_names[:3]))
+        names += ", ..." if len(set(self.target_names)) > len(set(self.target_names[:3])) else ""
         evidence = [f"{self.evaluations.forward} forward", f"{self.evaluations.backward} backward"]
         if self.evaluations.suffix:
             evidence.append(f"{self.evaluations.suffix} suffix")
@@ -210,6 +211,15 @@ class Explanation:
 
 _SAMPLED = ("target", "prediction", "score", "outputs", "probabilities", "baseline_score", "gap")
 _SAMPLED_IN_PART = ("values", "inputs", "baseline", "stderr", "display")
+
+
+def shorten(name: str) -> str:
+    """The first of several synonyms, as ImageNet's class names have them.
+
+    >>> shorten("dragonfly, darning needle, devil's darning needle")
+    'dragonfly'
+    """
+    return name.partition(",")[0]
 
 
 def rebuild(structure: Any, leaves: list[Any]) -> Any:

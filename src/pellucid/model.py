@@ -12,7 +12,7 @@ from pellucid.adapters.registry import make_adapter
 from pellucid.counting import CountedModel
 from pellucid.errors import InputError, ModelError, TargetError
 from pellucid.inputs.layout import input_dims, modality
-from pellucid.types import Leaves, Outputs
+from pellucid.types import Leaves, Outputs, shape_of
 
 OUTPUTS = ("auto", "logit", "probability")
 
@@ -233,7 +233,7 @@ def _explain_failure(counted: CountedModel, leaves: Leaves, error: Exception) ->
 def check_outputs(outputs: Outputs, rows: int, adapter: Adapter) -> None:
     """Raise `ModelError` unless every output is one finite row a sample."""
     for array in _arrays_in(outputs):
-        shape = tuple(getattr(array, "shape", ()))
+        shape = shape_of(array)
         if not shape or shape[0] != rows:
             raise ModelError(
                 f"Expected the model to return one row for each of the {rows} samples, got"
@@ -257,7 +257,7 @@ def single_output(outputs: Outputs) -> Outputs:
 
 def check_class_names(names: tuple[str, ...] | None, outputs: Outputs) -> None:
     """Raise `TargetError` unless there is one name a class (or two for a single output)."""
-    shape = tuple(getattr(outputs, "shape", ()))
+    shape = shape_of(outputs)
     if names is None or len(shape) not in {1, 2}:
         return
     classes = 1 if len(shape) == 1 else shape[1]

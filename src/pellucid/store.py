@@ -57,9 +57,9 @@ def to_dataset(e: Explanation) -> "xarray.Dataset":
         array = getattr(e, name)
         if array is not None:
             variables[name] = (("sample", "class"), array)
-    if e.class_names is not None and e.outputs is not None:
-        if len(e.class_names) == e.outputs.shape[1]:
-            coordinates["class_name"] = ("class", np.array(e.class_names, dtype=str))
+    classes = None if e.outputs is None else e.outputs.shape[1]
+    if e.class_names is not None and len(e.class_names) == classes:
+        coordinates["class_name"] = ("class", np.array(e.class_names, dtype=str))
     for name, array in e.extras.items():
         array = np.asarray(array)
         first = ["sample"] if array.ndim and len(array) == len(e) else []

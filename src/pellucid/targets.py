@@ -8,7 +8,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import Adapter
 from pellucid.errors import TargetError, quote_nearest
-from pellucid.types import Array, Outputs, TargetLike
+from pellucid.types import Array, Outputs, TargetLike, shape_of
 
 _EXAMPLES = (
     "A number, one number per sample, None (the predicted class), a class name, a pair (a, b) for"
@@ -37,7 +37,7 @@ class Target:
         xp = adapter.xp
         if self.function is not None:
             score = self.function(outputs)
-            shape = tuple(getattr(score, "shape", ()))
+            shape = shape_of(score)
             if shape != (len(rows),):
                 raise TargetError(
                     f"Expected a target function to return one number per sample,"
@@ -84,7 +84,7 @@ def resolve_target(
     if callable(target):
         name = getattr(target, "__name__", type(target).__name__)
         return Target(None, None, target, (name,) * count)
-    shape = tuple(getattr(outputs, "shape", ()))
+    shape = shape_of(outputs)
     if len(shape) not in {1, 2}:
         what = f"of shape {shape}" if shape else f"in a {type(outputs).__name__}"
         raise TargetError(

@@ -19,6 +19,11 @@ TargetLike: TypeAlias = (
 )
 
 
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of an array of any framework; empty for anything that has none."""
+    return tuple(int(size) for size in getattr(value, "shape", ()))
+
+
 class Evaluations(NamedTuple):
     """Rows of input the model was run on, counted where the model is called.
 

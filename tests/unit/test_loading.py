@@ -219,6 +219,42 @@ def test_a_trusted_pickle_that_is_no_model_is_a_load_error(tmp_path: Path) -> No
         loading.load(path, trust=True)
 
 
+def test_a_file_swapped_after_it_was_judged_is_not_run(
+    tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(TinyClassifier()))
+    judge = loading.vouched
+
+    def judge_then_swap(trust: Any, facts: Any) -> bool:
+        path.write_bytes(pickle.dumps(Bomb(marker)))
+        return judge(trust, facts)
+
+    monkeypatch.setattr(loading, "vouched", judge_then_swap)
+    with pytest.raises(LoadError, match="changed while"):
+        loading.load(path, trust=True)
+    assert not marker.exists()
+
+
+def test_scikit_learn_models_from_skops_and_joblib(tmp_path: Path) -> None:
+    skops_io = pytest.importorskip("skops.io")
+    joblib = pytest.importorskip("joblib")
+    linear = pytest.importorskip("sklearn.linear_model")
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    estimator = linear.LogisticRegression().fit(x, np.where(x.sum(axis=1) > 0, "yes", "no"))
+    skops_io.dump(estimator, tmp_path / "m.skops")
+    joblib.dump(estimator, tmp_path / "plain.joblib")
+    joblib.dump(estimator, tmp_path / "packed.joblib", compress=3)
+    for name in ("plain.joblib", "packed.joblib"):
+        assert inspect_file(tmp_path / name).format is FileFormat.JOBLIB
+        with pytest.raises(UnsafeModelError):
+            loading.load(tmp_path / name)
+    for name, trust in (("m.skops", None), ("plain.joblib", True), ("packed.joblib", True)):
+        model = loading.load(tmp_path / name, trust=trust)
+        assert model.class_names == ("no", "yes")
+        np.testing.assert_allclose(model.predict(x), estimator.predict_proba(x), atol=1e-6)
+
+
 # Keras archives
 
 
@@ -408,6 +444,11 @@ def test_a_saved_model_is_refused_and_loads_if_trusted(tmp_path: Path, keras_fil
     loaded = loading.load_file(folder, facts.sha256).model
     x = np.ones((2, 6, 6, 3), "float32")
     np.testing.assert_allclose(loaded(x).numpy(), model(x).numpy(), rtol=1e-5)
+    wrapped = loading.load(folder, trust=facts.sha256)
+    assert wrapped.inputs is not None
+    assert wrapped.inputs[0].shape == (6, 6, 3)
+    np.testing.assert_allclose(wrapped.predict(x), model(x).numpy(), rtol=1e-5)
+    assert len(wrapped.adapter.weights()) == 4
     (folder / "fingerprint.pb").write_bytes(b"changed")
     with pytest.raises(UnsafeModelError, match="not the file that was vouched for"):
         loading.load(folder, trust=facts.sha256)

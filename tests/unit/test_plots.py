@@ -131,6 +131,16 @@ def test_side_by_side_names_direction_target_scale_and_reduction(theme):
         assert words in texts
 
 
+@pytest.mark.parametrize("shape", [(24, 24), (20, 40), (40, 20)])
+def test_no_title_is_cut(shape):
+    figure = plots.side_by_side(
+        make_explanation(signed_map(*shape)[None], dims=("sample", "height", "width"))
+    )
+    draw(figure)
+    for axes in figure.axes:
+        assert axes.title.get_window_extent().y1 <= figure.bbox.height
+
+
 def test_an_all_zero_map_says_so():
     axes = plots.overlay(make_explanation(np.zeros((1, 8, 8, 3))))
     assert [t.get_text() for t in axes.texts] == ["all values are zero"]

@@ -141,6 +141,21 @@ def test_wide_gaps_and_warnings_are_admitted():
     assert "an unknown amount" in meaning(upper_left(gap=np.array([np.inf])))[1]
 
 
+def test_large_sampling_errors_are_admitted():
+    e = upper_left(stderr=np.ones((1, 30, 30)))
+    assert "of the map, so its detail may be chance" in meaning(e)[1]
+
+
+def test_long_lists_of_synonyms_are_cut_to_the_first():
+    name = "dragonfly, darning needle, devil's darning needle"
+    e = upper_left(target_names=(f"{name} rather than damselfly",))
+    assert "evidence for dragonfly rather than damselfly lies" in meaning(e)[1]
+    item = StudyItem("a", [Answer("Why?", e)], predictions=[(name, 0.5)])
+    text = report_html(Study("t", [item]))
+    assert ">dragonfly<" in text
+    assert "darning needle" in text
+
+
 def test_a_users_own_method_gets_words_of_its_own():
     assert meaning(upper_left(method="mine {x}"))[0].startswith("The method mine {x} gives")
 

@@ -24,13 +24,16 @@ class CallableAdapter(Adapter):
 
     framework = "callable"
     xp = np
-    device = "cpu"
     channel_axis = -1
     supports = Tier.CALLABLE
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._structure: Any = None
+
+    @property
+    def device(self) -> str:
+        return "cpu"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ import enum
 import hashlib
 import json
 import struct
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,7 +49,7 @@ _TITLES = {
     FileFormat.TORCH_CHECKPOINT: "torch checkpoint (torch.save)",
     FileFormat.ONNX: "ONNX model",
     FileFormat.PICKLE: "Python pickle",
-    FileFormat.JOBLIB: "compressed pickle (joblib)",
+    FileFormat.JOBLIB: "joblib pickle",
     FileFormat.SKOPS: "skops model",
     FileFormat.NPZ: "NumPy arrays (.npz)",
     FileFormat.NPY: "NumPy array (.npy)",
@@ -210,9 +209,14 @@ def _detect(path: Path) -> tuple[FileFormat, tuple[Finding, ...]]:
             return FileFormat.JOBLIB, ()
     if _is_onnx(path):
         return FileFormat.ONNX, ()
-    if pickles.looks_like_pickle(_beginning(path)):
-        return FileFormat.PICKLE, _pickle_findings(_beginning(path), tensors=False)
-    return FileFormat.UNKNOWN, ()
+    beginning = _beginning(path)
+    if not pickles.looks_like_pickle(beginning):
+        return FileFormat.UNKNOWN, ()
+    findings = _pickle_findings(beginning, tensors=False)
+    # joblib's own files hold arrays between the instructions, which only joblib can read.
+    if any(finding.name.startswith("joblib.") for finding in findings):
+        return FileFormat.JOBLIB, findings
+    return FileFormat.PICKLE, findings
 
 
 def _beginning(path: Path) -> bytes:
@@ -252,11 +256,6 @@ def _detect_zip(path: Path) -> tuple[FileFormat, tuple[Finding, ...]]:
     if members and all(name.endswith(".npy") for name in by_name):
         return FileFormat.NPZ, tuple(findings)
     return FileFormat.ZIP, tuple(findings)
-
-
-def is_whole_zip(path: Path) -> bool:
-    """Whether a file is a zip archive with a readable directory."""
-    return zipfile.is_zipfile(path)
 
 
 def _is_safetensors(path: Path, head: bytes) -> bool:

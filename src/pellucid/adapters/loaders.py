@@ -1,6 +1,7 @@
 """Open one file format each. Nothing here asks for trust: `loading` has decided by then."""
 
 import contextlib
+import hashlib
 import importlib.util
 import io
 import os
@@ -111,7 +112,8 @@ def load_saved_model(facts: FileFacts, trusted: bool) -> Loaded:
 
     advice = "Check that the folder was copied whole: saved_model.pb and variables/."
     with _explained(facts, "TensorFlow", advice):
-        return Loaded(SavedModel(facts.path), {"framework": "tensorflow"})
+        model = SavedModel(facts.path)
+        return Loaded(model, {"framework": "tensorflow", "inputs": model.input_shapes()})
 
 
 def load_torch_export(facts: FileFacts, trusted: bool) -> Loaded:
@@ -143,8 +145,7 @@ def load_torch_object(facts: FileFacts, trusted: bool) -> Loaded:
 
 def load_pickle(facts: FileFacts, trusted: bool) -> Loaded:
     """An object from a plain pickle, called through `predict_proba` or `predict`."""
-    data = facts.path.read_bytes()
-    facts_still_hold(facts, data)
+    data = _vouched_bytes(facts)
     advice = "Its classes must be importable, in the versions it was pickled with."
     with _explained(facts, "pickle", advice):
         return _estimator(pickle.load(io.BytesIO(data)), facts)
@@ -155,9 +156,10 @@ def load_joblib(facts: FileFacts, trusted: bool) -> Loaded:
     require("joblib", "sklearn", f"Loading {facts.path.name}")
     import joblib  # pyright: ignore[reportMissingImports]  # comes with the sklearn extra
 
+    data = _vouched_bytes(facts)
     advice = "Its classes must be importable, in the versions it was pickled with."
     with _explained(facts, "joblib", advice):
-        return _estimator(joblib.load(facts.path), facts)
+        return _estimator(joblib.load(io.BytesIO(data)), facts)
 
 
 def load_skops(facts: FileFacts, trusted: bool) -> Loaded:
@@ -184,12 +186,12 @@ def load_onnx(facts: FileFacts, trusted: bool) -> Loaded:
     )
 
 
-def facts_still_hold(facts: FileFacts, data: bytes) -> None:
-    """Raise `LoadError` where the file changed between being vouched for and being read."""
-    import hashlib
-
+def _vouched_bytes(facts: FileFacts) -> bytes:
+    """The content whose hash was judged; `LoadError` where the file has changed since."""
+    data = facts.path.read_bytes()
     if hashlib.sha256(data).hexdigest() != facts.sha256:
         raise LoadError(f"{facts.path} changed while it was being loaded; nothing was run.")
+    return data
 
 
 def _estimator(thing: Any, facts: FileFacts) -> Loaded:

@@ -127,6 +127,8 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "add" if several else "bias"
     if name in ("Maximum", "Minimum", "Pow"):
         return kind if several else "activation"
+    if name in ("Gather", "GatherV2", "GatherNd") and not live[0]:
+        return "lookup"  # rows of a table, by token
     if name in ("RealDiv", "Div", "DivNoNan") and live and not live[0]:
         return "activation"  # a constant over x bends
     if name == "SquaredDifference":

@@ -132,9 +132,12 @@ class Adapter(ABC):
 
     framework: str
     xp: Any
-    device: str
     channel_axis: int
     supports: Tier
+
+    @property
+    @abstractmethod
+    def device(self) -> str: ...
 
     @property
     @abstractmethod

@@ -20,9 +20,21 @@ class SavedModel(tf.Module):
         super().__init__(name=path.name.replace(".", "_") or "saved_model")
         self.loaded = tf.saved_model.load(str(path))
         self._function = _entry(self.loaded, path)
+        # Named here, where tf.Module looks: it does not see into what was loaded.
+        self.saved_variables = _variables(self.loaded, self._function)
 
     def __call__(self, *inputs: Any) -> Any:
         return self._function(*inputs)
+
+    def input_shapes(self) -> list[tuple[int | None, ...]] | None:
+        """The shape of each input without the batch axis; None where the file does not say."""
+        signature = self.loaded.signatures.get("serving_default")
+        if signature is None:
+            return None
+        specs = list(signature.structured_input_signature[1].values())
+        if not specs or any(not spec.shape.rank for spec in specs):
+            return None
+        return [tuple(spec.shape.as_list()[1:]) for spec in specs]
 
 
 def _entry(loaded: Any, path: Path) -> Any:
@@ -42,6 +54,13 @@ def _entry(loaded: Any, path: Path) -> Any:
             '  Save it with model.export(path), or load it in a "package.module:factory".'
         )
     return _positional(signature)
+
+
+def _variables(loaded: Any, function: Any) -> list[Any]:
+    """The variables that the loaded functions read, each once."""
+    functions = [*loaded.signatures.values(), *getattr(function, "concrete_functions", ())]
+    found = {v.ref(): v for concrete in functions for v in concrete.variables}
+    return list(found.values())
 
 
 def _positional(signature: Any) -> Any:

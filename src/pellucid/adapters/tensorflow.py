@@ -193,7 +193,7 @@ class TensorFlowAdapter(Adapter):
                 continue
             fixed = specs is exact
             self._notes["compiled trace" + (f" for batches of {x[0].shape[0]}" * fixed)] = None
-            return (trace, Chains(trace)), fixed
+            return (trace, Chains(trace.program)), fixed
         try:
             call(x)
         except Exception as error:

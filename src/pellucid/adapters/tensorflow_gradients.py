@@ -27,7 +27,7 @@ rules see the product and the sigmoid they are made of."""
 class Backward:
     """A traced gradient function: cotangents and remembered tensors in, gradients out."""
 
-    graph: Any
+    program: Any
     remembered: tuple[Any, ...]
     """Tensors of the forward graph, or from outside of it, in the order of the captures."""
     given: tuple[bool, ...]
@@ -85,7 +85,10 @@ def _build(operation: tf.Operation) -> Backward | None:
     specs = [tf.TensorSpec(t.shape, t.dtype) for t in operation.outputs]
     with operation.graph.as_default():
         graph: Any = tf.function(backward, autograph=False).get_concrete_function(*specs).graph
-    return Backward(graph, tuple(outer for outer, _ in graph.captures), tuple(given))
+    # Imported here: reading a graph asks for the custom gradients in it.
+    from pellucid.adapters.tensorflow_interpret import read_program
+
+    return Backward(read_program(graph), tuple(outer for outer, _ in graph.captures), tuple(given))
 
 
 def _is_natural(gradient: Callable[..., Any], depth: int = 0) -> bool:

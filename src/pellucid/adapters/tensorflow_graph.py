@@ -33,6 +33,8 @@ class Step:
     """Name of a gradient somebody attached to this operation."""
     scope: dict[Any, int] = field(repr=False)
     """Numbers of the symbolic tensors of this operation's graph, for what gradients capture."""
+    by_xla: bool = False
+    """Whether it stood in a function that was to be compiled by XLA."""
     perform: Perform | None = field(default=None, repr=False)
     """How to perform it again, once somebody has."""
 
@@ -175,6 +177,7 @@ def _read_into(
     scope: dict[Any, int],
     where: Where | None,
     around: tuple[str, int],
+    by_xla: bool = False,
 ) -> None:
     for position, operation in enumerate(graph.get_operations()):
         outputs = operation.outputs
@@ -186,20 +189,21 @@ def _read_into(
         if operation.type in CALLS:
             body = function_graph(graph, operation.get_attr("f").name)
             inner = {t.ref(): v for t, v in zip(body.inputs, inputs, strict=True)}
-            _read_into(program, body, inner, where, here)
+            _read_into(program, body, inner, where, here, by_xla or _for_xla(operation))
             for tensor, returned in zip(outputs, body.outputs, strict=True):
                 scope[tensor.ref()] = inner[returned.ref()]
             continue
         numbers = tuple(program.new(t) for t in outputs)
         scope.update((t.ref(), v) for t, v in zip(outputs, numbers, strict=True))
+        gradient = gradient_name(operation)
+        index = len(program.steps)
         program.steps.append(
-            Step(
-                len(program.steps),
-                operation,
-                inputs,
-                numbers,
-                *here,
-                gradient_name(operation),
-                scope,
-            )
+            Step(index, operation, inputs, numbers, *here, gradient, scope, by_xla=by_xla)
         )
+
+
+def _for_xla(operation: tf.Operation) -> bool:
+    try:
+        return bool(operation.get_attr("_XlaMustCompile"))
+    except ValueError:
+        return False

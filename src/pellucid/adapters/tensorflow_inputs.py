@@ -82,12 +82,19 @@ class Inputs:
     def _opened(self, x: Any) -> Any:
         """`x` with its containers of inputs kept, everything else an array."""
         if isinstance(x, Mapping):
-            return {key: self._opened(value) for key, value in x.items()}
+            return {key: self._part(key, value) for key, value in x.items()}
         if isinstance(x, list | tuple) and self._holds_inputs(x):
-            return (
-                type(x)(self._opened(part) for part in x) if type(x) in (list, tuple) else list(x)
-            )
+            parts = [_array(part) for part in x]
+            return tuple(parts) if isinstance(x, tuple) else parts
         return _array(x)
+
+    def _part(self, key: Any, value: Any) -> Any:
+        declared = self.declared.get(key) if isinstance(self.declared, dict) else 0
+        if isinstance(value, Mapping):
+            return {inner: _array(part) for inner, part in value.items()}
+        if isinstance(declared, list | tuple) and len(declared) == len(value):
+            return [_array(part) for part in value]
+        return _array(value)
 
     def _holds_inputs(self, x: Sequence[Any]) -> bool:
         """Whether a list or tuple holds several inputs, rather than the rows of one."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pellucid.adapters.operations_tensorflow import BRANCHES, LOOPS, READS
 from pellucid.adapters.tensorflow_gradients import CustomGradient, perform_with_gradient
-from pellucid.adapters.tensorflow_graph import Program, Step, read_graph
+from pellucid.adapters.tensorflow_graph import Program, Step, Where, read_graph
 from pellucid.adapters.tensorflow_raw import Perform, function_graph, performer
 from pellucid.errors import CapabilityError
 
@@ -93,7 +93,7 @@ def _differentiate(
     custom: CustomGradient, cotangents: Sequence[tf.Tensor], remembered: Sequence[Any]
 ) -> list[tf.Tensor]:
     """Run a traced gradient function on values of this run."""
-    program = read_graph(custom.backward.graph)
+    program = custom.backward.program
     given = dict(zip(program.inputs, cotangents, strict=True))
     given.update(zip(program.captures, remembered, strict=True))
     return interpret(program, plan(program, program.outputs), given)
@@ -129,7 +129,7 @@ def performer_of(step: Step) -> Perform:
 
 def _make_performer(step: Step) -> Perform:
     if step.type in LOOPS:
-        return _compiled(step.operation, _loop(step.operation))
+        return _loop(step.operation)
     if step.type in BRANCHES:
         return _branch(step.operation)
     if any(a.type in ("func", "list(func)") for a in step.operation.op_def.attr):
@@ -137,41 +137,70 @@ def _make_performer(step: Step) -> Perform:
             f"The traced model holds {step.type} ({step.operation.name!r}), which pellucid cannot"
             " open.\n  Use a method that needs gradients only."
         )
-    return performer(step.operation)
+    perform = performer(step.operation)
+    if step.by_xla and step.type.startswith("Conv"):
+        # Keras compiles grouped convolutions: on a CPU only XLA knows them with an activation.
+        return _compiled(step.operation, perform, by_xla=True)
+    return perform
+
+
+def read_program(graph: Any, where: Where | None = None) -> Program:
+    """The program of a traced graph, loops and branches in it read as well.
+
+    At once: TensorFlow rewrites a loop in place when somebody differentiates the function.
+    """
+    program = read_graph(graph, where)
+    for step in program.steps:
+        if step.type in LOOPS | BRANCHES:
+            performer_of(step)
+    return program
 
 
 def _body(operation: tf.Operation, attribute: str) -> Callable[[Sequence[Any]], list[tf.Tensor]]:
     """A function graph of a control-flow operation as a Python function of its inputs."""
-    program = read_graph(function_graph(operation.graph, operation.get_attr(attribute).name))
+    graph = function_graph(operation.graph, operation.get_attr(attribute).name)
+    program = read_program(graph)
     todo = plan(program, program.outputs)
-    return lambda inputs: interpret(program, todo, dict(zip(program.inputs, inputs, strict=True)))
+    # What the body captured are arguments here: the operation hands it in.
+    arguments = [program.numbers[t.ref()] for t in graph.inputs]
+    return lambda inputs: interpret(program, todo, dict(zip(arguments, inputs, strict=True)))
 
 
 def _loop(operation: tf.Operation) -> Perform:
     graph = function_graph(operation.graph, operation.get_attr("body").name)
     condition, body = _body(operation, "cond"), _body(operation, "body")
     # What the body hands on unchanged (weights among it) must not be a variable of the new loop.
-    changing = [
-        i for i, (a, b) in enumerate(zip(graph.inputs, graph.outputs, strict=True)) if a is not b
-    ]
+    pairs = enumerate(zip(graph.inputs, graph.outputs, strict=True))
+    changing = [i for i, (before, after) in pairs if before is not after]
     shapes = [graph.inputs[i].shape for i in changing]
 
-    def perform(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        def filled(variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-            everything = list(inputs)
-            for place, value in zip(changing, variables, strict=True):
-                everything[place] = value
-            return everything
+    def filled(inputs: Sequence[tf.Tensor], variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        everything = list(inputs)
+        for place, value in zip(changing, variables, strict=True):
+            everything[place] = value
+        return everything
 
-        results = tf.while_loop(
-            lambda *v: tf.reshape(condition(filled(v))[0], ()),
-            lambda *v: [body(filled(v))[i] for i in changing],
+    def run(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        def once(*variables: tf.Tensor) -> list[tf.Tensor]:
+            results = body(filled(inputs, variables))
+            return [_shaped(results[i], shape) for i, shape in zip(changing, shapes, strict=True)]
+
+        return tf.while_loop(
+            lambda *variables: tf.reshape(condition(filled(inputs, variables))[0], ()),
+            once,
             [inputs[i] for i in changing],
             shape_invariants=shapes,
         )
-        return filled(results)
 
-    return perform
+    compiled = _compiled(operation, run)
+    return lambda inputs: filled(inputs, compiled(inputs))
+
+
+def _shaped(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+    """What the trace knew of a shape, told again: reading from a list of tensors forgets it."""
+    if not tf.executing_eagerly():
+        tensor.set_shape(shape)
+    return tensor
 
 
 def _branch(operation: tf.Operation) -> Perform:
@@ -186,17 +215,21 @@ def _branch(operation: tf.Operation) -> Perform:
     return perform
 
 
-def _compiled(operation: tf.Operation, perform: Perform) -> Perform:
+def _compiled(operation: tf.Operation, perform: Perform, *, by_xla: bool = False) -> Perform:
     """`perform` as one function when called eagerly, so that loops do not run in Python."""
     specs = [tf.TensorSpec(t.shape, t.dtype) for t in operation.inputs]
     made: list[Any] = []
 
     def run(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        if not tf.executing_eagerly():
+        if not tf.executing_eagerly() and not by_xla:
             return perform(inputs)
         if not made:
-            traced = tf.function(lambda *given: perform(given), autograph=False)
-            made.append(traced.get_concrete_function(*specs))
+            # Made outside of a trace that may be going on, so that it can be kept.
+            traced = tf.function(
+                lambda *given: perform(given), autograph=False, jit_compile=by_xla or None
+            )
+            with tf.init_scope():
+                made.append(traced.get_concrete_function(*specs))
         return list(made[0](*inputs))
 
     return run

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 
@@ -63,18 +63,11 @@ class Chain:
     wanted: tuple[int, ...]
 
 
-class HasProgram(Protocol):
-    """A trace; its program is read when the first chain is made."""
-
-    @property
-    def program(self) -> Program: ...
-
-
 class Chains:
     """Compiled chains of one program, made on demand, the least used forgotten."""
 
-    def __init__(self, trace: HasProgram) -> None:
-        self._trace = trace
+    def __init__(self, program: Program) -> None:
+        self._program = program
         self._made: OrderedDict[Any, Chain] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -95,7 +88,7 @@ class Chains:
     def _make(
         self, stops: tuple[int, ...], wanted: tuple[int, ...], variables: tuple[tf.Variable, ...]
     ) -> Chain:
-        program, pieces = self._trace.program, []
+        program, pieces = self._program, []
         given: tuple[int, ...] = program.inputs
         for at, stop in enumerate(stops):
             crossing = crossers(program, stops[: at + 1], (*stops[at + 1 :], *wanted))

@@ -18,8 +18,8 @@ from pellucid.adapters.keras_layers import (
     watched_calls,
 )
 from pellucid.adapters.protocol import LayerInfo
-from pellucid.adapters.tensorflow_graph import Program, Step, read_graph
-from pellucid.adapters.tensorflow_interpret import interpret, plan
+from pellucid.adapters.tensorflow_graph import Program, Step
+from pellucid.adapters.tensorflow_interpret import interpret, plan, read_program
 from pellucid.adapters.tensorflow_peel import Ending, confirmed, ending_of
 from pellucid.adapters.tensorflow_raw import Perform
 from pellucid.types import Leaves, Outputs
@@ -78,8 +78,10 @@ class Trace:
         self._nest: Any = None
         self._confirmed: tuple[str | None, ...] | None = None
         self._concrete = self._compile(functools.partial(self._traced, call, tree))
+        self.program = self._read()
         if any(ending.inside for ending in self._endings):
             self._open_calls()
+            self.program = self._read()
 
     def _compile(self, function: Callable[..., list[tf.Tensor]]) -> Any:
         return tf.function(function, autograph=False).get_concrete_function(*self.specs)
@@ -116,7 +118,6 @@ class Trace:
                 marks[program.numbers[mark.tensor.ref()]] = mark
         todo = plan(program, program.outputs[: len(self._endings)])
         self._marks, self._intervals = [], Intervals()
-        del self.program
 
         def step_by_step(
             step: Step, inputs: Sequence[tf.Tensor], perform: Perform
@@ -134,9 +135,8 @@ class Trace:
 
         self._concrete = self._compile(again)
 
-    @functools.cached_property
-    def program(self) -> Program:
-        return read_graph(self._concrete.graph, self._intervals.where)
+    def _read(self) -> Program:
+        return read_program(self._concrete.graph, self._intervals.where)
 
     @functools.cached_property
     def marks(self) -> dict[str, tuple[Mark, int]]:

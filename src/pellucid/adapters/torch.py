@@ -31,11 +31,14 @@ from pellucid.adapters.torch_modes import (
     PeelMode,
     Position,
     TorchOperation,
+    map_tensors,
     tensors_in,
     watching,
 )
 from pellucid.errors import CapabilityError, InputError, LayerError
 from pellucid.types import Array, Leaves, Outputs
+
+_CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 
 _GUARD = threading.RLock()
 _EVALUATING: dict[int, tuple[int, dict[torch.nn.Module, bool]]] = {}
@@ -122,16 +125,18 @@ class TorchAdapter(Adapter):
     def device(self) -> str:
         return str(self._weight.device) if self._weight is not None else "cpu"
 
-    @cached_property
+    @property
     def inputs(self) -> tuple[InputSpec, ...] | None:
-        """Guessed from the first weighted module, and used for one input only."""
-        if self._module is None:
-            return None
-        for module in self._module.modules():
-            spatial = {torch.nn.Conv1d: 1, torch.nn.Conv2d: 2, torch.nn.Conv3d: 3}.get(type(module))
-            if spatial is not None:
-                shape = (module.in_channels, *(None,) * spatial)
-                return (InputSpec("input", shape, None, certain=False),)
+        return self._guessed_inputs
+
+    @cached_property
+    def _guessed_inputs(self) -> tuple[InputSpec, ...] | None:
+        """The shape that the first weighted module takes: right for most models of one input."""
+        for module in () if self._module is None else self._module.modules():
+            for spatial, kind in enumerate(_CONVOLUTIONS, start=1):
+                if isinstance(module, kind):
+                    shape = (module.in_channels, *(None,) * spatial)
+                    return (InputSpec("input", shape, None, certain=False),)
             if isinstance(module, torch.nn.Linear):
                 return (InputSpec("input", (module.in_features,), None, certain=False),)
             if next(module.parameters(recurse=False), None) is not None:
@@ -184,14 +189,22 @@ class TorchAdapter(Adapter):
         spread = any(p.kind is p.VAR_KEYWORD for p in names.values())
         return spread or all(n in names for n in self._structure)
 
+    def _arguments(
+        self, given: Sequence[torch.Tensor]
+    ) -> tuple[tuple[Any, ...], dict[str, torch.Tensor]]:
+        """How the model wants its inputs: by position, by name, or as one dict."""
+        if not isinstance(self._structure, tuple):
+            return tuple(given), {}
+        named = dict(zip(self._structure, given, strict=True))
+        return ((), named) if self._takes_names else ((named,), {})
+
+    def _call_directly(self, given: Sequence[torch.Tensor]) -> Outputs:
+        positional, named = self._arguments(given)
+        return torch.compiler.disable(self._model)(*positional, **named)
+
     def _call(self, leaves: Sequence[torch.Tensor]) -> Outputs:
         # A copy, because a first layer that works in place would change the caller's tensor.
-        given = [a.clone() for a in leaves]
-        model = torch.compiler.disable(self._model)
-        if isinstance(self._structure, tuple):
-            named = dict(zip(self._structure, given, strict=True))
-            return model(**named) if self._takes_names else model(named)
-        return model(*given)
+        return self._call_directly([a.clone() for a in leaves])
 
     @property
     def _is_differentiating(self) -> bool:
@@ -307,52 +320,52 @@ class TorchAdapter(Adapter):
             if outputs is not None:
                 return outputs
         plan = self._final_plan(x)[1] if peel else frozenset()
-        only_layers = kinds == LAYERS_ONLY
-        position = Position()
+        by_operation = intercept is not None and kinds != LAYERS_ONLY
+        call = self._with_weights(weights)
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._quietly())
-            if intercept is not None and layers:
-                on_exit = _layer_exit(intercept, layers, self._modules(layers))
-                watched = self._modules(layers)
-                if not only_layers:
-                    watched = [(n, m) for n, m in self._module.named_modules() if n]  # type: ignore[union-attr]
-                stack.enter_context(watching(watched, position, on_exit))
-            elif intercept is not None and self._module is not None:
-                named = [(n, m) for n, m in self._module.named_modules() if n]
-                stack.enter_context(watching(named, position, None))
-            leaves = x
-            if intercept is not None and not only_layers:
-                stack.enter_context(torch.enable_grad())
-                leaves = tuple(a if a.requires_grad else _live(a) for a in x)
-            call = self._replacing(weights)
+            position = Position()
+            if intercept is not None:
+                stack.enter_context(self._watching(intercept, layers, position, by_operation))
             if plan:
                 stack.enter_context(PeelMode(plan))
-            if intercept is not None and not only_layers:
-                given = [a.clone() for a in leaves]
-                stack.enter_context(InterceptMode(intercept, position, kinds))
+            if not by_operation:
+                return call([a.clone() for a in x])
+            # Liveness is read off requires_grad, so a graph is built even for a plain run. The
+            # copies are made before the mode is entered: they are not the model's operations.
+            stack.enter_context(torch.enable_grad())
+            given = [(a if a.requires_grad else _live(a)).clone() for a in x]
+            with InterceptMode(intercept, position, kinds):  # type: ignore[arg-type]
                 outputs = call(given)
-            else:
-                outputs = call(leaves)
-            return outputs
+        return outputs if self._is_differentiating else map_tensors(outputs, torch.Tensor.detach)
 
-    def _replacing(self, weights: Mapping[str, Array] | None) -> Callable[[Sequence[Any]], Outputs]:
+    def _watching(
+        self, intercept: Intercept, layers: Sequence[str], position: Position, by_operation: bool
+    ) -> contextlib.AbstractContextManager[None]:
+        """Hooks on the requested layers; on all, where operations want to know their module."""
+        requested = self._modules(layers) if layers else []
+        on_exit = _layer_exit(intercept, layers, requested) if layers else None
+        if by_operation and self._module is not None:
+            requested = [(n, m) for n, m in self._module.named_modules() if n]
+        return watching(requested, position, on_exit)
+
+    def _with_weights(
+        self, weights: Mapping[str, Array] | None
+    ) -> Callable[[Sequence[torch.Tensor]], Outputs]:
+        """The model as a function of its input copies, with some weights replaced."""
         if not weights:
-            return self._call
-        if self._module is None:
+            return self._call_directly
+        module = self._module
+        if module is None:
             raise CapabilityError("A function has no weights to replace.")
         known = self.weights()
         unknown = [name for name in weights if name not in known]
         if unknown:
             raise InputError(f"No weights named {unknown}; `model.adapter.weights()` lists them.")
 
-        def call(leaves: Sequence[Any]) -> Outputs:
-            given = tuple(a.clone() for a in leaves)
-            if isinstance(self._structure, tuple):
-                named = dict(zip(self._structure, given, strict=True))
-                arguments = ((), named) if self._takes_names else ((named,), {})
-            else:
-                arguments = (given, {})
-            return torch.func.functional_call(self._module, dict(weights), *arguments)  # type: ignore[arg-type]
+        def call(given: Sequence[torch.Tensor]) -> Outputs:
+            positional, named = self._arguments(given)
+            return torch.func.functional_call(module, dict(weights), positional, named)
 
         return call
 
@@ -443,13 +456,6 @@ class TorchAdapter(Adapter):
                 return self._call(rows)
 
         return TorchCut(found[0], outputs, leaves, recorder, replay, whole)
-
-    def _call_directly(self, given: Sequence[torch.Tensor]) -> Outputs:
-        model = torch.compiler.disable(self._model)
-        if isinstance(self._structure, tuple):
-            named = dict(zip(self._structure, given, strict=True))
-            return model(**named) if self._takes_names else model(named)
-        return model(*given)
 
     def stop_gradient(self, a: Array) -> Array:
         return a.detach()

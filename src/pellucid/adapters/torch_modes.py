@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -106,7 +106,7 @@ class FinalActivationFinder(TorchFunctionMode):
         if name in FINAL:
             if _along_classes(name, out, args, kwargs):
                 self._made[id(out)] = (weakref.ref(out), FINAL[name], self.calls)
-                self._logits.append((self.calls, source))
+                self._logits.append((self.calls, cast("torch.Tensor", source)))
             self.calls += 1
         elif name in PASS and isinstance(out, torch.Tensor) and isinstance(source, torch.Tensor):
             known = self._look_up(source)
@@ -183,16 +183,12 @@ def _signature(function: Any) -> inspect.Signature | None:
         return None
 
 
+_CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_TRANSPOSED = (*_CONV[:5], "output_padding", "groups", "dilation")
 _BUILTIN_ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "linear": ("input", "weight", "bias"),
-    **{
-        f"conv{n}d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        for n in (1, 2, 3)
-    },
-    **{
-        f"conv_transpose{n}d": ["input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"]
-        for n in (1, 2, 3)
-    },
+    "linear": _CONV[:3],
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _CONV),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _TRANSPOSED),
 }
 _BIASED = frozenset(_BUILTIN_ARGUMENTS)
 

@@ -21,7 +21,7 @@ _WHY = {
     FileFormat.TORCHSCRIPT: "it is a program",
     FileFormat.TORCH_CHECKPOINT: "it pickles whole Python objects, and unpickling runs any code",
     FileFormat.PICKLE: "unpickling runs whatever code the file holds",
-    FileFormat.JOBLIB: "it is a compressed pickle, and unpickling runs whatever code it holds",
+    FileFormat.JOBLIB: "it is a pickle inside, and unpickling runs whatever code it holds",
     FileFormat.SKOPS: "it names Python types that skops does not know to be harmless",
 }
 _SAFER = {

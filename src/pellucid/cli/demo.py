@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pellucid.cli import console
+from pellucid.cli import console, models
 
 
 def demo(
@@ -23,6 +23,7 @@ def demo(
 ) -> None:
     """Explain real photographs with a real ImageNet network and write a report."""
     console.configure(verbose, quiet)
+    models.import_tensorflow()
     from pellucid.demo.run import run_demo
 
     choices: dict[str, Any] = {"photos": photos, "quick": quick}

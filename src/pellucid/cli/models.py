@@ -1,6 +1,8 @@
 """From the MODEL argument to a model: say what the file is, ask for trust, load."""
 
+import contextlib
 import dataclasses
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +57,23 @@ def open_model(
     from pellucid.adapters.loading import load
 
     if facts is None and model == DEMO:
+        import_tensorflow()
         return demo_model(**wrap_options)
     if facts is not None:
         console.say(describe(facts))
+        if facts.format in _READ_BY_TENSORFLOW:
+            import_tensorflow()
     trusted = trusted_hash(trust, facts)
     return load(model, trust=trusted, **wrap_options)
+
+
+_READ_BY_TENSORFLOW = frozenset({"keras", "hdf5", "savedmodel"})
+
+
+def import_tensorflow() -> None:
+    """Import it where its greeting can be held back; whether it is there is found out later."""
+    with console.native_stderr_held_back(), contextlib.suppress(ImportError):
+        importlib.import_module("tensorflow")
 
 
 def trusted_hash(trust: str | None, facts: "FileFacts | None") -> str | None:

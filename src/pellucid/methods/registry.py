@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
@@ -53,15 +53,16 @@ def register_method(
         if isinstance(method, type) and issubclass(method, Method):
             if not is_dataclass(method):
                 raise MethodError(f"{method.__name__} must be a frozen dataclass.")
-            method.name = name
-            _REGISTERED[name] = method
+            cls = cast("type[Method]", method)
+            cls.name = name
+            _REGISTERED[name] = cls
         elif callable(method):
             _REGISTERED[name] = _from_function(name, method, family, needs, cost, source)
         else:
             raise MethodError(
                 f"Expected a function or a Method class, got {type(method).__name__}."
             )
-        return method
+        return cast("F", method)
 
     return register
 
@@ -148,7 +149,8 @@ class _FunctionMethod(Method):
 
     def attribute(self, task: Task) -> Attribution:
         view = ModelView(task)
-        x = task.batch.arrays if len(task.batch.arrays) > 1 else task.batch.arrays[0]
+        several = task.batch.arrays
+        x = several if len(several) > 1 else next(iter(several))
         returned = type(self).function(view, x, task.target.recorded(), **self.given)
         if isinstance(returned, Attribution):
             return returned

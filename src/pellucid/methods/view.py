@@ -52,7 +52,7 @@ class ModelView:
 
         parts = [out for _, _, out in self._task.schedule.run(len(rows), evaluate, key="gradient")]
         joined = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
-        return joined if len(joined) > 1 else joined[0]
+        return joined if len(joined) > 1 else next(iter(joined))
 
     def layers(self) -> tuple[LayerInfo, ...]:
         """The calls of layers in one run, with output shapes."""

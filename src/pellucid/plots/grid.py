@@ -20,7 +20,16 @@ from pellucid.plots.image import (
     signed_part,
 )
 from pellucid.plots.scale import REDUCTION_WORDS, Reduction, Scale
-from pellucid.plots.style import Theme, ThemeName, new_figure, number, theme_of, wrap
+from pellucid.plots.style import (
+    Theme,
+    ThemeName,
+    new_figure,
+    number,
+    settle,
+    short_name,
+    theme_of,
+    wrap,
+)
 
 Sharing = Literal["row", "all", "panel"]
 Row = Explanation | Sequence[Explanation] | Mapping[str, Explanation]
@@ -79,10 +88,10 @@ def grid(
         sheet.bar(i, scales[name][0], own=scale == "panel")
     if sheet.photo is not None:
         picture(first, samples[0], part=part, ax=sheet.photo, theme=theme)
-        title = wrap(f"predicted: {first.prediction_names[samples[0]]}", 28)
+        title = wrap(f"predicted: {short_name(first.prediction_names[samples[0]])}", 28)
         sheet.photo.set_title(title, fontsize=9, color=colours.ink, parse_math=False)
     sheet.caption(_caption(cells, part, scale, reduction, scales))
-    return sheet.figure
+    return settle(sheet.figure)
 
 
 def _caption(
@@ -129,7 +138,7 @@ def _cells(
             + (f" and {len(titles)} column titles." if titles else ".")
         )
     names = [
-        e.target_names[n] if n < len(e.target_names) else ""
+        short_name(e.target_names[n]) if n < len(e.target_names) else ""
         for e, n in zip(first, numbers, strict=False)
     ]
     return cells, titles or names

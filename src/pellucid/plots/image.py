@@ -17,6 +17,8 @@ from pellucid.plots.style import (
     elide,
     new_figure,
     number,
+    settle,
+    short_name,
     theme_of,
     wrap,
 )
@@ -177,14 +179,14 @@ def side_by_side(
     chosen = picked(explanation, sample, part)
     scale = scale_for(explanation, sample, part, limit, percentile, reduction)
     height, width = picture_of(chosen, sample).shape[:2]
-    figure = new_figure(10.2, 3.1 * float(np.clip(height / width, 0.5, 1.8)) + 0.6, colours)
+    figure = new_figure(10.2, 2.98 * float(np.clip(height / width, 0.5, 1.8)) + 0.62, colours)
     panels = figure.subplots(1, 4, width_ratios=(1, 1, 1, 0.045))
     options = {"part": part, "theme": theme}
     picture(explanation, sample, ax=panels[0], **options)
     overlay(explanation, sample, ax=panels[1], scale=scale, reduction=reduction, **options)
     heatmap(explanation, sample, ax=panels[2], scale=scale, reduction=reduction, **options)
     name = explanation.target_names[sample]
-    predicted = f"predicted: {explanation.prediction_names[sample]}"
+    predicted = f"predicted: {short_name(explanation.prediction_names[sample])}"
     for axes, title in zip(panels, (predicted, explanation.method, "map alone"), strict=False):
         axes.set_title(elide(title, 38), color=colours.ink, fontsize=10, parse_math=False)
     colour_bar(figure, panels[3], scale, name, colours)
@@ -192,7 +194,7 @@ def side_by_side(
     if "channel" in chosen.dims:
         note += f"; {REDUCTION_WORDS[reduction]}"
     figure.supxlabel(note, color=colours.muted, fontsize=8)
-    return figure
+    return settle(figure)
 
 
 def scale_for(
@@ -238,7 +240,7 @@ def colour_bar(
     words = "← away  |  towards →" if scale.signed else "towards →"
     if target:
         words = "← away from  |  towards →" if scale.signed else words
-        words += "\n" + wrap(target, 34)
+        words += "\n" + wrap(short_name(target), 34)
     bar.set_label(words, color=theme.ink, fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=8, colors=theme.muted, labelcolor=theme.ink)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]

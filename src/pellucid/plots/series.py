@@ -12,6 +12,7 @@ from pellucid.plots.style import (
     ThemeName,
     axes_or_new,
     elide,
+    short_name,
     style_axes,
     theme_of,
 )
@@ -61,7 +62,7 @@ def series(
     axes.set_xlim(-0.5, len(steps) - 0.5)
     axes.set_ylim(low - room, high + room)
     axes.set_xlabel("step", color=colours.ink, fontsize=9)
-    name = explanation.target_names[sample]
+    name = short_name(explanation.target_names[sample])
     axes.set_title(
         f"{elide(explanation.method, 30)}: {elide(name, 40)}   {scale.words()}",
         color=colours.ink, fontsize=10, loc="left", parse_math=False,

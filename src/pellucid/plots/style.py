@@ -65,6 +65,13 @@ def new_figure(width: float, height: float, theme: Theme) -> Sheet:
     return Sheet(figsize=(width, height), layout="constrained", facecolor=theme.ground)
 
 
+def settle(figure: Figure) -> Figure:
+    """Let the layout come to rest: the first pass over fixed-shape panels can cut their titles."""
+    figure.draw_without_rendering()
+    figure.draw_without_rendering()
+    return figure
+
+
 def axes_or_new(ax: Axes | None, width: float, height: float, theme: Theme) -> Axes:
     """The caller's axes, or the only axes of a new figure."""
     if ax is not None:
@@ -85,6 +92,17 @@ def elide(text: object, length: int = 32) -> str:
     head = (length - 1) // 2
     tail = length - 1 - head
     return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
+
+
+def short_name(name: str, length: int = 24) -> str:
+    """A class name for a sentence: of a long list of synonyms, as ImageNet has, the first.
+
+    >>> short_name("dragonfly, darning needle, devil's darning needle rather than damselfly")
+    'dragonfly rather than damselfly'
+    """
+    words = " rather than "
+    sides = [elide(side, 200) for side in name.split(words)]
+    return words.join(s.split(", ")[0] if len(s) > length else s for s in sides)
 
 
 def wrap(text: object, characters: int, lines: int = 2) -> str:

@@ -9,7 +9,15 @@ from matplotlib.patches import Patch
 
 from pellucid.explanation import Explanation, Part
 from pellucid.plots.image import picked
-from pellucid.plots.style import ThemeName, axes_or_new, elide, number, style_axes, theme_of
+from pellucid.plots.style import (
+    ThemeName,
+    axes_or_new,
+    elide,
+    number,
+    short_name,
+    style_axes,
+    theme_of,
+)
 
 TOWARDS, AWAY = "#b40426", "#3b4cc0"
 """The two ends of coolwarm."""
@@ -91,7 +99,7 @@ def bars(
     axes.invert_yaxis()
     axes.axvline(0, color=colours.muted, linewidth=0.8)
     axes.margins(x=0.08)
-    name = elide(explanation.target_names[sample], 40)
+    name = elide(short_name(explanation.target_names[sample]), 40)
     axes.set_title(
         f"{elide(explanation.method, 30)}: {name}", color=colours.ink, fontsize=10,
         loc="left", parse_math=False,

@@ -8,9 +8,9 @@ import numpy as np
 from pellucid.explanation import Explanation
 from pellucid.plots.image import image_map, is_image, picture_of, signed_part
 from pellucid.plots.scale import Scale
-from pellucid.plots.style import elide, number
+from pellucid.plots.style import elide, number, short_name
+from pellucid.reports.cells import Bar, feature_bars, ramp, series_uri
 from pellucid.reports.images import composed_uri
-from pellucid.reports.view import Bar, feature_bars, ramp, series_uri
 from pellucid.reports.words import meaning, percent, value_for
 
 
@@ -63,7 +63,7 @@ def _card(explanation: Explanation, sample: int, scale: Scale | None) -> dict[st
     if gap is not None:
         line += f", gap {percent(gap) if np.isfinite(gap) else 'not finite'}"
     return {
-        "target": elide(explanation.target_names[sample], 60),
+        "target": elide(short_name(explanation.target_names[sample]), 60),
         "uri": uri,
         "wide": scale is None,
         "bars": bars,

@@ -5,72 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import to_hex
 
 from pellucid.explanation import Explanation
-from pellucid.plots.image import as_rgb, image_map, is_image, picture_of, signed_part
-from pellucid.plots.scale import Scale
-from pellucid.plots.series import series
-from pellucid.plots.style import LIGHT, Sheet, elide, number
-from pellucid.plots.table import top_features
+from pellucid.plots.image import as_rgb, is_image, picture_of
+from pellucid.plots.style import elide, number, short_name
+from pellucid.reports.cells import Column, column_of, method_title, question_of, ramp
 from pellucid.reports.images import (
     Quality,
     ground_uri,
-    overlay_uri,
     photo_uri,
-    png_uri,
     thumbnail_uri,
 )
 from pellucid.reports.items import Answer, Study, StudyItem
-from pellucid.reports.words import WIDE_GAP, join, meaning, percent, value_for
-
-TITLES = {
-    "saliency": "Saliency",
-    "gradient_x_input": "Gradient × input",
-    "integrated_gradients": "Integrated gradients",
-    "smoothgrad": "SmoothGrad",
-    "gradcam": "Grad-CAM",
-    "occlusion": "Occlusion",
-    "random": "Random (control)",
-    "edges": "Edges (control)",
-    "constant": "Constant (control)",
-}
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One feature of a table: its label, its number, and how far its bar reaches."""
-
-    label: str
-    text: str
-    towards: bool
-    width: float
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One map or one set of bars, under its question."""
-
-    question: str
-    found: str
-    alt: str
-    overlay: str = ""
-    figure: str = ""
-    note: str = ""
-    bars: tuple[Bar, ...] = ()
-
-
-@dataclass(frozen=True)
-class Column:
-    """One method: its maps on one scale, and its words."""
-
-    title: str
-    name: str
-    asks: str
-    cells: tuple[Cell, ...]
-    gradient: str
-    ends: tuple[str, ...]
-    signed: bool
+from pellucid.reports.words import WIDE_GAP, join, percent, relative_error, value_for
 
 
 @dataclass(frozen=True)
@@ -92,6 +39,16 @@ class NumbersRow:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """One class: its name, its other names, its probability in words and as a bar."""
+
+    name: str
+    synonyms: str
+    text: str
+    width: float
+
+
+@dataclass(frozen=True)
 class ItemView:
     """One input of the study."""
 
@@ -105,7 +62,7 @@ class ItemView:
     height: int
     best: str
     """The model's first answer with its probability, in a few words."""
-    predictions: tuple[tuple[str, str, float], ...]
+    predictions: tuple[Prediction, ...]
     columns: tuple[Column, ...]
     rows: tuple[NumbersRow, ...]
     numbers_note: str
@@ -151,7 +108,9 @@ def study_view(study: Study, quality: Quality) -> PageView:
 
 def _summary(study: Study, images: bool) -> str:
     """Tell in a few sentences what the page is."""
-    methods = dict.fromkeys(_title(a.explanation.method) for i in study.items for a in i.answers)
+    methods = dict.fromkeys(
+        method_title(a.explanation.method) for i in study.items for a in i.answers
+    )
     count, kind = len(study.items), "picture" if images else "input"
     what = f"{count} {kind}{'s' if count != 1 else ''}"
     how = join(list(methods)) if len(methods) <= 8 else f"{len(methods)} methods"
@@ -186,8 +145,12 @@ def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
     if batch > 1:
         note += " Evaluations and seconds are means over the batch they were computed in."
     warnings = [
-        f"{_title(a.explanation.method)}: {w}" for a in answers for w in a.explanation.warnings
+        f"{method_title(a.explanation.method)}: {w}"
+        for a in answers
+        for w in a.explanation.warnings
     ]
+    if warnings and batch > 1:
+        warnings.append(f"This is sample {first.sample} of its batch, counted from 0.")
     return ItemView(
         anchor=f"input-{index}",
         name=item.name,
@@ -199,7 +162,7 @@ def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
         height=height,
         best=_best(item),
         predictions=tuple(_prediction(n, p) for n, p in item.predictions[:5]),
-        columns=tuple(_column(name, group, quality) for name, group in groups.items()),
+        columns=tuple(column_of(name, group, quality) for name, group in groups.items()),
         rows=tuple(row for group in groups.values() for row in _rows(group)),
         numbers_note=note,
         warnings=tuple(dict.fromkeys(warnings)),
@@ -208,93 +171,20 @@ def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
 
 def _best(item: StudyItem) -> str:
     if item.predictions:
-        name, text, _ = _prediction(*item.predictions[0])
-        return f"{name}, {text}"
-    first = item.answers[0]
-    return first.explanation.prediction_names[first.sample]
+        first = _prediction(*item.predictions[0])
+        return f"{first.name}, {first.text}"
+    answer = item.answers[0]
+    return short_name(answer.explanation.prediction_names[answer.sample])
 
 
-def _prediction(name: str, probability: float) -> tuple[str, str, float]:
+def _prediction(name: str, probability: float) -> Prediction:
+    short = short_name(name)
+    others = elide(name.removeprefix(short), 80) if name.startswith(short) else ""
     if not np.isfinite(probability):
-        return name, "–", 0.0
+        return Prediction(short, others, "–", 0.0)
     share = min(max(float(probability), 0.0), 1.0)
     text = "< 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
-    return name, text, round(100 * share, 2)
-
-
-def _column(method: str, answers: Sequence[Answer], quality: Quality) -> Column:
-    part = answers[0].explanation.parts[0]
-    scale = _shared_scale(answers)
-    top = number(scale.limit)
-    ends = (f"−{top}", "0", f"+{top}") if scale.signed else ("0", top)
-    return Column(
-        title=_title(method),
-        name=method,
-        asks=meaning(answers[0].explanation, answers[0].sample)[0],
-        cells=tuple(_cell(answer, scale, quality) for answer in answers),
-        gradient=ramp(scale.signed) if is_image(part) else "",
-        ends=ends if scale.limit else ("0",),
-        signed=scale.signed,
-    )
-
-
-def ramp(signed: bool) -> str:
-    """The stops of a colour map for a CSS gradient."""
-    return ", ".join(to_hex(LIGHT.colour_map(signed)(x)) for x in np.linspace(0, 1, 9))
-
-
-def _shared_scale(answers: Sequence[Answer]) -> Scale:
-    """One scale for a method's answers about one input, so that they can be compared."""
-    parts = [a.explanation.parts[0] for a in answers]
-    signed = any(signed_part(part) for part in parts)
-    if not all(is_image(part) for part in parts):
-        values = [part.values[a.sample] for part, a in zip(parts, answers, strict=True)]
-        return Scale.of(values, percentile=100, signed=signed)
-    maps = [image_map(part, a.sample) for part, a in zip(parts, answers, strict=True)]
-    return Scale.of(maps, signed=signed)
-
-
-def _cell(answer: Answer, scale: Scale, quality: Quality) -> Cell:
-    explanation, sample = answer.explanation, answer.sample
-    part = explanation.parts[0]
-    found = meaning(explanation, sample)[1]
-    alt = f"{_title(explanation.method)}, {answer.question} {found}"
-    if is_image(part):
-        values = image_map(part, sample)
-        finite = np.isfinite(values).all()
-        note = "" if values.any() and finite else "all values are zero"
-        note = note if finite else "some values are not finite"
-        uri = overlay_uri(values, scale, quality)
-        return Cell(answer.question, found, alt, overlay=uri, note=note)
-    if "step" in part.dims:
-        return Cell(answer.question, found, alt, figure=series_uri(explanation, sample))
-    return Cell(answer.question, found, alt, bars=feature_bars(explanation, sample, scale.limit))
-
-
-def series_uri(explanation: Explanation, sample: int) -> str:
-    """The drawn series as a PNG data URI."""
-    sheet = series(explanation, sample).figure
-    assert isinstance(sheet, Sheet)
-    return png_uri(sheet._repr_png_())
-
-
-def feature_bars(
-    explanation: Explanation, sample: int, longest: float, count: int = 8
-) -> tuple[Bar, ...]:
-    """The strongest features as bars that a page can draw without a picture."""
-    features = top_features(explanation, sample, count)
-    most = max([longest, *(abs(f.attribution) for f in features)]) or 1.0
-    return tuple(
-        Bar(
-            label=elide(f.name, 40) + (f" = {number(f.value)}" if f.value is not None else ""),
-            text=("+" if f.attribution > 0 else "")
-            + number(f.attribution)
-            + (f" ± {number(f.stderr)}" if f.stderr is not None else ""),
-            towards=f.attribution >= 0,
-            width=round(50 * abs(f.attribution) / most, 2),
-        )
-        for f in features
-    )
+    return Prediction(short, others, text, round(100 * share, 2))
 
 
 def _rows(answers: Sequence[Answer]) -> list[NumbersRow]:
@@ -310,14 +200,14 @@ def _rows(answers: Sequence[Answer]) -> list[NumbersRow]:
         wide = gap is not None and not gap <= WIDE_GAP
         rows.append(
             NumbersRow(
-                method=_title(e.method),
+                method=method_title(e.method),
                 span=len(answers) if position == 0 else 0,
-                question=answer.question,
+                question=question_of(answer),
                 score="–" if score is None else number(score),
                 baseline="–" if baseline is None else number(baseline),
                 gap="–" if gap is None else _gap(gap),
                 wide=wide,
-                error=sampling_error(e, answer.sample),
+                error=_error(e, answer.sample),
                 forward=_each(e.evaluations.forward, count),
                 backward=_each(e.evaluations.backward, count),
                 suffix=_each(e.evaluations.suffix, count),
@@ -327,14 +217,9 @@ def _rows(answers: Sequence[Answer]) -> list[NumbersRow]:
     return rows
 
 
-def sampling_error(explanation: Explanation, sample: int) -> str:
-    """The standard error as a share of the map, root mean square; empty for exact methods."""
-    part = explanation.parts[0]
-    if part.stderr is None:
-        return ""
-    size = float(np.sqrt(np.mean(np.square(part.values[sample], dtype=np.float64))))
-    error = float(np.sqrt(np.mean(np.square(part.stderr[sample], dtype=np.float64))))
-    return percent(error / size) if size and np.isfinite(error / size) else "–"
+def _error(explanation: Explanation, sample: int) -> str:
+    error = relative_error(explanation, sample)
+    return "" if error is None else percent(error)
 
 
 def _gap(gap: float) -> str:
@@ -359,7 +244,3 @@ def _fact(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
-
-
-def _title(method: str) -> str:
-    return TITLES.get(method, elide(method, 60))

@@ -7,7 +7,7 @@ import numpy as np
 from pellucid.explanation import Explanation
 from pellucid.plots.image import image_map, is_image, picked
 from pellucid.plots.scale import reduce_channels
-from pellucid.plots.style import elide
+from pellucid.plots.style import elide, short_name
 from pellucid.plots.table import top_features
 
 ASKS = {
@@ -35,6 +35,8 @@ SENSITIVITY = frozenset({"saliency", "smoothgrad"})
 """
 
 WIDE_GAP = 0.05
+
+LARGE_ERROR = 0.5
 
 STANDS_OUT = 0.17
 """The share of a ninth of the picture that is named: half as much again as its even share."""
@@ -64,9 +66,25 @@ def caveats(explanation: Explanation, sample: int = 0) -> list[str]:
     if gap is not None and (not np.isfinite(gap) or gap > WIDE_GAP):
         size = percent(gap) if np.isfinite(gap) else "an unknown amount"
         sentences.append(f"Its values miss the change in score they should add up to by {size}.")
+    error = relative_error(explanation, sample)
+    if error is not None and error > LARGE_ERROR:
+        sentences.append(
+            f"Its sampling error is {percent(error)} of the map, so its detail may be chance."
+        )
     if explanation.warnings:
-        sentences.append("It came with a warning.")
+        alone = len(explanation.parts[0].values) == 1
+        sentences.append("It came with a warning." if alone else "Its batch came with a warning.")
     return sentences
+
+
+def relative_error(explanation: Explanation, sample: int = 0) -> float | None:
+    """The standard error as a share of the map, root mean square; None for exact methods."""
+    part = explanation.parts[0]
+    if part.stderr is None:
+        return None
+    size = float(np.sqrt(np.mean(np.square(part.values[sample], dtype=np.float64))))
+    error = float(np.sqrt(np.mean(np.square(part.stderr[sample], dtype=np.float64))))
+    return error / size if size > 0 and np.isfinite(error / size) else None
 
 
 def value_for(field: object, sample: int) -> float | None:
@@ -102,7 +120,7 @@ def _nouns(dims: Sequence[str]) -> tuple[str, str]:
 def _found(explanation: Explanation, sample: int) -> str:
     """The second sentence, for the kind of input there is."""
     part = explanation.parts[0]
-    target = elide(explanation.target_names[sample], 80)
+    target = elide(short_name(explanation.target_names[sample]), 80)
     values = np.asarray(part.values[sample], np.float64)
     whole = _nouns(part.dims)[1]
     if not np.isfinite(values).all():
@@ -152,7 +170,7 @@ def _found_in_picture(values: np.ndarray, target: str) -> str:
         return f"{first}."
     share = float(against.sum()) / total
     against_it = f"{percent(share)} of all it marked speaks against"
-    if 0.4 < share < 0.6:
+    if 0.45 < share < 0.55:
         return f"{first}, but {against_it}: the two nearly cancel."
     return f"{first}{', but' if share > 0.5 else ';'} {against_it}."
 

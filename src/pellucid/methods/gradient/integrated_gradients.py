@@ -69,7 +69,8 @@ class IntegratedGradients(Method):
             )
         if self.steps is not None and self.budget is not None and self.steps + 2 > self.budget:
             raise MethodError(
-                f"{self.steps} steps need {self.steps + 2} evaluations, the budget is {self.budget}."
+                f"{self.steps} steps need {self.steps + 2} evaluations,"
+                f" the budget is {self.budget}."
             )
 
     def parameters(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class SmoothGrad(Method):
         if self.budget is not None and self.budget < 3:
             raise MethodError("smoothgrad needs a budget of 3 evaluations or more.")
 
-    def parameters(self) -> dict[str, object]:
+    def parameters(self) -> dict[str, Any]:
         return super().parameters() | {"samples": self._count()}
 
     def _count(self) -> int:

@@ -1,0 +1,146 @@
+"""What must hold for every method on every model: properties, by Hypothesis."""
+
+import gc
+import sys
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid import explain, wrap
+from pellucid.testing import build
+
+METHODS = {
+    "saliency": {},
+    "gradient_x_input": {},
+    "integrated_gradients": {"steps": 8},
+    "smoothgrad": {"samples": 5},
+    "gradcam": {"layer": "relu"},
+    "occlusion": {"window": 3},
+    "random": {},
+    "edges": {},
+    "constant": {},
+}
+SMOOTH = ["saliency", "gradient_x_input", "integrated_gradients", "smoothgrad", "occlusion"]
+
+
+def network(seed: int) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    net = torch.nn.Sequential(torch.nn.Linear(5, 9), torch.nn.GELU(), torch.nn.Linear(9, 3))
+    for p in net.parameters():
+        p.data = torch.randn(p.shape, generator=generator)
+    return net
+
+
+rows = st.integers(0, 2**31 - 1).map(
+    lambda seed: np.random.default_rng(seed).normal(size=(4, 5)).astype(np.float32)
+)
+
+
+@given(rows, st.integers(0, 1000))
+def test_completeness(x, seed):
+    e = explain(network(seed), x, "integrated_gradients", tolerance=0.001)
+    total = e.values.sum(axis=1)
+    np.testing.assert_allclose(total, e.score - e.baseline_score, rtol=1e-3, atol=1e-3)
+    constant = explain(network(seed), x, "constant")
+    np.testing.assert_allclose(
+        constant.values.sum(axis=1), constant.score - constant.baseline_score, rtol=1e-3, atol=1e-4
+    )
+
+
+@given(rows, st.integers(0, 1000), st.floats(-3, 3), st.floats(-3, 3))
+@pytest.mark.parametrize("method", SMOOTH)
+def test_linearity_in_the_model(method, x, seed, a, b):
+    one, two = network(seed), network(seed + 1)
+    options = METHODS[method] if method != "occlusion" else {}
+    parts = [explain(f, x, method, target=1, seed=3, **options).values for f in (one, two)]
+    mixed = wrap(lambda v: a * one(v) + b * two(v), framework="torch")
+    found = explain(mixed, x, method, target=1, seed=3, **options).values
+    np.testing.assert_allclose(found, a * parts[0] + b * parts[1], rtol=1e-3, atol=2e-4)
+
+
+@given(rows, st.integers(0, 1000))
+@pytest.mark.parametrize("method", SMOOTH)
+def test_an_input_the_model_ignores_gets_nothing(method, x, seed):
+    net = network(seed)
+    blind = wrap(lambda v: net(v * torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])), framework="torch")
+    options = METHODS[method] if method != "occlusion" else {}
+    assert np.abs(explain(blind, x, method, **options).values[:, 1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras", "tensorflow"])
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_sample_does_not_depend_on_its_batch(method, framework):
+    if method == "gradcam" and framework == "tensorflow":
+        pytest.skip("a plain TensorFlow function has no layers")
+    model, x = build("cnn", framework)
+    x = np.concatenate([x, x[::-1] * 0.5])[:8]
+    whole = explain(model, x, method, seed=5, **METHODS[method]).values
+    scale = np.abs(whole).max()
+    for size in (1, 7):
+        batched = explain(model, x, method, seed=5, batch_size=size, **METHODS[method]).values
+        assert np.abs(batched - whole).max() <= 1e-5 * scale
+    alone = explain(model, x[3:4], method, seed=5, **METHODS[method]).values
+    assert np.abs(alone[0] - whole[3]).max() <= 1e-5 * scale
+    if framework == "tensorflow":  # a plain function does not say what it expects
+        model = wrap(model, inputs=x.shape[1:])
+    single = explain(model, x[3], method, seed=5, **METHODS[method]).values
+    assert single.shape == whole.shape[1:], "a missing batch axis is added and removed again"
+    assert np.abs(single - whole[3]).max() <= 1e-5 * scale
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "random"])
+def test_the_seed_decides_every_draw(method):
+    model, x = build("cnn", "torch")
+    one, same, other = (explain(model, x, method, seed=s).values for s in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.allclose(one, other)
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_values_are_raw_float32(framework):
+    model, x = build("cnn", framework)
+    for method, options in METHODS.items():
+        e = explain(model, x, method, **options)
+        assert e.values.dtype == np.float32
+        assert np.isfinite(e.values).all()
+    assert (explain(model, x, "saliency").values < 0).any(), "signed"
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_two_hundred_calls_leave_memory_flat(framework):
+    model, x = build("cnn", framework)
+    wrapped = wrap(model)
+    methods = ["saliency", "gradcam", "occlusion", "integrated_gradients"]
+
+    def some(count: int) -> None:
+        for i in range(count):
+            method = methods[i % len(methods)]
+            explain(wrapped, x, method, **METHODS[method])
+
+    some(80)
+    gc.collect()
+    process = psutil.Process()
+    before, objects = process.memory_info().rss, len(gc.get_objects())
+    some(200)
+    gc.collect()
+    grown = (process.memory_info().rss - before) / 2**20
+    sys.stderr.write(f"{framework}: {grown:+.1f} MiB over 200 calls\n")
+    assert grown < 8
+    assert len(gc.get_objects()) - objects < 400
+
+
+def test_standard_errors_are_calibrated():
+    """95 % intervals around SmoothGrad's mean cover the high-sample truth about as often."""
+    net = network(4)
+    x = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    truth = explain(net, x, "smoothgrad", samples=20000, seed=10**6, noise=0.3).values
+    inside = []
+    for seed in range(200):
+        e = explain(net, x, "smoothgrad", samples=40, seed=seed, noise=0.3)
+        inside.append(np.abs(e.values - truth) <= 1.96 * e.stderr)
+    coverage = float(np.mean(inside))
+    assert 0.90 <= coverage <= 0.99, coverage
