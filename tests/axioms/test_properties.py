@@ -68,7 +68,10 @@ def test_an_input_the_model_ignores_gets_nothing(method, x, seed):
     net = network(seed)
     blind = wrap(lambda v: net(v * torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])), framework="torch")
     options = METHODS[method] if method != "occlusion" else {}
-    assert np.abs(explain(blind, x, method, **options).values[:, 1]).max() < 1e-6
+    e = explain(blind, x, method, **options)
+    # Occlusion subtracts two scores in float32; the others give an exact zero.
+    rounding = 4e-7 * np.abs(e.score).max() if method == "occlusion" else 0
+    assert np.abs(e.values[:, 1]).max() <= rounding
 
 
 @pytest.mark.parametrize("framework", ["torch", "keras", "tensorflow"])

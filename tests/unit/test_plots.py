@@ -3,12 +3,12 @@
 import subprocess
 import sys
 
-import matplotlib
 import numpy as np
 import pytest
 from explanations import blob, make_explanation, table_explanation
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from pellucid import plots
 from pellucid.errors import InputError
@@ -126,7 +126,7 @@ def test_side_by_side_names_direction_target_scale_and_reduction(theme):
     e = make_explanation(np.repeat(signed_map()[None, ..., None], 3, -1), target_names=("tabby",))
     figure = plots.side_by_side(e, theme=theme)
     draw(figure)
-    texts = " ".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
+    texts = " ".join(t.get_text() for t in figure.findobj(Text) if isinstance(t, Text))
     for words in ("towards", "away from", "tabby", "99th percentile", "sum over channels"):
         assert words in texts
 

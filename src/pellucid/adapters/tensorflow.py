@@ -8,6 +8,7 @@ import inspect
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -35,7 +36,12 @@ from pellucid.adapters.tensorflow_interpret import interpret, plan
 from pellucid.adapters.tensorflow_operations import LayerExit, intercepting
 from pellucid.adapters.tensorflow_segments import Chains
 from pellucid.adapters.tensorflow_trace import Trace
-from pellucid.adapters.tensorflow_weights import fingerprint, named_variables, read
+from pellucid.adapters.tensorflow_weights import (
+    description,
+    fingerprint,
+    named_variables,
+    read,
+)
 from pellucid.errors import CapabilityError, InputError, LayerError, ModelError, quote_nearest
 from pellucid.types import Array, Leaves, Outputs
 
@@ -45,6 +51,16 @@ _TRACES_KEPT = 8
 _TRACING = threading.RLock()
 
 Reading = tuple[Trace, Chains] | EagerModel
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """What a model was made of when it was last looked at."""
+
+    key: Any
+    tree: LayerTree
+    variables: dict[str, tf.Variable]
+    description: str
 
 
 class TensorFlowAdapter(Adapter):
@@ -65,7 +81,7 @@ class TensorFlowAdapter(Adapter):
         self._readings: OrderedDict[Any, Reading] = OrderedDict()
         self._lock = threading.RLock()
         self._notes: dict[str, None] = {}
-        self._trees: tuple[Any, LayerTree] | None = None
+        self._structure: Structure | None = None
 
     # Facts
 
@@ -101,14 +117,21 @@ class TensorFlowAdapter(Adapter):
         floats = [v.dtype for v in variables if v.dtype.is_floating]
         return floats[0] if floats and not self._keras else tf.float32
 
-    def _tree(self) -> LayerTree:
+    def _known(self) -> Structure:
+        """Layers and weights by name, worked out again when the model was changed."""
         key = structure_key(self._model)
-        if self._trees is None or self._trees[0] != key:
-            self._trees = (key, layer_tree(self._model))
-        return self._trees[1]
+        if self._structure is None or self._structure.key != key:
+            tree = layer_tree(self._model)
+            variables = named_variables(self._model, tree)
+            text = description(self._model, tree, variables)
+            self._structure = Structure(key, tree, variables, text)
+        return self._structure
+
+    def _tree(self) -> LayerTree:
+        return self._known().tree
 
     def _variables(self) -> dict[str, tf.Variable]:
-        return named_variables(self._model, self._tree())
+        return self._known().variables
 
     # Inputs and outputs
 
@@ -427,7 +450,8 @@ class TensorFlowAdapter(Adapter):
         }
 
     def fingerprint(self) -> str:
-        return fingerprint(self._model, self._tree(), self._variables())
+        known = self._known()
+        return fingerprint(known.description, known.variables)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return isinstance(error, tf.errors.ResourceExhaustedError | MemoryError)
