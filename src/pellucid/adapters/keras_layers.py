@@ -19,7 +19,7 @@ import tensorflow as tf
 from pellucid.adapters.protocol import LayerInfo
 
 _PATCHING = threading.RLock()
-"""One patched model at a time: a patch belongs to a thread, an instance dictionary to all."""
+"""Held while patches are put on and taken off: instance dictionaries belong to all threads."""
 
 _MISSING = object()
 
@@ -159,6 +159,38 @@ def numbered(path: str, call: int) -> str:
 Returned = Callable[[str, int, keras.layers.Layer, Any], Any]
 """Gets the path, call number, layer and output of a call; what it returns is returned."""
 
+Handler = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+
+class _Patch:
+    """The replaced `call` of one layer instance, and who wants to see it, by thread."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        self.name = "quantized_call" if getattr(layer, "quantization_mode", None) else "call"
+        # The instance's dictionary itself: Keras tracks what is set by attribute.
+        self.held = layer.__dict__
+        self.before = self.held.get(self.name, _MISSING)
+        self.handlers: dict[int, list[Handler]] = {}
+        original = getattr(layer, self.name)
+
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            mine = self.handlers.get(threading.get_ident())
+            if not mine:
+                return original(*args, **kwargs)
+            return mine[-1](original, args, kwargs)
+
+        self.held[self.name] = call
+
+    def remove(self) -> None:
+        if self.before is _MISSING:
+            self.held.pop(self.name, None)
+        else:
+            self.held[self.name] = self.before
+
+
+_PATCHES: dict[int, _Patch] = {}
+
 
 @contextlib.contextmanager
 def watched_calls(
@@ -169,45 +201,44 @@ def watched_calls(
 ) -> Iterator[None]:
     """Show each call of the tree's layers made in this thread to `on_return`.
 
-    `call` is replaced on the instances and taken off again afterwards; other threads that use
-    the model meanwhile pass straight through.
+    `call` is replaced on the instances, and taken off again when the last watcher leaves. Other
+    threads that use the model meanwhile pass straight through.
     """
     me = threading.get_ident()
-    replaced: list[tuple[dict[str, Any], str, Any]] = []
 
-    def wrapper(layer: keras.layers.Layer, path: str, original: Callable[..., Any]) -> Any:
-        @functools.wraps(original)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != me:
-                return original(*args, **kwargs)
+    def handler(layer: keras.layers.Layer, path: str) -> Handler:
+        def handle(original: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
             stack.counts[path] += 1
             number = stack.counts[path]
             stack.frames.append((path, number))
             try:
                 if on_enter is not None:
                     on_enter(path, number)
-                output = original(*args, **kwargs)
-                return on_return(path, number, layer, output)
+                return on_return(path, number, layer, original(*args, **kwargs))
             finally:
                 stack.frames.pop()
 
-        return call
+        return handle
 
-    with _PATCHING:
-        try:
+    installed: list[int] = []
+    try:
+        with _PATCHING:
             for path, layer in tree.layers.items():
-                name = "quantized_call" if getattr(layer, "quantization_mode", None) else "call"
-                # The instance's dictionary itself: Keras tracks what is set by attribute.
-                held = layer.__dict__
-                replaced.append((held, name, held.get(name, _MISSING)))
-                held[name] = wrapper(layer, path, getattr(layer, name))
-            yield
-        finally:
-            for held, name, before in reversed(replaced):
-                if before is _MISSING:
-                    held.pop(name, None)
-                else:
-                    held[name] = before
+                patch = _PATCHES.get(id(layer))
+                if patch is None:
+                    patch = _PATCHES[id(layer)] = _Patch(layer)
+                patch.handlers.setdefault(me, []).append(handler(layer, path))
+                installed.append(id(layer))
+        yield
+    finally:
+        with _PATCHING:
+            for key in installed:
+                mine = _PATCHES[key].handlers[me]
+                mine.pop()
+                if not mine:
+                    del _PATCHES[key].handlers[me]
+                if not _PATCHES[key].handlers:
+                    _PATCHES.pop(key).remove()
 
 
 def first_tensor(output: Any) -> tf.Tensor | None:
@@ -219,5 +250,13 @@ def replace_first(output: Any, value: Any) -> Any:
     """What a layer returned, with `value` in the place of its first array."""
     flat = list(tf.nest.flatten(output))
     place = next(i for i, t in enumerate(flat) if tf.is_tensor(t))
-    flat[place] = value
+    flat[place] = masked_like(value, flat[place])
     return tf.nest.pack_sequence_as(output, flat)
+
+
+def masked_like(value: Any, original: Any) -> Any:
+    """`value` with the mask that a layer's own `call` put on its output."""
+    mask = getattr(original, "_keras_mask", None)
+    if mask is not None and value is not original:
+        value._keras_mask = mask
+    return value

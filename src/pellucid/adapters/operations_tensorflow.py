@@ -75,6 +75,15 @@ READS: frozenset[str] = frozenset({"ReadVariableOp"})
 SHAPES: frozenset[str] = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
 """Operations that see only the shape of their input, so that nothing live leaves them."""
 
+DATA_SIZED: frozenset[str] = frozenset(
+    _each(
+        "sized",
+        "Where Unique UniqueV2 UniqueWithCounts DynamicPartition NonMaxSuppressionV3"
+        " NonMaxSuppressionV4 NonMaxSuppressionV5 RaggedRange StringSplitV2 ListDiff",
+    )
+)
+"""Operations whose output has a size that depends on the numbers, not on shapes."""
+
 FINAL: dict[str, str] = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 """Operations that turn logits into what a user calls a prediction."""
 

@@ -4,9 +4,6 @@ A model is traced once for each shape of input. Plain runs and gradients use the
 function; layer questions use compiled pieces of it; operation by operation it is interpreted.
 """
 
-import inspect
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,9 +28,10 @@ from pellucid.adapters.protocol import (
 )
 from pellucid.adapters.tensorflow_cut import TracedCut
 from pellucid.adapters.tensorflow_eager import EagerModel
-from pellucid.adapters.tensorflow_inputs import Inputs
+from pellucid.adapters.tensorflow_inputs import Inputs, guessed_specs
 from pellucid.adapters.tensorflow_interpret import interpret, plan
 from pellucid.adapters.tensorflow_operations import LayerExit, intercepting
+from pellucid.adapters.tensorflow_reading import Reading, Readings, is_out_of_memory
 from pellucid.adapters.tensorflow_segments import Chains
 from pellucid.adapters.tensorflow_trace import Trace
 from pellucid.adapters.tensorflow_weights import (
@@ -42,15 +40,8 @@ from pellucid.adapters.tensorflow_weights import (
     named_variables,
     read,
 )
-from pellucid.errors import CapabilityError, InputError, LayerError, ModelError, quote_nearest
+from pellucid.errors import CapabilityError, InputError, LayerError, quote_nearest
 from pellucid.types import Array, Leaves, Outputs
-
-_TRACES_KEPT = 8
-"""Traces per adapter: one for each shape of one sample, and for each change of structure."""
-
-_TRACING = threading.RLock()
-
-Reading = tuple[Trace, Chains] | EagerModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +69,8 @@ class TensorFlowAdapter(Adapter):
                 "  Set KERAS_BACKEND=tensorflow before Keras is imported."
             )
         self._inputs = Inputs(model, self._float_dtype())
-        self._readings: OrderedDict[Any, Reading] = OrderedDict()
-        self._lock = threading.RLock()
-        self._notes: dict[str, None] = {}
         self._structure: Structure | None = None
+        self._readings = Readings(model, self._tree)
 
     # Facts
 
@@ -106,11 +95,11 @@ class TensorFlowAdapter(Adapter):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(self._notes)
+        return self._readings.notes
 
     @property
     def inputs(self) -> tuple[InputSpec, ...] | None:
-        return self._inputs.specs
+        return self._inputs.specs or guessed_specs(self._model)
 
     def _float_dtype(self) -> tf.DType:
         variables = self._model.variables if isinstance(self._model, tf.Module) else ()
@@ -147,95 +136,20 @@ class TensorFlowAdapter(Adapter):
     def to_numpy(self, a: Array) -> np.ndarray:
         return a.numpy() if hasattr(a, "numpy") else np.asarray(a)
 
-    # Calling the model
-
-    def _call_with(self, nest: Any) -> Callable[[Sequence[Any]], Any]:
-        """The model as a function of leaves, in inference mode."""
-        model, training = self._model, {}
-        if self._keras or "training" in _parameters(model):
-            training = {"training": False}
-        names = _parameters(model) if not self._keras else ()
-        positions = [n for n in names if n != "training"]
-
-        def call(leaves: Sequence[Any]) -> Any:
-            packed = tf.nest.pack_sequence_as(nest, list(leaves))
-            if not self._keras and isinstance(packed, dict) and set(packed) <= set(positions):
-                return model(**packed, **training)
-            if not self._keras and isinstance(packed, tuple) and len(positions) >= len(packed) > 1:
-                return model(*packed, **training)
-            return model(packed, **training)
-
-        return call
-
     def _reading(self, x: Leaves) -> Reading:
-        """The trace for inputs like `x`, made on first use; the eager reading where it fails."""
-        nest = self._inputs.nest_for(len(x))
-        shapes = tuple((tuple(a.shape[1:]), a.dtype.name) for a in x)
-        structure = structure_key(self._model)
-        key = (structure, repr(nest), shapes)
-        with self._lock:
-            for candidate in (key, (*key, tuple(a.shape[:1] for a in x))):
-                found = self._readings.get(candidate)
-                if found is not None:
-                    self._readings.move_to_end(candidate)
-                    return found
-            call = self._call_with(nest)
-            if self._keras and not _is_built(self._model):
-                self._first_call(call, x)
-                key = (structure_key(self._model), *key[1:])
-            found, fixed = self._read(call, x)
-            # A trace for one batch size alone is found again by that size.
-            key = (*key, tuple(a.shape[:1] for a in x)) if fixed else key
-            self._readings[key] = found
-            while len(self._readings) > _TRACES_KEPT:
-                self._readings.popitem(last=False)
-            return found
-
-    def _first_call(self, call: Callable[[Sequence[Any]], Any], x: Leaves) -> None:
-        """Build a model that was never called, the way its first call would have."""
-        try:
-            call(x)
-        except Exception as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> Exception:
-        if self.is_out_of_memory(error):
-            return error
-        return ModelError(f"The model raised {type(error).__name__}: {error}")
-
-    def _read(self, call: Callable[[Sequence[Any]], Any], x: Leaves) -> tuple[Reading, bool]:
-        tree, errors = self._tree(), []
-        free = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in x if a.shape.rank]
-        exact = [tf.TensorSpec(a.shape, a.dtype) for a in x]
-        for specs in (free, exact) if len(free) == len(x) else (exact,):
-            try:
-                with _TRACING:
-                    trace = Trace(call, tree, specs)
-            except Exception as error:
-                errors.append(error)
-                continue
-            fixed = specs is exact
-            self._notes["compiled trace" + (f" for batches of {x[0].shape[0]}" * fixed)] = None
-            return (trace, Chains(trace.program)), fixed
-        try:
-            call(x)
-        except Exception as error:
-            raise self._failed(error) from error
-        reason = f"{type(errors[-1]).__name__}: {str(errors[-1]).strip().partition(chr(10))[0]}"
-        self._notes[f"eager fall-back: {reason}"] = None
-        return EagerModel(call, tree, reason), False
+        return self._readings.get(x, self._inputs.nest_for(len(x)))
 
     # Verbs
 
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
         reading = self._reading(x)
-        return (reading if isinstance(reading, EagerModel) else reading[0]).activations(x)
+        return (reading if isinstance(reading, EagerModel) else reading.trace).activations(x)
 
     def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
         if x is None:
             return self._tree().infos()
         reading = self._reading(x)
-        return reading.infos(x) if isinstance(reading, EagerModel) else reading[0].infos()
+        return reading.infos(x) if isinstance(reading, EagerModel) else reading.trace.infos()
 
     def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
         found: list[OperationInfo] = []
@@ -267,7 +181,7 @@ class TensorFlowAdapter(Adapter):
         only_layers = kinds is not None and kinds <= LAYERS_ONLY
         if isinstance(reading, EagerModel):
             return self._run_eagerly(reading, x, peel, intercept, names, only_layers, weights)
-        trace, chains = reading
+        trace, chains = reading.trace, reading.chains
         replaced = self._replaced(weights)
         if intercept is None or (only_layers and not names):
             if not replaced:
@@ -350,7 +264,7 @@ class TensorFlowAdapter(Adapter):
         if isinstance(reading, EagerModel):
             calls = [info.path for info in reading.infos(x)]
         else:
-            calls = list(reading[0].marks)
+            calls = list(reading.trace.marks)
         found = []
         for name in layers:
             if name not in calls and not calls:
@@ -358,7 +272,7 @@ class TensorFlowAdapter(Adapter):
             if name in self._tree().layers and name not in calls:
                 raise LayerError(
                     f"The layer {name!r} does not reach the output of this model, or runs inside"
-                    f" a loop.\n  {quote_nearest(name, calls)}"
+                    f" a loop or a branch.\n  {quote_nearest(name, calls)}"
                 )
             found.append(find_layer(name, calls))
         return found
@@ -414,10 +328,15 @@ class TensorFlowAdapter(Adapter):
         (name,) = self._names(reading, x, [layer])
         if isinstance(reading, EagerModel):
             return reading.cut(x, name, peel)
-        trace, chains = reading
+        trace, chains = reading.trace, reading.chains
         chain = chains.get([trace.value_of(name, x, peel)], trace.wanted(x, peel))
         return TracedCut(
-            trace.program, chain, x, trace.nested, lambda more: self._again(more, name, peel)
+            trace.program,
+            chain,
+            x,
+            trace.nested,
+            lambda more: self._again(more, name, peel),
+            reading.fixed,
         )
 
     def _again(self, x: Leaves, name: str, peel: bool) -> TracedCut:
@@ -454,29 +373,10 @@ class TensorFlowAdapter(Adapter):
         return fingerprint(known.description, known.variables)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        return isinstance(error, tf.errors.ResourceExhaustedError | MemoryError)
+        return is_out_of_memory(error)
 
 
 def _like(changed: Any, value: Any) -> Any:
     """What an interceptor returned, as a tensor that can stand in for the layer's."""
     tensor = changed if tf.is_tensor(changed) else tf.convert_to_tensor(changed)
     return tensor if tensor.dtype == value.dtype else tf.cast(tensor, value.dtype)
-
-
-def _parameters(model: Any) -> tuple[str, ...]:
-    """Names of the positional parameters the model is called with."""
-    try:
-        signature = inspect.signature(model)
-    except (TypeError, ValueError):
-        return ()
-    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    return tuple(
-        name
-        for name, p in signature.parameters.items()
-        if p.kind in plain or (p.kind is keyword and name == "training")
-    )
-
-
-def _is_built(model: keras.layers.Layer) -> bool:
-    return all(layer.built for layer in model._flatten_layers())

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pellucid.adapters.operations_tensorflow import SHAPES
+from pellucid.adapters.operations_tensorflow import DATA_SIZED, SHAPES
 from pellucid.adapters.protocol import Cut
 from pellucid.adapters.tensorflow_graph import Program
 from pellucid.adapters.tensorflow_segments import Chain
@@ -24,16 +24,18 @@ class TracedCut(Cut):
         leaves: Leaves,
         nested: Callable[[Any], Outputs],
         again: Callable[[Leaves], "TracedCut"],
+        fixed: bool,
     ) -> None:
         below, self._above = chain.pieces
         self._program, self._leaves = program, leaves
-        self._nested, self._again = nested, again
+        self._nested, self._again, self._fixed = nested, again, fixed
         (self._stop,), self._wanted = chain.stops, chain.wanted
         known = dict(zip(program.inputs, leaves, strict=True))
         known.update(below.run(known))
         self.value = known[self._stop]
         self._known: Mapping[int, Any] = {v: known[v] for v in self._above.given}
         self._repeated: tuple[int, Mapping[int, Any]] = (1, self._known)
+        self._larger: tuple[int, TracedCut] = (1, self)
 
     @functools.cached_property
     def outputs(self) -> Outputs:  # type: ignore[override]  # an attribute, found when asked for
@@ -41,30 +43,39 @@ class TracedCut(Cut):
 
     def run(self, value: Array) -> Outputs:
         value = tf.cast(value, self.value.dtype)
-        results = self._above.run({**self._for(value), self._stop: value})
+        variants = times(value, self.value)
+        if variants > 1 and self._fixed:
+            return self._for_larger(variants).run(value)
+        results = self._above.run({**self._crossers(variants), self._stop: value})
         return self._nested([results[v] for v in self._wanted])
 
-    def _for(self, value: Array) -> Mapping[int, Any]:
-        """The crossers for as many variants of each sample as `value` has."""
-        variants = times(value, self.value)
-        if self._repeated[0] == variants:
-            return self._repeated[1]
-        rows = int(self._leaves[0].shape[0])
-        crossing: dict[int, Any] | None = {}
-        for number, tensor in self._known.items():
-            if number == self._stop:
-                continue
-            repeated = self._repeat(number, tensor, rows, variants)
-            if repeated is None:
-                crossing = None
-                break
-            crossing[number] = repeated
-        if crossing is None:
-            # How a crosser relates to the batch is not plain: compute it for the larger batch.
+    def _for_larger(self, variants: int) -> "TracedCut":
+        """The same cut made with each sample `variants` times."""
+        if self._larger[0] != variants:
             leaves = tuple(tf.repeat(a, variants, axis=0) for a in self._leaves)
-            crossing = dict(self._again(leaves)._known)
-        self._repeated = (variants, crossing)
-        return crossing
+            self._larger = (variants, self._again(leaves))
+        return self._larger[1]
+
+    def _crossers(self, variants: int) -> Mapping[int, Any]:
+        """What comes up from below for `variants` variants of each sample."""
+        known, crossing = self._repeated
+        if known == variants:
+            return crossing
+        rows = int(self._leaves[0].shape[0])
+        found = {
+            number: self._repeat(number, tensor, rows, variants)
+            for number, tensor in self._known.items()
+            if number != self._stop
+        }
+        if self._uncertain or any(tensor is None for tensor in found.values()):
+            # How a crosser relates to the batch is not plain: compute it for the larger batch.
+            found = dict(self._for_larger(variants)._known)
+        self._repeated = (variants, found)
+        return found
+
+    @functools.cached_property
+    def _uncertain(self) -> bool:
+        return any(step.type in DATA_SIZED for step in self._program.steps)
 
     def _repeat(self, number: int, tensor: Any, rows: int, variants: int) -> Any:
         """A crosser for `variants` rows in place of one; None where that cannot be told."""
@@ -108,9 +119,9 @@ def batch_axis(traced: tf.TensorShape, actual: Any, rows: int) -> int | None:
 def times(value: Array, original: Array) -> int:
     """How many variants of each row of `original` there are in `value`."""
     rows, before = int(value.shape[0]), int(original.shape[0])
-    if tuple(value.shape[1:]) != tuple(original.shape[1:]) or rows % before:
+    if tuple(value.shape[1:]) != tuple(original.shape[1:]) or rows % max(before, 1):
         raise InputError(
             f"The layer's value has shape {tuple(original.shape)}; what replaces it must have the"
             f" same, or k times as many rows. {tuple(value.shape)} came."
         )
-    return rows // before
+    return rows // max(before, 1)

@@ -88,6 +88,11 @@ class Program:
         return custom_gradients(self.steps)
 
     @functools.cached_property
+    def used(self) -> frozenset[int]:
+        """Values that some step reads or that are outputs."""
+        return frozenset(self.outputs).union(*(self.reads(step) for step in self.steps))
+
+    @functools.cached_property
     def touched(self) -> frozenset[int]:
         """Values that depend on the model's inputs in any way, shapes included."""
         reached = set(self.inputs)
@@ -100,14 +105,18 @@ class Program:
     def live(self) -> frozenset[int]:
         """Values through which the model's inputs can matter to the output, shapes excluded.
 
-        Whole numbers are live only where they come from whole-number inputs (token indices).
+        Whole numbers are live only where they are tokens: inputs of whole numbers, or inputs of
+        another type (Keras declares float32 by default) that are cast to whole numbers at once.
         """
         reached = set(self.inputs)
+        unchanged = set(self.inputs)
         for step in self.steps:
             sources = [self.tensors[v].dtype for v in step.inputs if v in reached]
             if not sources or step.type in SHAPES:
                 continue
-            tokens = all(dtype.is_integer for dtype in sources)
+            if step.type in ("Cast", "Identity") and step.inputs[0] in unchanged:
+                unchanged.update(step.outputs)
+            tokens = all(dtype.is_integer for dtype in sources) or step.outputs[0] in unchanged
             for value in step.outputs:
                 dtype = self.tensors[value].dtype
                 if dtype == tf.string or dtype.is_bool or (dtype.is_integer and not tokens):

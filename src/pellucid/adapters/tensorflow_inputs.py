@@ -211,3 +211,15 @@ def _declared_specs(model: Any) -> tuple[InputSpec, ...] | None:
             for t in declared
         )
     return None
+
+
+def guessed_specs(model: Any) -> tuple[InputSpec, ...] | None:
+    """The one input a subclassed Keras model was first called with; it may take others."""
+    if not isinstance(model, keras.Model) or not model.built:
+        return None
+    shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
+    if len(shapes) != 1 or not isinstance(shapes[0], list | tuple) or not shapes[0]:
+        return None
+    if not all(size is None or isinstance(size, int) for size in shapes[0]):
+        return None
+    return (InputSpec("input", tuple(shapes[0][1:]), None, certain=False),)

@@ -71,7 +71,7 @@ def asarray(a: Any, dtype: Any = None, *, copy: Any = None, device: Any = None) 
         if dtype is None and not isinstance(a, np.ndarray | np.generic):
             a = np.asarray(a)
             a = a.astype(np.float32) if a.dtype == np.float64 else a
-        a = tf.convert_to_tensor(a)
+        a = tf.convert_to_tensor(np.asarray(a))
     return a if dtype is None else tf.cast(a, dtype)
 
 
@@ -161,7 +161,7 @@ def expand_dims(a: Any, /, axis: int = 0) -> tf.Tensor:
 
 def squeeze(a: Any, /, axis: Axis = None) -> tf.Tensor:
     """Axes of size one taken out."""
-    return tf.squeeze(a, axis)
+    return tf.squeeze(a, None if axis is None else _axes(a, axis))  # type: ignore[arg-type]
 
 
 def broadcast_to(a: Any, /, shape: Any) -> tf.Tensor:
@@ -333,7 +333,7 @@ def searchsorted(a: Any, values: Any, /, *, side: str = "left") -> tf.Tensor:
 
 def pad(a: Any, widths: Any, /, *, mode: str = "constant", constant_values: Any = 0) -> tf.Tensor:
     """`a` with borders of the given widths, `((before, after), ...)` for each axis."""
-    return tf.pad(a, widths, mode.upper(), constant_values)
+    return tf.pad(a, widths, mode.upper(), constant_values)  # type: ignore[arg-type]
 
 
 def vector_norm(a: Any, /, *, axis: Axis = None, keepdims: Any = False) -> tf.Tensor:

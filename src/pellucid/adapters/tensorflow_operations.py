@@ -36,7 +36,7 @@ class LayerExit(Operation):
 class TracedOperation(Operation):
     """One step of a program, ready to be performed.
 
-    An operation with several outputs in use (a split) returns a list of all its outputs.
+    Where more than the first output is in use (a split), it returns the list of all of them.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class TracedOperation(Operation):
         self.kind, self.name = program.kind(step), step.type
         self.path, self.call, self.index = step.path, step.call, step.index
         self.live, self.inputs = program.liveness(step), tuple(inputs)
-        self._perform = perform
+        self._perform, self._single = perform, single_output(program, step)
         self._places: dict[str, int] = {}
         for place, value in enumerate(step.inputs):
             handle = program.weight_of.get(value)
@@ -80,7 +80,12 @@ class TracedOperation(Operation):
         if not bias and self.kind == "bias":
             given = [t if a else tf.zeros_like(t) for t, a in zip(given, self.live, strict=True)]
         outputs = self._perform(given)
-        return outputs[0] if len(outputs) == 1 else outputs
+        return outputs[0] if self._single else outputs
+
+
+def single_output(program: Program, step: Step) -> bool:
+    """Whether nothing reads more than the first output."""
+    return not any(v in program.used for v in step.outputs[1:])
 
 
 def intercepting(
@@ -104,10 +109,12 @@ def intercepting(
         if kinds is not None and program.kind(step) not in kinds:
             return perform(inputs)
         result = intercept(TracedOperation(program, step, inputs, perform, names))
-        if len(step.outputs) == 1:
-            return [result]
-        if tf.is_tensor(result):  # only the first of several outputs was looked at
-            return [result, *perform(inputs)[1:]]
+        if single_output(program, step):
+            return [result, *[None] * (len(step.outputs) - 1)]
+        if tf.is_tensor(result) or len(result) != len(step.outputs):
+            raise InputError(
+                f"{step.type} has {len(step.outputs)} outputs in use; return a list of as many."
+            )
         return list(result)
 
     return on_step

@@ -1,8 +1,11 @@
 """One trace of a model: the compiled function, and where each layer call ended in it."""
 
+import contextlib
 import functools
+import logging
+import threading
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +16,7 @@ from pellucid.adapters.keras_layers import (
     CallStack,
     LayerTree,
     first_tensor,
+    masked_like,
     numbered,
     parameter_count,
     watched_calls,
@@ -84,7 +88,8 @@ class Trace:
             self.program = self._read()
 
     def _compile(self, function: Callable[..., list[tf.Tensor]]) -> Any:
-        return tf.function(function, autograph=False).get_concrete_function(*self.specs)
+        with no_retracing_warnings():
+            return tf.function(function, autograph=False).get_concrete_function(*self.specs)
 
     def _traced(self, call: Call, tree: LayerTree, *leaves: tf.Tensor) -> list[tf.Tensor]:
         stack = CallStack()
@@ -101,7 +106,7 @@ class Trace:
     def _mark(
         self, stack: CallStack, path: str, call: int, layer: keras.layers.Layer, output: Any
     ) -> Any:
-        marked = tf.nest.map_structure(lambda t: tf.identity(t) if tf.is_tensor(t) else t, output)
+        marked = tf.nest.map_structure(_marked, output)
         tensor = first_tensor(marked)
         if tensor is not None and not hasattr(tensor, "numpy"):
             kind = type(layer).__name__
@@ -215,3 +220,23 @@ class Trace:
             for activation, z, y in zip(found, logits, results, strict=False)
         )
         return self._confirmed
+
+
+def _marked(value: Any) -> Any:
+    return masked_like(tf.identity(value), value) if tf.is_tensor(value) else value
+
+
+@contextlib.contextmanager
+def no_retracing_warnings() -> Iterator[None]:
+    """TensorFlow counts functions of one name, and warns of retracing where each is traced once."""
+    me = threading.get_ident()
+
+    def quiet(record: logging.LogRecord) -> bool:
+        return record.thread != me or "retracing" not in record.getMessage()
+
+    logger = tf.get_logger()
+    logger.addFilter(quiet)
+    try:
+        yield
+    finally:
+        logger.removeFilter(quiet)

@@ -64,7 +64,8 @@ def fingerprint(described: str, variables: dict[str, tf.Variable]) -> str:
     digest = hashlib.blake2b(described.encode(), digest_size=8)
     for variable in variables.values():
         value: Any = np.asarray(memoryview(read(variable)))  # type: ignore[arg-type]  # no copy
-        digest.update(zlib.crc32(np.ascontiguousarray(value)).to_bytes(4, "little"))
+        contiguous: Any = np.ascontiguousarray(value)
+        digest.update(zlib.crc32(contiguous).to_bytes(4, "little"))
     return digest.hexdigest()
 
 

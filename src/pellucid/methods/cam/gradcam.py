@@ -59,16 +59,17 @@ class GradCAM(Method):
             gradient = pullback(task.xp.ones_like(value))[0]
             parts.append(_weighted(task, activation, gradient, channel))
         grid = np.concatenate(parts)
+        if self.relu:
+            grid = np.maximum(grid, 0)
         leaf, dims, sizes = _image_leaf(task, grid.ndim)
-        full = resize(grid, sizes, tuple(range(1, grid.ndim)))
         values = [np.zeros(a.shape, dtype=np.float32) for a in task.batch.arrays]
-        values[leaf] = np.maximum(full, 0) if self.relu else full
+        values[leaf] = resize(grid, sizes, tuple(range(1, grid.ndim)))
         all_dims = list(task.batch.dims)
         all_dims[leaf] = dims
         return Attribution(
             tuple(v.astype(np.float32) for v in values),
             dims=tuple(all_dims),
-            extras={"grid": np.maximum(grid, 0) if self.relu else grid},
+            extras={"grid": grid},
         )
 
 

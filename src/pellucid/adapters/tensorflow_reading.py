@@ -1,0 +1,147 @@
+"""How a model is read: traces made on demand and kept, or eager calls where tracing fails."""
+
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pellucid.adapters.keras_layers import LayerTree, structure_key
+from pellucid.adapters.tensorflow_eager import EagerModel
+from pellucid.adapters.tensorflow_segments import Chains
+from pellucid.adapters.tensorflow_trace import Trace
+from pellucid.errors import ModelError
+from pellucid.types import Leaves
+
+KEPT = 8
+"""Traces per model: one for each shape of one sample, and for each change of structure."""
+
+_TRACING = threading.RLock()
+
+Call = Callable[[Sequence[Any]], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class TracedModel:
+    """A trace with its compiled pieces; `fixed` where it serves one batch size only."""
+
+    trace: Trace
+    chains: Chains
+    fixed: bool
+
+
+Reading = TracedModel | EagerModel
+
+
+class Readings:
+    """The readings of one model, by structure, shapes and types of the inputs."""
+
+    def __init__(self, model: Any, tree: Callable[[], LayerTree]) -> None:
+        self._model, self._tree = model, tree
+        self._keras = isinstance(model, keras.layers.Layer)
+        self._made: OrderedDict[Any, Reading] = OrderedDict()
+        self._notes: dict[str, None] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which readings were used, and why."""
+        return tuple(self._notes)
+
+    def get(self, x: Leaves, nest: Any) -> Reading:
+        """The reading for inputs like `x`, which the model takes nested like `nest`."""
+        with self._lock:
+            key = self._key(x, nest)
+            sizes = tuple(a.shape[:1] for a in x)
+            for candidate in (key, (*key, sizes)):
+                found = self._made.get(candidate)
+                if found is not None:
+                    self._made.move_to_end(candidate)
+                    return found
+            call = self._call_with(nest)
+            if self._keras and not all(a.built for a in self._model._flatten_layers()):
+                _tried(call, x)  # builds it, the way its first call would have
+                key = self._key(x, nest)
+            found = self._read(call, x)
+            # A trace for one batch size alone is found again by that size.
+            fixed = isinstance(found, TracedModel) and found.fixed
+            self._made[(*key, sizes) if fixed else key] = found
+            while len(self._made) > KEPT:
+                self._made.popitem(last=False)
+            return found
+
+    def _key(self, x: Leaves, nest: Any) -> tuple[Any, ...]:
+        shapes = tuple((tuple(a.shape[1:]), a.dtype.name) for a in x)
+        return structure_key(self._model), repr(nest), shapes
+
+    def _call_with(self, nest: Any) -> Call:
+        """The model as a function of leaves, in inference mode."""
+        model, takes = self._model, () if self._keras else _parameters(self._model)
+        training = {"training": False} if self._keras or "training" in takes else {}
+        positions = [name for name in takes if name != "training"]
+
+        def call(leaves: Sequence[Any]) -> Any:
+            packed = tf.nest.pack_sequence_as(nest, list(leaves))
+            if isinstance(packed, dict) and positions and set(packed) <= set(positions):
+                return model(**packed, **training)
+            if isinstance(packed, tuple) and len(positions) >= len(packed) > 1:
+                return model(*packed, **training)
+            return model(packed, **training)
+
+        return call
+
+    def _read(self, call: Call, x: Leaves) -> Reading:
+        tree, errors = self._tree(), []
+        exact = [tf.TensorSpec(a.shape, a.dtype) for a in x]
+        tries = [exact]
+        if all(a.shape.rank for a in x):
+            tries.insert(0, [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in x])
+        for specs in tries:
+            try:
+                with _TRACING:
+                    trace = Trace(call, tree, specs)
+            except Exception as error:
+                errors.append(error)
+                continue
+            fixed = specs is exact
+            size = f" for batches of {x[0].shape[0]}" if fixed and x[0].shape.rank else ""
+            self._notes[f"compiled trace{size}"] = None
+            return TracedModel(trace, Chains(trace.program), fixed)
+        _tried(call, x)
+        reason = f"{type(errors[-1]).__name__}: {str(errors[-1]).strip().partition(chr(10))[0]}"
+        self._notes[f"eager fall-back: {reason}"] = None
+        return EagerModel(call, tree, reason)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether TensorFlow or Python ran out of memory."""
+    return isinstance(error, tf.errors.ResourceExhaustedError | MemoryError)
+
+
+def _tried(call: Call, x: Leaves) -> None:
+    """One ordinary call: what it raises is the model's own error."""
+    try:
+        call(x)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(f"The model raised {type(error).__name__}: {error}") from error
+
+
+def _parameters(model: Any) -> tuple[str, ...]:
+    """Names of the positional parameters the model is called with."""
+    try:
+        signature = inspect.signature(model)
+    except (TypeError, ValueError):
+        return ()
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return tuple(
+        name
+        for name, p in signature.parameters.items()
+        if p.kind in plain or (p.kind is keyword and name == "training")
+    )
