@@ -483,7 +483,9 @@ class TorchAdapter(Adapter):
         return {n: w.detach() for n, w in named.items() if select is None or select(n)}
 
     def asarray(self, a: np.ndarray) -> Array:
-        return torch.from_numpy(np.array(a, copy=not a.flags.writeable, order="C")).to(self.device)
+        whole = np.ascontiguousarray(a)
+        # A read-only array has to be copied: torch could be made to write to it.
+        return torch.from_numpy(whole if whole.flags.writeable else whole.copy()).to(self.device)
 
     def to_numpy(self, a: Array) -> np.ndarray:
         if not isinstance(a, torch.Tensor):
