@@ -59,9 +59,9 @@ def explain(
 
     Raises an error of `pellucid.errors` that says what was expected, what came, and what to do.
 
-    >>> e = explain(model, x, "occlusion", target=1, window=4)
-    >>> e.values.shape == x.shape, e.evaluations.forward
-    (True, 62)
+    >>> e = explain(model, x, "occlusion", target=1, window=4)    # x is (2, 12, 10, 3)
+    >>> e.values.shape == x.shape, e.evaluations.forward    # 2 × (20 windows + 1), and f(x')
+    (True, 43)
     """
     began = time.perf_counter()
     wrapped = wrap(model, example=x)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.adapters.protocol import Adapter
-from pellucid.errors import TargetError, quote_nearest
+from pellucid.errors import PellucidError, TargetError, quote_nearest
 from pellucid.types import Array, Outputs, TargetLike, shape_of
 
 _EXAMPLES = (
@@ -21,22 +21,23 @@ _EXAMPLES = (
 class Target:
     """One score a sample: an output, a difference of two outputs, or a function of all.
 
-    `chosen` and `against` are class indices `(n,)`; `sign` is −1 for the first class of a
-    model with one output and two class names.
+    `chosen` and `against` are class indices `(n,)`. `first` says for which samples the first of
+    the two classes of a model with one output is explained: minus the logit, or 1 − p where the
+    output is a probability (`complement`).
     """
 
     chosen: np.ndarray | None
     against: np.ndarray | None
     function: Callable[[Outputs], Array] | None
     names: tuple[str, ...]
-    sign: float = 1.0
-    offset: float = 0.0
+    first: np.ndarray | None = None
+    complement: float = 0.0
 
     def score(self, outputs: Outputs, adapter: Adapter, rows: np.ndarray) -> Array:
         """The explained number of each output row, `(m,)` float32; `rows[k]` is k's sample."""
         xp = adapter.xp
         if self.function is not None:
-            score = self.function(outputs)
+            score = _called(self.function, outputs, adapter)
             shape = shape_of(score)
             if shape != (len(rows),):
                 raise TargetError(
@@ -53,13 +54,37 @@ class Target:
             if self.against is not None:
                 score = score - _pick(xp, outputs, adapter, self.against[rows])
         score = xp.astype(score, xp.float32)
-        return score if self.sign == 1.0 else score * self.sign + self.offset
+        if self.first is None:
+            return score
+        first = self.first[rows].astype(np.float32)
+        return score * adapter.asarray(1 - 2 * first) + adapter.asarray(self.complement * first)
 
     def recorded(self) -> np.ndarray | None:
         """The classes as a result records them: `(n,)`, or `(n, 2)` for pairs."""
         if self.chosen is None or self.against is None:
             return self.chosen
         return np.stack([self.chosen, self.against], axis=1)
+
+
+def _called(function: Callable[[Outputs], Array], outputs: Outputs, adapter: Adapter) -> Array:
+    try:
+        return function(outputs)
+    except Exception as error:
+        if adapter.is_out_of_memory(error) or isinstance(error, PellucidError):
+            raise
+        raise TargetError(
+            f"The target function raised {type(error).__name__}: {error}\n  It was given"
+            f" {_described(outputs)} and returns one number per sample, such as outputs[:, 1]."
+        ) from error
+
+
+def _described(outputs: Outputs) -> str:
+    shape = shape_of(outputs)
+    if shape:
+        return f"outputs of shape {shape}"
+    if isinstance(outputs, dict):
+        return f"a dict of outputs with the keys {', '.join(map(repr, outputs))}"
+    return f"a {type(outputs).__name__} of outputs"
 
 
 def _pick(xp: Any, outputs: Array, adapter: Adapter, index: np.ndarray) -> Array:
@@ -84,6 +109,7 @@ def resolve_target(
     if callable(target):
         name = getattr(target, "__name__", type(target).__name__)
         return Target(None, None, target, (name,) * count)
+    target = _in_numpy(target)
     shape = shape_of(outputs)
     if len(shape) not in {1, 2}:
         what = f"of shape {shape}" if shape else f"in a {type(outputs).__name__}"
@@ -115,6 +141,19 @@ def resolve_target(
     return Target(chosen, None, None, resolver.names(chosen))
 
 
+def _is_one(target: Any) -> bool:
+    return isinstance(target, str) or not hasattr(target, "__len__")
+
+
+def _in_numpy(target: Any) -> Any:
+    """Tensors of class numbers as arrays, arrays of one number as that number."""
+    if hasattr(target, "shape") and not isinstance(target, np.ndarray | np.generic):
+        target = np.asarray(target)
+    if isinstance(target, np.ndarray) and target.ndim == 0:
+        target = target[()]
+    return target.item() if isinstance(target, np.generic) else target
+
+
 @dataclass(frozen=True)
 class _Resolver:
     classes: int
@@ -142,26 +181,36 @@ class _Resolver:
     def single(self, target: Any, explained: str) -> Target:
         """A model with one output: it is the only thing to explain."""
         named = self.class_names
-        if isinstance(target, str) and named is not None and len(named) == 2:
-            if self.index(target, among=2) == 0:
-                offset = 1.0 if explained == "probability" else 0.0
-                return Target(None, None, None, (named[0],) * self.count, -1.0, offset)
-            return Target(None, None, None, (named[1],) * self.count)
+        given = [target] * self.count if target is None or _is_one(target) else target
+        if isinstance(given, np.ndarray | list | tuple) and len(given) == self.count:
+            chosen = [self._single_index(t) for t in given]
+            if chosen and None not in chosen:
+                names = tuple(named[i] if named else "the output" for i in chosen)
+                first = np.array([len(named or ()) == 2 and i == 0 for i in chosen])
+                complement = 1.0 if explained == "probability" else 0.0
+                return Target(
+                    None, None, None, names, first if first.any() else None, complement
+                )
+        also = f", {named[0]!r} or {named[1]!r}" if named and len(named) == 2 else ""
+        raise TargetError(
+            f"This model has one output, so the target is None or 0{also}, for all samples or one"
+            f" a sample ({self.count}), got {target!r}."
+        )
+
+    def _single_index(self, target: Any) -> int | None:
+        """The number of the class name that a word stands for; the last for None and 0."""
+        last = len(self.class_names or (None,)) - 1
         if isinstance(target, str):
-            self.index(target, among=1)
-        elif target is not None and not np.all(np.asarray(target) == 0):
-            raise TargetError(
-                f"This model has one output, so the target is None or 0, got {target!r}."
-            )
-        name = named[-1] if named else "the output"
-        return Target(None, None, None, (name,) * self.count)
+            return self.index(target, among=last + 1)
+        is_number = isinstance(target, int | np.integer) and not isinstance(target, bool)
+        return last if target is None or (is_number and target == 0) else None
 
     def indices(self, target: Any) -> np.ndarray:
         """`(n,)` class indices from one class for all samples or one a sample."""
         if isinstance(target, str | int | np.integer):
             return np.full(self.count, self.index(target), dtype=np.int64)
-        given = list(np.asarray(target).tolist()) if not isinstance(target, list) else target
-        if isinstance(given, list) and len(given) == self.count:
+        given = target.tolist() if isinstance(target, np.ndarray) else target
+        if isinstance(given, list | tuple | range) and len(given) == self.count:
             return np.array([self.index(t) for t in given], dtype=np.int64)
         raise TargetError(
             f"Expected one class or one a sample ({self.count}), got {target!r}.\n  {_EXAMPLES}"

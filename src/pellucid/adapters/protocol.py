@@ -73,9 +73,14 @@ class OperationInfo:
 class Operation(ABC):
     """An operation about to happen inside a run, handed to an interceptor.
 
-    Calling it performs it; other inputs, other weights, or no bias may be given. At the exit
-    of a requested layer `kind` is `"layer"`, and calling it returns what the layer returned
-    (the first array, where it returned several).
+    Calling it performs it; other inputs, other weights, or no bias may be given. An operation
+    with several outputs (split, unpack) returns, and wants back, a list of them. At the exit of a
+    requested layer `kind` is `"layer"`, and calling it returns what the layer returned (the first
+    array, where it returned several).
+
+    Kinds: linear, bias, activation, norm, softmax, attention, pool, mul, add, route, rnn, lookup,
+    composite; and those that a rule must refuse: other, opaque (a loop or branch seen from
+    outside), custom_gradient, untracked (inside the model's own no-gradient block).
     """
 
     kind: str
@@ -188,8 +193,8 @@ class Adapter(ABC):
     ) -> Outputs:
         """An ordinary forward, with the final softmax or sigmoid taken off if `peel`.
 
-        `intercept` is called at every operation and at the exit of each path in `layers`;
-        with `kinds`, only for those kinds. `weights` replaces weights by name for this run.
+        `intercept` is called at every operation that depends on the inputs (an adapter may show
+        others too) and at the exit of each path in `layers`; with `kinds`, only for those kinds. `weights` replaces weights by name for this run.
         """
 
     @abstractmethod

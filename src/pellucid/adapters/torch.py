@@ -2,9 +2,8 @@
 
 import contextlib
 import hashlib
-import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +11,6 @@ import array_api_compat.torch
 import numpy as np
 import torch
 
-from pellucid.adapters.layers import find_layer
-from pellucid.adapters.operations_torch import FINAL
 from pellucid.adapters.protocol import (
     LAYERS_ONLY,
     Adapter,
@@ -24,65 +21,36 @@ from pellucid.adapters.protocol import (
     OperationInfo,
     Tier,
 )
-from pellucid.adapters.torch_cut import PrefixRecorder, TorchCut
+from pellucid.adapters.torch_cut import open_at
+from pellucid.adapters.torch_inputs import (
+    Structure,
+    arguments,
+    as_tensor,
+    flatten,
+    guess_inputs,
+    unflatten,
+)
+from pellucid.adapters.torch_layers import exit_hook, find_modules, list_layers
 from pellucid.adapters.torch_modes import (
     FinalActivationFinder,
     InterceptMode,
     PeelMode,
     Position,
-    TorchOperation,
     map_tensors,
-    tensors_in,
     watching,
 )
-from pellucid.errors import CapabilityError, InputError, LayerError
+from pellucid.adapters.torch_state import (
+    evaluating,
+    module_fingerprint,
+    quietly,
+    uncompiled,
+    unwrapped,
+    version_key,
+)
+from pellucid.errors import CapabilityError, InputError
 from pellucid.types import Array, Leaves, Outputs
 
-_CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
-
-_GUARD = threading.RLock()
-_EVALUATING: dict[int, tuple[int, dict[torch.nn.Module, bool]]] = {}
-
-
-@contextlib.contextmanager
-def evaluating(module: torch.nn.Module | None) -> Iterator[None]:
-    """Dropout off and batch statistics frozen, each module's own flag put back afterwards.
-
-    Counted over threads: the flags are restored when the last user of the model leaves.
-    """
-    if module is None:
-        yield
-        return
-    key = id(module)
-    with _GUARD:
-        count, flags = _EVALUATING.get(key, (0, {}))
-        if count == 0:
-            flags = {m: True for m in module.modules() if m.training}
-            for m in flags:
-                m.training = False
-        _EVALUATING[key] = (count + 1, flags)
-    try:
-        yield
-    finally:
-        with _GUARD:
-            count, flags = _EVALUATING[key]
-            if count == 1:
-                del _EVALUATING[key]
-                for m in flags:
-                    m.training = True
-            else:
-                _EVALUATING[key] = (count - 1, flags)
-
-
-def _unwrapped(model: Any) -> Any:
-    """The ordinary module inside compiled and data-parallel wrappers."""
-    while True:
-        if isinstance(model, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), torch.nn.Module):
-            model = model._orig_mod
-        else:
-            return model
+_FinalPlan = tuple[tuple[str | None, ...], frozenset[int]]
 
 
 class TorchAdapter(Adapter):
@@ -93,7 +61,7 @@ class TorchAdapter(Adapter):
     channel_axis = 1
 
     def __init__(self, model: Any) -> None:
-        self._model = _unwrapped(model)
+        self._model = unwrapped(model)
         self._is_unwrapped = self._model is not model
         self._module = self._model if isinstance(self._model, torch.nn.Module) else None
         if self._module is not None and any(
@@ -105,9 +73,9 @@ class TorchAdapter(Adapter):
                 " framework='callable' for methods that only run the model."
             )
         self.supports = Tier.TRAINABLE if self._module is not None else Tier.TRANSPARENT
-        self._structure: Any = None
+        self._structure: Structure = None
         self._differentiating = threading.local()
-        self._final: dict[Any, tuple[tuple[str | None, ...], frozenset[int]]] = {}
+        self._final: dict[Any, _FinalPlan] = {}
         self._fingerprint: tuple[Any, str] | None = None
 
     @property
@@ -118,12 +86,11 @@ class TorchAdapter(Adapter):
     def _weight(self) -> torch.Tensor | None:
         if self._module is None:
             return None
-        floats = (p for p in self._module.parameters() if p.is_floating_point())
-        return next(floats, None)
+        return next((p for p in self._module.parameters() if p.is_floating_point()), None)
 
     @property
     def device(self) -> str:
-        return str(self._weight.device) if self._weight is not None else "cpu"
+        return "cpu" if self._weight is None else str(self._weight.device)
 
     @property
     def inputs(self) -> tuple[InputSpec, ...] | None:
@@ -131,76 +98,19 @@ class TorchAdapter(Adapter):
 
     @cached_property
     def _guessed_inputs(self) -> tuple[InputSpec, ...] | None:
-        """The shape that the first weighted module takes: right for most models of one input."""
-        for module in () if self._module is None else self._module.modules():
-            for spatial, kind in enumerate(_CONVOLUTIONS, start=1):
-                if isinstance(module, kind):
-                    shape = (module.in_channels, *(None,) * spatial)
-                    return (InputSpec("input", shape, None, certain=False),)
-            if isinstance(module, torch.nn.Linear):
-                return (InputSpec("input", (module.in_features,), None, certain=False),)
-            if next(module.parameters(recurse=False), None) is not None:
-                return None
-        return None
+        return guess_inputs(self._module)
 
     def accept(self, x: Any) -> Leaves:
-        if isinstance(x, Mapping):
-            self._structure, leaves = tuple(x), tuple(x.values())
-        elif isinstance(x, tuple):
-            self._structure, leaves = len(x), x
-        elif isinstance(x, list) and x and all(hasattr(a, "shape") and a.ndim > 0 for a in x):
-            self._structure, leaves = len(x), tuple(x)
-        else:
-            self._structure, leaves = None, (x,)
-        return tuple(map(self._leaf, leaves))
-
-    def _leaf(self, a: Any) -> torch.Tensor:
-        try:
-            tensor = a.detach() if isinstance(a, torch.Tensor) else torch.as_tensor(np.asarray(a))
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"Expected arrays of numbers for a torch model, got {type(a).__name__}: {error}"
-            ) from error
-        weight = self._weight
-        if tensor.is_inference():
-            tensor = tensor.clone()
-        if tensor.is_floating_point():
-            return tensor.to(weight) if weight is not None else tensor.to(torch.float32)
-        wants_floats = self.inputs is not None
-        if wants_floats and weight is not None:
-            return tensor.to(weight)
-        return tensor.to(self.device)
+        leaves, self._structure = flatten(x)
+        weight, wants_floats = self._weight, self.inputs is not None and len(leaves) == 1
+        return tuple(as_tensor(a, weight, wants_floats=wants_floats) for a in leaves)
 
     def restore(self, leaves: Sequence[Any]) -> Any:
-        if self._structure is None:
-            return leaves[0]
-        if isinstance(self._structure, tuple):
-            return dict(zip(self._structure, leaves, strict=True))
-        return tuple(leaves)
-
-    @cached_property
-    def _takes_names(self) -> bool:
-        """Whether a dict of inputs is spread over keyword arguments, as most forwards want."""
-        forward = self._module.forward if self._module is not None else self._model
-        try:
-            names = inspect.signature(forward).parameters
-        except (TypeError, ValueError):
-            return False
-        spread = any(p.kind is p.VAR_KEYWORD for p in names.values())
-        return spread or all(n in names for n in self._structure)
-
-    def _arguments(
-        self, given: Sequence[torch.Tensor]
-    ) -> tuple[tuple[Any, ...], dict[str, torch.Tensor]]:
-        """How the model wants its inputs: by position, by name, or as one dict."""
-        if not isinstance(self._structure, tuple):
-            return tuple(given), {}
-        named = dict(zip(self._structure, given, strict=True))
-        return ((), named) if self._takes_names else ((named,), {})
+        return unflatten(leaves, self._structure)
 
     def _call_directly(self, given: Sequence[torch.Tensor]) -> Outputs:
-        positional, named = self._arguments(given)
-        return torch.compiler.disable(self._model)(*positional, **named)
+        positional, named = arguments(self._model, given, self._structure)
+        return uncompiled(self._model)(*positional, **named)
 
     def _call(self, leaves: Sequence[torch.Tensor]) -> Outputs:
         # A copy, because a first layer that works in place would change the caller's tensor.
@@ -210,87 +120,39 @@ class TorchAdapter(Adapter):
     def _is_differentiating(self) -> bool:
         return getattr(self._differentiating, "depth", 0) > 0
 
-    @contextlib.contextmanager
-    def _quietly(self, differentiate: bool | None = None) -> Iterator[None]:
-        """Evaluation mode, own gradient mode, the random state put back."""
-        if differentiate is None:
-            differentiate = self._is_differentiating
-        state = torch.get_rng_state()
-        try:
-            with (
-                evaluating(self._module),
-                torch.inference_mode(False),
-                torch.set_grad_enabled(differentiate),
-            ):
-                yield
-        finally:
-            torch.set_rng_state(state)
-
-    def _key(self, x: Leaves) -> Any:
+    @staticmethod
+    def _key(x: Leaves) -> Any:
         return tuple((tuple(a.shape[1:]), a.dtype) for a in x)
 
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
         return self._final_plan(x)[0]
 
+    def _final_plan(self, x: Leaves) -> _FinalPlan:
+        """The final activation of each output, and the calls that a peeled run leaves out."""
+        if self._key(x) not in self._final:
+            self._first_run(tuple(a[:1] for a in x))
+        return self._final[self._key(x)]
+
     def _first_run(self, x: Leaves) -> Outputs | None:
-        """The peeled outputs of a run that also found the final activation, or None.
+        """The peeled outputs of a run that also finds the final activation, or None.
 
         Saves the extra run that the search would cost in the first explanation.
         """
         finder = FinalActivationFinder()
-        with self._quietly(differentiate=False), finder:
-            outputs = self._call(x)
-        self._final[self._key(x)] = finder.find(outputs)
-        if not isinstance(outputs, torch.Tensor):
-            return None if any(self._final[self._key(x)][0]) else outputs
-        return finder.logits(outputs)
-
-    def _final_plan(self, x: Leaves) -> tuple[tuple[str | None, ...], frozenset[int]]:
-        key = self._key(x)
-        if key not in self._final:
-            finder = FinalActivationFinder()
-            with self._quietly(differentiate=False):
-                leaves = tuple(a[:1] for a in x)
-                with finder:
-                    outputs = self._call(leaves)
-            self._final[key] = finder.find(outputs)
-        return self._final[key]
-
-    def _modules(self, paths: Sequence[str]) -> list[tuple[str, torch.nn.Module]]:
-        if self._module is None:
-            raise CapabilityError(
-                "A function has no layers. Wrap the torch.nn.Module to explain at a layer."
-            )
-        known = dict(self._module.named_modules(remove_duplicate=False))
-        known.pop("", None)
-        found = []
-        for path in dict.fromkeys(p.partition("#")[0] for p in paths):
-            name = find_layer(path, known, separator=".")
-            found.append((name, known[name]))
-        return found
+        with quietly(self._module, differentiate=False):
+            given = [a.clone() for a in x]
+            with finder:
+                outputs = self._call_directly(given)
+        self._final[self._key(x)] = found = finder.find(outputs)
+        if isinstance(outputs, torch.Tensor):
+            return finder.logits(outputs)
+        return None if any(found[0]) else outputs
 
     def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
         if self._module is None:
             return ()
-        modules = [(n, m) for n, m in self._module.named_modules() if n]
-        if x is None:
-            return tuple(
-                LayerInfo(n, type(m).__name__, None, _parameter_count(m), i)
-                for i, (n, m) in enumerate(modules)
-            )
-        calls: list[LayerInfo] = []
-
-        def note(path: str, number: int, module: torch.nn.Module, output: Any) -> None:
-            first = next(tensors_in(output), None)
-            shape = None if first is None else (None, *first.shape[1:])
-            name = path if number == 1 else f"{path}#{number}"
-            calls.append(
-                LayerInfo(name, type(module).__name__, shape, _parameter_count(module), len(calls))
-            )
-
-        with self._quietly(differentiate=False), watching(modules, Position(), note):
-            self._call(x)
-        return tuple(calls)
+        with quietly(self._module, differentiate=False):
+            return list_layers(self._module, None if x is None else lambda: self._call(x))
 
     def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
         seen: list[OperationInfo] = []
@@ -320,22 +182,22 @@ class TorchAdapter(Adapter):
             if outputs is not None:
                 return outputs
         plan = self._final_plan(x)[1] if peel else frozenset()
-        by_operation = intercept is not None and kinds != LAYERS_ONLY
         call = self._with_weights(weights)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._quietly())
+            stack.enter_context(quietly(self._module, differentiate=self._is_differentiating))
             position = Position()
             if intercept is not None:
+                by_operation = kinds != LAYERS_ONLY
                 stack.enter_context(self._watching(intercept, layers, position, by_operation))
             if plan:
                 stack.enter_context(PeelMode(plan))
-            if not by_operation:
+            if intercept is None or kinds == LAYERS_ONLY:
                 return call([a.clone() for a in x])
             # Liveness is read off requires_grad, so a graph is built even for a plain run. The
             # copies are made before the mode is entered: they are not the model's operations.
             stack.enter_context(torch.enable_grad())
             given = [(a if a.requires_grad else _live(a)).clone() for a in x]
-            with InterceptMode(intercept, position, kinds):  # type: ignore[arg-type]
+            with InterceptMode(intercept, position, kinds):
                 outputs = call(given)
         return outputs if self._is_differentiating else map_tensors(outputs, torch.Tensor.detach)
 
@@ -343,8 +205,8 @@ class TorchAdapter(Adapter):
         self, intercept: Intercept, layers: Sequence[str], position: Position, by_operation: bool
     ) -> contextlib.AbstractContextManager[None]:
         """Hooks on the requested layers; on all, where operations want to know their module."""
-        requested = self._modules(layers) if layers else []
-        on_exit = _layer_exit(intercept, layers, requested) if layers else None
+        requested = find_modules(self._module, layers) if layers else []
+        on_exit = exit_hook(intercept, layers, requested) if layers else None
         if by_operation and self._module is not None:
             requested = [(n, m) for n, m in self._module.named_modules() if n]
         return watching(requested, position, on_exit)
@@ -364,7 +226,7 @@ class TorchAdapter(Adapter):
             raise InputError(f"No weights named {unknown}; `model.adapter.weights()` lists them.")
 
         def call(given: Sequence[torch.Tensor]) -> Outputs:
-            positional, named = self._arguments(given)
+            positional, named = arguments(module, given, self._structure)
             return torch.func.functional_call(module, dict(weights), positional, named)
 
         return call
@@ -397,65 +259,15 @@ class TorchAdapter(Adapter):
 
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut:
         plan = self._final_plan(x)[1] if peel else frozenset()
-        watched = self._modules([layer])
-        wanted = _call_number(layer)
-        recorder = PrefixRecorder()
-        found: list[torch.Tensor] = []
-
-        def at_exit(path: str, number: int, module: Any, output: Any) -> None:
-            if number != wanted:
-                return
-            value = next(tensors_in(output), None)
-            if value is not None:
-                recorder.close()
-                # A copy: an in-place operation above the layer would change it.
-                found.append(value.clone())
-
-        leaves = tuple(x)
-        with (
-            self._quietly(differentiate=False),
-            watching(watched, Position(), at_exit),
-            PeelMode(plan),
-        ):
-            given = [a.clone() for a in leaves]
-            recorder.start(tuple(given))
-            with recorder:
-                outputs = self._call_directly(given)
-        if not found:
-            raise LayerError(
-                f"{layer} was not called (or returned no tensor) in this run, so the model cannot"
-                " be cut there. `model.layers(x)` lists the calls."
-            )
-
-        def replacement(value: torch.Tensor, before: Callable[[], None]) -> Callable[..., Any]:
-            def hook(path: str, number: int, module: Any, output: Any) -> Any:
-                if number != wanted:
-                    return None
-                before()
-                return _with_first(output, value.clone())
-
-            return hook
-
-        def replay(skipper: Any, value: torch.Tensor) -> Outputs:
-            def open_again() -> None:
-                skipper.skipping = False
-
-            peeler = PeelMode(plan)
-            peeler.calls = sum(1 for name, _ in recorder.calls if name in FINAL)
-            with self._quietly(), watching(watched, Position(), replacement(value, open_again)):
-                given = [a[:0].new_zeros(()).expand(a.shape) for a in leaves]
-                with peeler, skipper:
-                    return self._call_directly(given)
-
-        def whole(rows: Leaves, value: torch.Tensor) -> Outputs:
-            with (
-                self._quietly(),
-                watching(watched, Position(), replacement(value, lambda: None)),
-                PeelMode(plan),
-            ):
-                return self._call(rows)
-
-        return TorchCut(found[0], outputs, leaves, recorder, replay, whole)
+        watched = find_modules(self._module, [layer])
+        return open_at(
+            layer,
+            watched,
+            x,
+            plan,
+            call=self._call_directly,
+            quiet=lambda: quietly(self._module, differentiate=self._is_differentiating),
+        )
 
     def stop_gradient(self, a: Array) -> Array:
         return a.detach()
@@ -496,17 +308,9 @@ class TorchAdapter(Adapter):
     def fingerprint(self) -> str:
         if self._module is None:
             return _function_fingerprint(self._model)
-        named = list(self._module.state_dict(keep_vars=True).items())
-        key = tuple((n, w.data_ptr(), w._version) for n, w in named)
+        key = version_key(self._module)
         if self._fingerprint is None or self._fingerprint[0] != key:
-            digest = hashlib.blake2b(digest_size=8)
-            for name, module in self._module.named_modules():
-                digest.update(f"{name}:{type(module).__qualname__}:{module.extra_repr()}".encode())
-            for name, weight in named:
-                raw = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-                digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
-                digest.update(raw)
-            self._fingerprint = (key, digest.hexdigest())
+            self._fingerprint = (key, module_fingerprint(self._module))
         return self._fingerprint[1]
 
     def is_out_of_memory(self, error: BaseException) -> bool:
@@ -519,70 +323,8 @@ def _live(a: torch.Tensor) -> torch.Tensor:
     return a.detach().requires_grad_(True) if a.is_floating_point() else a.detach()
 
 
-def _call_number(layer: str) -> int:
-    number = layer.partition("#")[2]
-    if number and not number.isdigit():
-        raise LayerError(f"Expected a call number after '#', as in 'encoder#2', got {layer!r}.")
-    return int(number) if number else 1
-
-
-def _with_first(output: Any, value: torch.Tensor) -> Any:
-    """`output` with its first tensor replaced."""
-    if isinstance(output, torch.Tensor):
-        return value
-    if isinstance(output, dict):
-        first = next(k for k, v in output.items() if next(tensors_in(v), None) is not None)
-        return {**output, first: _with_first(output[first], value)}
-    items = list(output)
-    for i, item in enumerate(items):
-        if next(tensors_in(item), None) is not None:
-            items[i] = _with_first(item, value)
-            break
-    return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
-
-
-def _layer_exit(
-    intercept: Intercept, layers: Sequence[str], modules: list[tuple[str, torch.nn.Module]]
-) -> Callable[..., Any]:
-    """The hook that hands requested layer calls to the interceptor."""
-    names = dict(modules)
-    plain = {find_layer(p.partition("#")[0], names, separator=".") for p in layers}
-    wanted = {
-        (find_layer(p.partition("#")[0], names, separator="."), _call_number(p)) for p in layers
-    }
-
-    def at_exit(path: str, number: int, module: torch.nn.Module, output: Any) -> Any:
-        if path not in plain or (path, number) not in wanted:
-            return None
-        value = next(tensors_in(output), None)
-        if value is None:
-            return None
-        name = path if number == 1 else f"{path}#{number}"
-        op = TorchOperation(
-            lambda inputs, weights: inputs[0],
-            name=type(module).__name__,
-            kind="layer",
-            path=name,
-            number=number,
-            index=-1,
-            inputs=(value,),
-            live=(True,),
-            weights={},
-            arguments={},
-        )
-        # A copy, because an operation above the layer may change what it is given in place.
-        return _with_first(output, intercept(op).clone())
-
-    return at_exit
-
-
-def _parameter_count(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
 def _function_fingerprint(function: Any) -> str:
     code = getattr(function, "__code__", None)
-    text = repr(
-        (getattr(function, "__qualname__", ""), code and code.co_code, code and code.co_consts)
-    )
+    name = getattr(function, "__qualname__", "")
+    text = repr((name, code and code.co_code, code and code.co_consts))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

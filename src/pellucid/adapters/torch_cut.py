@@ -6,20 +6,26 @@ and only those are kept. Later runs call the ordinary model: the first calls ret
 tensor, or an empty stand-in of the right shape, and the layer's hook returns the new value.
 """
 
+import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from pellucid.adapters.operations_torch import FINAL
 from pellucid.adapters.protocol import Cut
+from pellucid.adapters.torch_layers import Named, call_number, with_first
 from pellucid.adapters.torch_modes import (
+    PeelMode,
+    Position,
     WeightFreezer,
     is_question,
     map_tensors,
     name_of,
     tensors_in,
+    watching,
 )
 from pellucid.errors import LayerError
 from pellucid.types import Leaves, Outputs
@@ -99,6 +105,10 @@ class PrefixSkipper(TorchFunctionMode):
         self.may_cross = may_cross
         self._handed_out: dict[int, torch.Tensor] = {}
         self._crossers: set[int] = set()
+
+    def stop(self) -> None:
+        """At the layer's exit: from here on the model computes."""
+        self.skipping = False
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -187,3 +197,64 @@ def _close(a: Outputs, b: Outputs) -> bool:
             for x, y in pairs
             if x.numel() and x.is_floating_point()
         )
+
+
+def open_at(
+    layer: str,
+    watched: Named,
+    leaves: Leaves,
+    plan: frozenset[int],
+    *,
+    call: Callable[[Sequence[torch.Tensor]], Outputs],
+    quiet: Callable[[], contextlib.AbstractContextManager[None]],
+) -> Cut:
+    """Run a model once and open it where call `layer` of the `watched` module returns.
+
+    `call` runs the model on copies of the inputs, `quiet` is the state it runs in, `plan` the
+    softmax-like calls that are taken off. Raises `LayerError` where that call never came.
+    """
+    wanted = call_number(layer)
+    recorder = PrefixRecorder()
+    found: list[torch.Tensor] = []
+
+    def at_exit(path: str, number: int, module: Any, output: Any) -> None:
+        value = next(tensors_in(output), None)
+        if number == wanted and value is not None:
+            recorder.close()
+            # A copy: an in-place operation above the layer would change it.
+            found.append(value.clone())
+
+    def replacing(value: torch.Tensor, before: Callable[[], None]) -> Callable[..., Any]:
+        def at_exit(path: str, number: int, module: Any, output: Any) -> Any:
+            if number != wanted:
+                return None
+            before()
+            return with_first(output, value.clone())
+
+        return at_exit
+
+    def replay(skipper: PrefixSkipper, value: torch.Tensor) -> Outputs:
+        peeler = PeelMode(plan)
+        peeler.calls = sum(name in FINAL for name, _ in recorder.calls)
+        hook = replacing(value, skipper.stop)
+        with quiet(), watching(watched, Position(), hook):
+            stand_ins = [a.new_zeros(()).expand(a.shape) for a in leaves]
+            with peeler, skipper:
+                return call(stand_ins)
+
+    def whole(rows: Leaves, value: torch.Tensor) -> Outputs:
+        hook = replacing(value, lambda: None)
+        with quiet(), watching(watched, Position(), hook), PeelMode(plan):
+            return call([a.clone() for a in rows])
+
+    with quiet(), torch.no_grad(), watching(watched, Position(), at_exit), PeelMode(plan):
+        given = [a.clone() for a in leaves]
+        recorder.start(tuple(given))
+        with recorder:
+            outputs = call(given)
+    if not found:
+        raise LayerError(
+            f"{layer} was not called (or returned no tensor) in this run, so the model cannot be"
+            " cut there. `model.layers(x)` lists the calls."
+        )
+    return TorchCut(found[0], outputs, leaves, recorder, replay, whole)

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import numpy as np
+
 from pellucid.errors import InputError, ModelError
 
 T = TypeVar("T")
@@ -33,9 +35,11 @@ class Schedule:
         memory: dict[str, int] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
+        whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
+        if batch_size != "auto" and not (whole and int(batch_size) > 0):
             raise InputError(
-                f"Expected batch_size to be 'auto' or a positive number, got {batch_size!r}."
+                f"Expected batch_size to be 'auto' or a whole number of 1 or more, got"
+                f" {batch_size!r}."
             )
         self.batch_size = batch_size
         self.is_out_of_memory = is_out_of_memory
@@ -72,7 +76,8 @@ class Schedule:
             start = stop
             if self.progress is not None:
                 self.progress(start, total)
-        if size.settled:
+        # A size that the user fixed says nothing about what is fast.
+        if size.settled and self.batch_size == "auto":
             self.memory[key] = size.current
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.arrays import blur
-from pellucid.errors import InputError
+from pellucid.errors import InputError, quote_nearest
 from pellucid.inputs.layout import space_axes
 from pellucid.inputs.noise import draw_normal
 
@@ -13,32 +13,48 @@ NAMES = ("zeros", "mean", "blur", "noise")
 
 
 def make_baseline(
-    spec: Any, x: np.ndarray, dims: tuple[str, ...], *, seed: int, name: str = "x"
+    spec: Any,
+    x: np.ndarray,
+    dims: tuple[str, ...],
+    *,
+    seed: int,
+    name: str = "x",
+    keep_integers: bool = True,
 ) -> np.ndarray:
     """The reference for a batch `x`, of its shape and dtype.
 
     `spec` is a number; an array of the input's shape, with or without the batch axis; "zeros";
     "mean" (each sample's mean, per channel); "blur" (Gaussian, sigma an eighth of the longest
     side); "noise" (uniform over each sample's own range, the same draw for every sample).
-    Integer inputs (ids) are kept as they are, unless an array is given.
+    Integer inputs (ids) are kept as they are unless an array is given, for no path leads through
+    whole numbers; with `keep_integers=False` they get the baseline too, rounded where it is named.
 
     Raises `InputError` for an unknown name or a shape that does not fit.
     """
+    real = np.issubdtype(x.dtype, np.floating)
     if isinstance(spec, str):
-        return _named(spec, x, dims, seed).astype(x.dtype)
+        _check_name(spec)
+        if real:
+            return _named(spec, x, dims, seed).astype(x.dtype)
+        if keep_integers:
+            return x.copy()
+        return np.rint(_named(spec, x.astype(np.float32), dims, seed)).astype(x.dtype)
     if isinstance(spec, int | float | np.number):
         if not np.isfinite(spec):
             raise InputError(f"Expected a finite baseline, got {spec!r}.")
-        if not np.issubdtype(x.dtype, np.floating):
-            return x
-        return np.full_like(x, spec)
+        if not real and keep_integers:
+            return x.copy()
     try:
         array = np.asarray(spec)
-        wide = array if array.ndim == x.ndim else array[None]
         if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
             raise ValueError("it holds values that are no finite numbers")
-        return np.ascontiguousarray(np.broadcast_to(wide, x.shape)).astype(x.dtype)
-    except (TypeError, ValueError) as error:
+        if array.ndim not in {0, x.ndim - 1, x.ndim}:
+            raise ValueError(f"it has {array.ndim} axes")
+        wide = array if array.ndim == x.ndim else array[None]
+        if not real and not (array == array.astype(x.dtype)).all():
+            raise ValueError(f"the input is of type {x.dtype}, the baseline is no such number")
+        return np.broadcast_to(wide, x.shape).astype(x.dtype, order="C")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(
             f"The baseline of {name} does not fit: expected a number, one of {NAMES}, or an array"
             f" of shape {x.shape} or {x.shape[1:]}, got {_describe(spec)} ({error})."
@@ -50,7 +66,7 @@ def _describe(spec: Any) -> str:
     return type(spec).__name__ if shape is None else f"an array of shape {tuple(shape)}"
 
 
-def _named(spec: str, x: np.ndarray, dims: tuple[str, ...], seed: int) -> np.ndarray:
+def _check_name(spec: str) -> None:
     if spec == "dataset":
         raise InputError(
             "A baseline from a data set is an array here: pass a row of it, or its mean."
@@ -58,9 +74,11 @@ def _named(spec: str, x: np.ndarray, dims: tuple[str, ...], seed: int) -> np.nda
     if spec not in NAMES:
         raise InputError(
             f"Unknown baseline {spec!r}: expected one of {NAMES}, a number or an array."
+            f" {quote_nearest(spec, NAMES)}"
         )
-    if not np.issubdtype(x.dtype, np.floating):
-        return x
+
+
+def _named(spec: str, x: np.ndarray, dims: tuple[str, ...], seed: int) -> np.ndarray:
     space = space_axes(dims)
     if spec == "zeros":
         return np.zeros_like(x)

@@ -1,0 +1,87 @@
+"""How a torch model takes its inputs: by position, by name, or as one dict."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pellucid.adapters.protocol import InputSpec
+from pellucid.errors import InputError
+
+_CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+
+Structure = tuple[str, ...] | int | None
+"""Names of a dict's entries, the number of several inputs, or None for one input."""
+
+
+def flatten(x: Any) -> tuple[tuple[Any, ...], Structure]:
+    """The inputs a user passed, one by one, and how they were held together."""
+    if isinstance(x, Mapping):
+        return tuple(x.values()), tuple(map(str, x))
+    if isinstance(x, tuple):
+        return x, len(x)
+    if isinstance(x, list) and x and all(hasattr(a, "shape") and a.ndim > 0 for a in x):
+        return tuple(x), len(x)
+    return (x,), None
+
+
+def unflatten(leaves: Sequence[Any], structure: Structure) -> Any:
+    """The inverse of `flatten`."""
+    if structure is None:
+        return leaves[0]
+    if isinstance(structure, tuple):
+        return dict(zip(structure, leaves, strict=True))
+    return tuple(leaves)
+
+
+def as_tensor(a: Any, weight: torch.Tensor | None, *, wants_floats: bool) -> torch.Tensor:
+    """One input in the weights' float type and on their device; integers for lookups stay."""
+    try:
+        tensor = a.detach() if isinstance(a, torch.Tensor) else torch.as_tensor(np.array(a))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"Expected arrays of numbers for a torch model, got {type(a).__name__}: {error}"
+        ) from error
+    if tensor.is_inference():
+        tensor = tensor.clone()
+    if tensor.is_floating_point() or wants_floats:
+        dtype = torch.float32 if weight is None else weight.dtype
+        return tensor.to(device=None if weight is None else weight.device, dtype=dtype)
+    return tensor if weight is None else tensor.to(weight.device)
+
+
+def guess_inputs(module: torch.nn.Module | None) -> tuple[InputSpec, ...] | None:
+    """The shape that the first weighted module takes: right for most models of one input."""
+    for part in () if module is None else module.modules():
+        for spatial, kind in enumerate(_CONVOLUTIONS, start=1):
+            if isinstance(part, kind):
+                shape = (part.in_channels, *(None,) * spatial)
+                return (InputSpec("input", shape, None, certain=False),)
+        if isinstance(part, torch.nn.Linear):
+            return (InputSpec("input", (part.in_features,), None, certain=False),)
+        if next(part.parameters(recurse=False), None) is not None:
+            return None
+    return None
+
+
+def arguments(
+    model: Any, given: Sequence[torch.Tensor], structure: Structure
+) -> tuple[tuple[Any, ...], dict[str, torch.Tensor]]:
+    """Positional and named arguments for the model's forward."""
+    if not isinstance(structure, tuple):
+        return tuple(given), {}
+    named = dict(zip(structure, given, strict=True))
+    return ((), named) if _takes_names(model, structure) else ((named,), {})
+
+
+def _takes_names(model: Any, names: tuple[str, ...]) -> bool:
+    """Whether a dict of inputs is spread over keyword arguments, as most forwards want."""
+    forward = model.forward if isinstance(model, torch.nn.Module) else model
+    try:
+        parameters = inspect.signature(forward).parameters
+    except (TypeError, ValueError):
+        return False
+    spread = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return spread or all(n in parameters for n in names)

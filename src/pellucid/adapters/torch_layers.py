@@ -1,0 +1,100 @@
+"""Layers of a torch module: found by path, followed by hooks, replaced at their exit."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from pellucid.adapters.layers import find_layer
+from pellucid.adapters.protocol import Intercept, LayerInfo
+from pellucid.adapters.torch_modes import Position, TorchOperation, tensors_in, watching
+from pellucid.adapters.torch_state import parameter_count
+from pellucid.errors import CapabilityError, LayerError
+
+Named = list[tuple[str, torch.nn.Module]]
+
+
+def find_modules(module: torch.nn.Module | None, paths: Sequence[str]) -> Named:
+    """The modules that `paths` name (call numbers left out), aliases too."""
+    if module is None:
+        raise CapabilityError(
+            "A function has no layers. Wrap the torch.nn.Module to explain at a layer."
+        )
+    known = dict(module.named_modules(remove_duplicate=False))
+    known.pop("", None)
+    found = []
+    for path in dict.fromkeys(p.partition("#")[0] for p in paths):
+        name = find_layer(path, known, separator=".")
+        found.append((name, known[name]))
+    return found
+
+
+def call_path(path: str, number: int) -> str:
+    """`path`, or `path#2` for a second call."""
+    return path if number == 1 else f"{path}#{number}"
+
+
+def call_number(layer: str) -> int:
+    """The call that a path names: 2 for `encoder#2`."""
+    number = layer.partition("#")[2]
+    if number and not number.isdigit():
+        raise LayerError(f"Expected a call number after '#', as in 'encoder#2', got {layer!r}.")
+    return int(number) if number else 1
+
+
+def list_layers(module: torch.nn.Module, run: Callable[[], Any] | None) -> tuple[LayerInfo, ...]:
+    """All modules; with `run`, one entry a call in the order they return, with output shapes."""
+    modules = [(n, m) for n, m in module.named_modules() if n]
+    if run is None:
+        return tuple(
+            LayerInfo(n, type(m).__name__, None, parameter_count(m), i)
+            for i, (n, m) in enumerate(modules)
+        )
+    calls: list[LayerInfo] = []
+
+    def note(path: str, number: int, part: torch.nn.Module, output: Any) -> None:
+        first = next(tensors_in(output), None)
+        shape = None if first is None else (None, *first.shape[1:])
+        kind, count = type(part).__name__, parameter_count(part)
+        calls.append(LayerInfo(call_path(path, number), kind, shape, count, len(calls)))
+
+    with watching(modules, Position(), note):
+        run()
+    return tuple(calls)
+
+
+def with_first(output: Any, value: torch.Tensor) -> Any:
+    """`output` with its first tensor replaced."""
+    if isinstance(output, torch.Tensor):
+        return value
+    if isinstance(output, dict):
+        first = next(k for k, v in output.items() if next(tensors_in(v), None) is not None)
+        return {**output, first: with_first(output[first], value)}
+    items = list(output)
+    for i, item in enumerate(items):
+        if next(tensors_in(item), None) is not None:
+            items[i] = with_first(item, value)
+            break
+    return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
+
+
+def exit_hook(intercept: Intercept, layers: Sequence[str], modules: Named) -> Callable[..., Any]:
+    """What hands requested layer calls to the interceptor, for `watching`."""
+    names = dict(modules)
+    wanted = {
+        (find_layer(p.partition("#")[0], names, separator="."), call_number(p)) for p in layers
+    }
+
+    def at_exit(path: str, number: int, module: torch.nn.Module, output: Any) -> Any:
+        value = next(tensors_in(output), None)
+        if (path, number) not in wanted or value is None:
+            return None
+        op = TorchOperation(
+            lambda inputs, weights: inputs[0],
+            name=type(module).__name__, kind="layer", path=call_path(path, number),
+            number=number, index=-1, inputs=(value,), live=(True,), weights={}, arguments={},
+        )  # fmt: skip
+        # A copy, because an operation above the layer may change what it is given in place.
+        return with_first(output, intercept(op).clone())
+
+    return at_exit

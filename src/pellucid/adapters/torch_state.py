@@ -1,0 +1,100 @@
+"""The state of a torch model, kept as the user left it."""
+
+import contextlib
+import hashlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+_GUARD = threading.RLock()
+_EVALUATING: dict[int, tuple[int, dict[torch.nn.Module, bool]]] = {}
+
+
+@contextlib.contextmanager
+def evaluating(module: torch.nn.Module | None) -> Iterator[None]:
+    """Dropout off and batch statistics frozen, each module's own flag put back afterwards.
+
+    Counted over threads: the flags are restored when the last user of the model leaves.
+    """
+    if module is None:
+        yield
+        return
+    key = id(module)
+    with _GUARD:
+        count, flags = _EVALUATING.get(key, (0, {}))
+        if count == 0:
+            flags = {m: True for m in module.modules() if m.training}
+            for m in flags:
+                m.training = False
+        _EVALUATING[key] = (count + 1, flags)
+    try:
+        yield
+    finally:
+        with _GUARD:
+            count, flags = _EVALUATING[key]
+            if count == 1:
+                del _EVALUATING[key]
+                for m in flags:
+                    m.training = True
+            else:
+                _EVALUATING[key] = (count - 1, flags)
+
+
+@contextlib.contextmanager
+def quietly(module: torch.nn.Module | None, *, differentiate: bool) -> Iterator[None]:
+    """Evaluation mode, our own gradient mode, and the random state put back."""
+    state = torch.get_rng_state()
+    try:
+        with (
+            evaluating(module),
+            torch.inference_mode(False),
+            torch.set_grad_enabled(differentiate),
+        ):
+            yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def unwrapped(model: Any) -> Any:
+    """The ordinary module inside compiled and data-parallel wrappers."""
+    while True:
+        if isinstance(model, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), torch.nn.Module):
+            model = model._orig_mod
+        else:
+            return model
+
+
+def uncompiled(model: Callable[..., Any]) -> Callable[..., Any]:
+    """A call of the model in which compiled parts run as ordinary Python."""
+    if "torch._dynamo" not in sys.modules:
+        # Nothing can be compiled yet, and importing the compiler takes a second.
+        return model
+    return torch.compiler.disable(lambda *positional, **named: model(*positional, **named))
+
+
+def version_key(module: torch.nn.Module) -> tuple[Any, ...]:
+    """Changes whenever a weight is replaced or written to; cheap."""
+    state = module.state_dict(keep_vars=True)
+    return tuple((n, w.data_ptr(), w._version) for n, w in state.items())
+
+
+def module_fingerprint(module: torch.nn.Module) -> str:
+    """A hash of the structure as printed and of every weight."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, part in module.named_modules():
+        digest.update(f"{name}:{type(part).__qualname__}:{part.extra_repr()}".encode())
+    for name, weight in module.state_dict(keep_vars=True).items():
+        raw = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
+        digest.update(raw)
+    return digest.hexdigest()
+
+
+def parameter_count(module: torch.nn.Module) -> int:
+    """Parameters of a module and of those inside it."""
+    return sum(p.numel() for p in module.parameters())
