@@ -15,6 +15,5 @@ class Examples(griffe.Extension):
             return
         paragraphs = textwrap.dedent(obj.docstring.value).split("\n\n")
         obj.docstring.value = "\n\n".join(
-            f"```pycon\n{p.strip()}\n```" if p.lstrip().startswith(">>>") else p
-            for p in paragraphs
+            f"```pycon\n{p.strip()}\n```" if p.lstrip().startswith(">>>") else p for p in paragraphs
         )

@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -74,6 +75,7 @@ def explain(
     require_tier(wrapped, type(chosen))
     batch = wrapped.accept(x)
     _check_modality(wrapped, batch, type(chosen))
+    _check_feature_names(wrapped, batch)
     counted = CountedModel(wrapped.adapter, peel=wrapped.peel)
     schedule = Schedule(
         batch_size,
@@ -81,7 +83,10 @@ def explain(
         memory=wrapped.batch_sizes,
         progress=progress,
     )
-    task = Task(wrapped, batch, counted, seed=seed, schedule=schedule)
+    task = Task(
+        wrapped, batch, counted, seed=int(seed), schedule=schedule,
+        keeps_integers=type(chosen).needs >= Tier.DIFFERENTIABLE,
+    )  # fmt: skip
     recorded = chosen.parameters()
     if chosen.opens_at_layer:
         recorded["layer"] = task.layer(recorded.get("layer"))
@@ -117,6 +122,20 @@ def _method(name: str, parameters: Mapping[str, Any]) -> Method:
 def _check_seed(seed: Any) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"Expected a seed that is a whole number of 0 or more, got {seed!r}.")
+
+
+def _check_feature_names(model: Model, batch: Batch) -> None:
+    names = model.feature_names
+    if names is not None and not any(_fits(names, a) for a in batch.arrays):
+        shapes = ", ".join(str(a.shape[1:]) for a in batch.arrays)
+        raise InputError(
+            f"{len(names)} feature names were given for inputs of shape {shapes}: expected one name"
+            " for each column of a table."
+        )
+
+
+def _fits(names: tuple[str, ...], array: np.ndarray) -> bool:
+    return array.ndim == 2 and len(names) == array.shape[1]
 
 
 _WHAT_A_TIER_NEEDS = {
@@ -203,14 +222,48 @@ def _float32(a: np.ndarray | None) -> np.ndarray | None:
 
 
 def _check_values(method: Method, found: Attribution, batch: Batch) -> None:
-    for values, name in zip(found.values, batch.names, strict=True):
+    if len(found.values) != len(batch.arrays):
+        raise MethodError(
+            f"Expected {method.name} to return {len(batch.arrays)} array(s), one an input, got"
+            f" {len(found.values)}."
+        )
+    for i, (values, name) in enumerate(zip(found.values, batch.names, strict=True)):
+        _check_shape(method, values, batch, i, None if found.dims is None else found.dims[i])
         if not np.isfinite(values).all():
             bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+            where = (
+                f"{method.name} found NaN or infinity for {name} in the rows {bad[:20].tolist()}"
+            )
+            if method.family == "custom" or method.needs < Tier.DIFFERENTIABLE:
+                raise ModelError(f"{where}.\n  A division by zero is a usual cause.")
             raise ModelError(
-                f"{method.name} found NaN or infinity for {name} in the rows {bad[:20].tolist()}:"
-                " the model's derivative is not finite there.\n"
+                f"{where}: the model's derivative is not finite there.\n"
                 "  occlusion needs no derivative; a square root or logarithm at 0 is a usual cause."
             )
+
+
+def _check_shape(
+    method: Method,
+    values: np.ndarray,
+    batch: Batch,
+    number: int,
+    dims: tuple[str, ...] | None,
+) -> None:
+    """A map has the input's shape, that without its channels, or one whose axes are named."""
+    array, own = batch.arrays[number], batch.dims[number]
+    shape = tuple(np.shape(values))
+    flat = tuple(s for s, d in zip(array.shape, own, strict=True) if d != "channel")
+    if dims is None:
+        fits = shape in {array.shape, flat}
+    else:
+        fits = len(shape) == len(dims) and shape[0] == len(batch)
+    if not fits:
+        either = f" or {flat}" if flat != array.shape else ""
+        wanted = f"shape {array.shape}{either}" if dims is None else f"the axes {dims}"
+        raise MethodError(
+            f"Expected {method.name} to return one map a sample for {batch.names[number]}, with"
+            f" {wanted}, got shape {shape}."
+        )
 
 
 def _suspicions(method: Method, found: Attribution) -> tuple[str, ...]:
@@ -284,16 +337,13 @@ def _parts(model: Model, batch: Batch, found: Attribution) -> tuple[Part, ...]:
     for i, (values, array) in enumerate(zip(found.values, batch.arrays, strict=True)):
         own = batch.dims[i]
         names = model.feature_names
-        fits = names is not None and array.ndim == 2 and len(names) == array.shape[1]
-        if names is not None and not fits and len(batch.arrays) == 1:
-            raise InputError(
-                f"{len(names)} feature names were given for inputs of shape {array.shape[1:]}."
-            )
+        fits = names is not None and _fits(names, array)
         parts.append(
             Part(
                 name=batch.names[i],
-                values=np.ascontiguousarray(values, dtype=np.float32),
-                inputs=array,
+                # Copies: what the user or the method does to its arrays later is not in the result.
+                values=np.array(values, dtype=np.float32, order="C"),
+                inputs=np.array(array, order="C"),
                 dims=_dims_of(values, array, own) if found.dims is None else found.dims[i],
                 input_dims=own,
                 baseline=None if found.baseline is None else found.baseline[i],
@@ -307,13 +357,7 @@ def _parts(model: Model, batch: Batch, found: Attribution) -> tuple[Part, ...]:
 
 def _dims_of(values: np.ndarray, array: np.ndarray, own: tuple[str, ...]) -> tuple[str, ...]:
     """The axes of a user method's map: the input's, or those without the channel."""
-    if values.shape == array.shape:
-        return own
-    if "channel" in own:
-        axis = own.index("channel")
-        if values.shape == array.shape[:axis] + array.shape[axis + 1 :]:
-            return tuple(d for d in own if d != "channel")
-    return ("sample", *(f"axis_{i}" for i in range(1, values.ndim)))
+    return own if values.shape == array.shape else tuple(d for d in own if d != "channel")
 
 
 _PACKAGES = {
@@ -321,6 +365,14 @@ _PACKAGES = {
     "tensorflow": ("tensorflow",),
     "keras": ("keras", "tensorflow"),
 }
+
+
+@cache
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def provenance(model: Model) -> dict[str, Any]:
@@ -331,10 +383,7 @@ def provenance(model: Model) -> dict[str, Any]:
         "numpy": np.__version__,
     }
     for package in _PACKAGES.get(model.framework, ()):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
+        versions[package] = _version_of(package)
     return {
         "versions": versions,
         "framework": model.framework,

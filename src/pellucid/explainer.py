@@ -19,9 +19,9 @@ from pellucid.errors import (
 )
 from pellucid.explain import explain
 from pellucid.explanation import Explanation
+from pellucid.methods.base import Method
 from pellucid.methods.registry import make_method, method_class
 from pellucid.model import Model, wrap
-from pellucid.store import plain
 from pellucid.types import TargetLike
 
 DEFAULT_METHODS = ("integrated_gradients", "occlusion")
@@ -53,6 +53,8 @@ class Comparison:
         NaN where a map is constant.
         """
         names = list(self.explanations)
+        if not names:
+            return [], np.zeros((0, 0))
         maps = [_flat(self.explanations[n], sample) for n in names]
         size = {len(m) for m in maps}
         if len(size) > 1:
@@ -134,31 +136,31 @@ class Explainer:
     ) -> None:
         if isinstance(methods, str):
             methods = [methods]
+        if isinstance(cache_size, bool) or not isinstance(cache_size, int) or cache_size < 0:
+            raise InputError(f"Expected cache_size to be 0 or more, got {cache_size!r}.")
         self.model: Model = wrap(model)
-        self.methods: dict[str, dict[str, Any]] = {}
-        for entry in methods:
-            name, parameters = (entry, {}) if isinstance(entry, str) else entry
-            method_class(name)
-            if parameters:
-                make_method(name, parameters)
-            self.methods[name] = dict(parameters)
+        self.methods = _configured(methods)
+        self.target = defaults.pop("target", None)
         self.defaults = defaults
         self.cache_size = cache_size
-        self._cache: OrderedDict[str, Explanation] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[type[Method], Explanation]] = OrderedDict()
 
     def explain(
         self, x: Any, method: str | None = None, *, target: TargetLike = None, **parameters: Any
     ) -> Explanation:
         """One explanation, from the cache if it was made before; the first method by default."""
         name = method or next(iter(self.methods))
+        target = self.target if target is None else target
         arguments = {**self.defaults, **self.methods.get(name, {}), **parameters}
-        key = self._key(x, name, target, arguments)
+        key, cls = self._key(x, name, target, arguments), method_class(name)
         if key is not None and key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
+            registered, made = self._cache[key]
+            if registered is cls:  # a name can be given to another function meanwhile
+                self._cache.move_to_end(key)
+                return made
         made = explain(self.model, x, name, target=target, **arguments)
         if key is not None:
-            self._cache[key] = made
+            self._cache[key] = (cls, made)
             while len(self._cache) > self.cache_size:
                 self._cache.popitem(last=False)
         return made
@@ -199,25 +201,64 @@ class Explainer:
 
     def _key(self, x: Any, name: str, target: Any, arguments: Mapping[str, Any]) -> str | None:
         """A hash of all that decides the result; None where something cannot be hashed."""
-        if callable(target):
+        hidden = {"progress", "batch_size"}
+        try:
+            settings = {k: _content(v) for k, v in sorted(arguments.items()) if k not in hidden}
+            asked = repr((name, _content(target), settings))
+        except TypeError:
             return None
         digest = hashlib.sha256(self.model.fingerprint().encode())
-        for array in self.model.accept(x).arrays:
+        batch = self.model.accept(x)
+        for array in (*batch.arrays, *(d for d in batch.display if d is not None)):
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
-        hidden = {"progress", "batch_size"}
-        settings = {k: _content(v) for k, v in sorted(arguments.items()) if k not in hidden}
-        digest.update(repr((name, _content(target), settings)).encode())
+        digest.update(repr((batch.batched, batch.structure, asked)).encode())
         return digest.hexdigest()
 
 
+def _configured(
+    methods: Sequence[str | tuple[str, Mapping[str, Any]]],
+) -> dict[str, dict[str, Any]]:
+    """Each method's own parameters, by name; checked."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in methods:
+        pair = (entry, {}) if isinstance(entry, str) else entry
+        fits = isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[1], Mapping)
+        if not fits:
+            raise InputError(
+                "Expected each method to be a name or a pair such as"
+                f' ("occlusion", {{"window": 8}}), got {entry!r}.'
+            )
+        name, parameters = pair
+        method_class(name)
+        if parameters:
+            make_method(name, parameters)
+        if found.get(name, parameters) != parameters:
+            raise InputError(
+                f"{name} is listed twice with different parameters, and results go by the method's"
+                " name.\n  Make an Explainer for each setting."
+            )
+        found[name] = dict(parameters)
+    if not found:
+        raise InputError(
+            "Expected at least one method, such as Explainer(model, ['integrated_gradients'])."
+        )
+    return found
+
+
 def _content(value: Any) -> Any:
-    """A value's content in a form that has a stable text."""
+    """A value's content in a form that has a stable text; `TypeError` where it has none."""
     if isinstance(value, Mapping):
         return {k: _content(v) for k, v in sorted(value.items())}
     if isinstance(value, list | tuple):
-        return [_content(v) for v in value]
+        return type(value).__name__, [_content(v) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
     if hasattr(value, "shape"):
         array = np.asarray(value)
+        if array.dtype.hasobject:
+            raise TypeError("objects have no content to compare")
         return (array.shape, str(array.dtype), hashlib.sha256(array.tobytes()).hexdigest())
-    return plain(value)
+    if value is None or isinstance(value, str | bytes | int | float):
+        return value
+    raise TypeError(f"{type(value).__name__} has no content to compare")

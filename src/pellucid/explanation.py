@@ -39,8 +39,8 @@ class Part:
 class Explanation:
     """Attributions of one method for one batch of inputs, raw and signed, with their evidence.
 
-    One entry a sample in `score`, `baseline_score`, `prediction`, `gap`; scalars where a single
-    input without a batch axis was explained (`batched` is False).
+    One entry a sample in `score`, `baseline_score`, `prediction`, `gap`, also where a single input
+    without a batch axis was explained (`batched` is False); `values` then has no batch axis.
 
     `score` is f(x), the number that was explained: the logit (or probability, or difference of
     two) named by `target` and `explained`. `gap` is the completeness gap
@@ -89,11 +89,13 @@ class Explanation:
 
     def __getitem__(self, rows: int | slice | list[int] | np.ndarray) -> "Explanation":
         """The explanation of some samples only; of one, still with its batch axis."""
-        if isinstance(rows, int | np.integer):
+        if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"No sample {rows} among {len(self)}.")
             rows = [int(rows) % len(self)]
-        index = np.arange(len(self))[rows]
+        index = np.atleast_1d(np.arange(len(self))[rows])
+        if index.ndim != 1 or not index.size:
+            raise IndexError(f"{rows!r} selects no samples among {len(self)}.")
 
         def take(a: np.ndarray | None) -> Any:
             return None if a is None else a[index]
@@ -265,10 +267,11 @@ class FeatureTable:
 
 def top_features(explanation: Explanation, k: int, sample: int) -> FeatureTable:
     """See `Explanation.top`."""
-    if not isinstance(k, int) or k < 1:
-        raise InputError(f"Expected k of 1 or more, got {k!r}.")
-    if not -len(explanation) <= sample < len(explanation):
-        raise InputError(f"No sample {sample} among {len(explanation)}.")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"Expected k to be a whole number of 1 or more, got {k!r}.")
+    count = len(explanation)
+    if not isinstance(sample, int | np.integer) or not -count <= sample < count:
+        raise InputError(f"No sample {sample!r} among {count}: expected 0 to {count - 1}.")
     rows: list[tuple[str, float, float]] = []
     for part in explanation.parts:
         values = part.values[sample]

@@ -1,7 +1,8 @@
 """A wrapped model: an adapter, and what the user told us about inputs and outputs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from pellucid.adapters.protocol import Adapter, InputSpec, LayerInfo, OperationInfo, Tier
 from pellucid.adapters.registry import make_adapter
 from pellucid.counting import CountedModel
-from pellucid.errors import InputError, ModelError, TargetError
+from pellucid.errors import InputError, ModelError, PellucidError, TargetError
 from pellucid.inputs.layout import input_dims, modality
 from pellucid.types import Leaves, Outputs, shape_of
 
@@ -53,6 +54,7 @@ class Model:
     input_shapes: tuple[tuple[int | None, ...], ...] | None = None
     source: str | None = None
     batch_sizes: dict[str, int] = field(default_factory=dict, repr=False)
+    layer_calls: dict[Any, tuple[LayerInfo, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def framework(self) -> str:
@@ -92,7 +94,7 @@ class Model:
         return _to_numpy(outputs, self.adapter)
 
     def accept(self, x: Any) -> Batch:
-        """`x` checked and brought into the model's form.
+        """`x` checked and brought into the model's form; `x` itself is never written to.
 
         Raises `InputError` for a wrong rank or size, NaN or infinity (rows named), an empty
         batch, or inputs of different lengths.
@@ -100,10 +102,19 @@ class Model:
         raw = x
         if self.preprocess is not None:
             try:
-                x = self.preprocess(x)
+                # A copy: Keras's own preprocess_input works in place.
+                x = self.preprocess(_copied(x))
             except Exception as error:
                 raise InputError(f"preprocess raised {type(error).__name__}: {error}") from error
-        leaves = self.adapter.accept(x)
+        try:
+            leaves = self.adapter.accept(x)
+        except PellucidError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"Expected an array of numbers, or a tuple or dict of them, got a"
+                f" {type(x).__name__} that is none: {error}"
+            ) from error
         specs = self.inputs
         if specs is not None and len(specs) != len(leaves):
             if not all(s.certain for s in specs):
@@ -113,7 +124,12 @@ class Model:
                     f"Expected {len(specs)} inputs ({', '.join(s.name for s in specs)}),"
                     f" got {len(leaves)}."
                 )
-        names = tuple(s.name for s in specs) if specs else _leaf_names(x, len(leaves))
+        structure = self.adapter.restore(list(range(len(leaves))))
+        names = _names(structure, len(leaves), specs, said=self.input_shapes is None)
+        for leaf, name, spec in zip(leaves, names, specs or (None,) * len(leaves), strict=True):
+            wants_text = spec is None or spec.dtype in {None, "string"}
+            if "string" in str(leaf.dtype) and not wants_text:
+                raise InputError(f"Expected numbers for {name}, got text.")
         missing = [
             _lacks_batch_axis(tuple(a.shape), specs[i] if specs else None)
             for i, a in enumerate(leaves)
@@ -135,7 +151,7 @@ class Model:
             dims=dims,
             display=_display(raw, arrays, dims, changed=self.preprocess is not None),
             batched=not any(missing),
-            structure=self.adapter.restore(list(range(len(leaves)))),
+            structure=structure,
         )
 
     def modality(self, batch: Batch) -> str:
@@ -146,7 +162,9 @@ class Model:
         """What kind of number is explained: "logit", "probability" or "output"."""
         final = self.adapter.final_activation(leaves)
         if not any(final):
-            return "output"
+            # Nobody can look into a plain function, so its user's word is taken.
+            told = self.supports == Tier.CALLABLE and self.output != "auto"
+            return self.output if told else "output"
         return "logit" if self.peel else "probability"
 
 
@@ -172,46 +190,81 @@ def wrap(
     is given torch tensors is taken for torch.
 
     Raises `CapabilityError` for an object that cannot be explained, `MissingExtraError` for an
-    absent framework, `InputError` for options that contradict each other.
+    absent framework, `InputError` for options that contradict each other. Options given with a
+    `Model` make a copy of it that has them; `framework` and `inputs` cannot be changed any more.
 
     >>> wrap(lambda x: x @ w, feature_names=["age", "height"]).framework
     'callable'
     """
-    if isinstance(model, Model):
-        return model
     if output not in OUTPUTS:
         raise InputError(f"Expected output to be one of {OUTPUTS}, got {output!r}.")
     if isinstance(class_names, str) or isinstance(feature_names, str):
         raise InputError("class_names and feature_names are lists of names, not one string.")
+    options = {
+        "class_names": None if class_names is None else tuple(map(str, class_names)),
+        "feature_names": None if feature_names is None else tuple(map(str, feature_names)),
+        "preprocess": preprocess,
+        "tokenizer": tokenizer,
+    }
+    if isinstance(model, Model):
+        return _with_options(model, options, output, framework=framework, inputs=inputs)
     return Model(
         adapter=make_adapter(model, framework, example),
         output=output,
-        class_names=None if class_names is None else tuple(map(str, class_names)),
-        feature_names=None if feature_names is None else tuple(map(str, feature_names)),
-        preprocess=preprocess,
-        tokenizer=tokenizer,
         input_shapes=_shapes(inputs),
+        **options,
     )
 
 
-def run_checked(counted: CountedModel, leaves: Leaves, adapter: Adapter) -> Outputs:
+def _with_options(
+    model: Model, options: dict[str, Any], output: str, *, framework: Any, inputs: Any
+) -> Model:
+    if framework not in {None, model.framework} or inputs is not None:
+        raise InputError(
+            f"This model is wrapped already, as a {model.framework} model, so its framework and"
+            " inputs are settled.\n  Give them when the original model is wrapped."
+        )
+    changed = {name: value for name, value in options.items() if value is not None}
+    if output not in {"auto", model.output}:
+        changed["output"] = output
+    return replace(model, **changed) if changed else model
+
+
+def run_checked(
+    counted: CountedModel, leaves: Leaves, adapter: Adapter, samples: np.ndarray | None = None
+) -> Outputs:
     """The model's outputs, or an error that says which rows it failed on and how.
 
-    Raises `ModelError` for an exception in the model, outputs of another length than the
-    batch, and outputs that are not finite.
+    `samples` are the numbers of the rows in the user's batch. Raises `ModelError` for an exception
+    in the model, outputs of another length than the batch, and outputs that are not finite.
     """
-    rows = int(leaves[0].shape[0])
-    try:
+    with model_errors(counted, leaves, adapter, samples):
         outputs = counted.run(leaves)
-    except Exception as error:
-        if adapter.is_out_of_memory(error) or isinstance(error, (InputError, ModelError)):
-            raise
-        raise _explain_failure(counted, leaves, error) from error
-    check_outputs(outputs, rows, adapter)
+    check_outputs(outputs, int(leaves[0].shape[0]), adapter, samples)
     return outputs
 
 
-def _explain_failure(counted: CountedModel, leaves: Leaves, error: Exception) -> ModelError:
+@contextmanager
+def model_errors(
+    counted: CountedModel,
+    leaves: Leaves,
+    adapter: Adapter,
+    samples: np.ndarray | None = None,
+    what: str = "rows",
+) -> Iterator[None]:
+    """Make a `ModelError` of what the model raises; memory's end and our own errors pass."""
+    try:
+        yield
+    except Exception as error:
+        if adapter.is_out_of_memory(error) or isinstance(error, PellucidError):
+            raise
+        numbers = np.arange(int(leaves[0].shape[0])) if samples is None else samples
+        raise _explain_failure(counted, leaves, error, numbers, what) from error
+
+
+def _explain_failure(
+    counted: CountedModel, leaves: Leaves, error: Exception, samples: np.ndarray, what: str
+) -> ModelError:
     rows = int(leaves[0].shape[0])
     bad = []
     if 1 < rows <= 256:
@@ -220,7 +273,8 @@ def _explain_failure(counted: CountedModel, leaves: Leaves, error: Exception) ->
                 counted.run(tuple(a[i : i + 1] for a in leaves))
             except Exception:
                 bad.append(i)
-    where = f" on the rows {bad} of the batch" if 0 < len(bad) < rows else ""
+    named = sorted({int(samples[i]) for i in bad})
+    where = f" on the {what} {named} of the batch" if 0 < len(bad) < rows else ""
     shapes = ", ".join(f"{tuple(a.shape)} {a.dtype}" for a in leaves)
     first = str(error).strip().split("\n")[0][:300]
     return ModelError(
@@ -230,8 +284,11 @@ def _explain_failure(counted: CountedModel, leaves: Leaves, error: Exception) ->
     )
 
 
-def check_outputs(outputs: Outputs, rows: int, adapter: Adapter) -> None:
+def check_outputs(
+    outputs: Outputs, rows: int, adapter: Adapter, samples: np.ndarray | None = None
+) -> None:
     """Raise `ModelError` unless every output is one finite row a sample."""
+    numbers = np.arange(rows) if samples is None else samples
     for array in _arrays_in(outputs):
         shape = shape_of(array)
         if not shape or shape[0] != rows:
@@ -240,10 +297,18 @@ def check_outputs(outputs: Outputs, rows: int, adapter: Adapter) -> None:
                 f" {f'shape {shape}' if shape else f'a {type(array).__name__} without rows'}.\n"
                 "  A model that returns one number for the whole batch cannot be explained."
             )
-        values = adapter.to_numpy(array)
+        values = np.asarray(adapter.to_numpy(array))
+        if values.dtype.kind not in "fiubc":
+            raise ModelError(
+                f"Expected the model to return numbers, got an array of {values.dtype}.\n  Explain"
+                " a function that returns scores, such as predict_proba instead of predict."
+            )
         if values.dtype.kind in "fc" and not np.isfinite(values).all():
-            bad = np.flatnonzero(~np.isfinite(values.reshape(rows, -1)).all(axis=1)).tolist()
-            raise ModelError(f"The model returned NaN or infinity for the rows {bad[:20]}.")
+            bad = numbers[~np.isfinite(values.reshape(rows, -1)).all(axis=1)].tolist()
+            raise ModelError(
+                f"The model returned NaN or infinity for the rows {bad[:20]} of the batch.\n"
+                "  Leave them out, or look at what the model computes there."
+            )
 
 
 def single_output(outputs: Outputs) -> Outputs:
@@ -286,20 +351,43 @@ def _to_numpy(outputs: Outputs, adapter: Adapter) -> Any:
 def _shapes(inputs: Any) -> tuple[tuple[int | None, ...], ...] | None:
     if inputs is None:
         return None
-    given = list(inputs)
+    listed = isinstance(inputs, tuple | list)
+    given = list(inputs) if listed else [inputs]
     nested = given and all(isinstance(s, tuple | list) for s in given)
     shapes = given if nested else [given]
-    if not all(d is None or (isinstance(d, int) and d > 0) for s in shapes for d in s):
+    if not listed or not all(_is_size(d) for s in shapes for d in s):
         raise InputError(
             "Expected inputs to be the shape of one input without the batch axis, such as"
             f" (224, 224, 3), or a list of such shapes, got {inputs!r}."
         )
-    return tuple(tuple(s) for s in shapes)
+    return tuple(tuple(None if d is None else int(d) for d in s) for s in shapes)
 
 
-def _leaf_names(x: Any, count: int) -> tuple[str, ...]:
-    if isinstance(x, dict) and len(x) == count:
-        return tuple(map(str, x))
+def _is_size(d: Any) -> bool:
+    whole = isinstance(d, int | np.integer) and not isinstance(d, bool)
+    return d is None or (whole and int(d) > 0)
+
+
+def _copied(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        return x.copy()
+    if type(x) is dict:
+        return {key: _copied(part) for key, part in x.items()}
+    if type(x) in {list, tuple}:
+        return type(x)(map(_copied, x))
+    return x
+
+
+def _names(
+    structure: Any, count: int, specs: tuple[InputSpec, ...] | None, *, said: bool
+) -> tuple[str, ...]:
+    """What each leaf is called: by the model if it says so, else by the keys of a dict."""
+    if isinstance(structure, dict) and not (said and specs and all(s.certain for s in specs)):
+        keys = {number: str(key) for key, number in structure.items() if isinstance(number, int)}
+        if len(keys) == count:
+            return tuple(keys[i] for i in range(count))
+    if specs:
+        return tuple(s.name for s in specs)
     return ("x",) if count == 1 else tuple(f"x{i}" for i in range(count))
 
 

@@ -39,14 +39,7 @@ def ordered(parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _target(e: Explanation) -> str:
     if e.target is None:
-        single = e.outputs is not None and e.outputs.shape[1] == 1
-        return (
-            "None"
-            if single
-            else e.target_names[0]
-            if e.target_names[0].isidentifier()
-            else "target"
-        )
+        return _without_number(e)
     target = np.asarray(e.target)
     if target.ndim == 2:
         pairs = [tuple(int(i) for i in pair) for pair in target]
@@ -55,10 +48,45 @@ def _target(e: Explanation) -> str:
     return repr(numbers[0]) if len(set(numbers)) == 1 else repr(numbers)
 
 
+def _without_number(e: Explanation) -> str:
+    """The target of a model with one output, or the name of the function that was the target."""
+    names = e.target_names
+    if e.outputs is not None and e.outputs.shape[1] == 1:
+        known = e.class_names or ("the output",)
+        if set(names) == {known[-1]}:
+            return "None"
+        if set(names) <= set(known):
+            return repr(names[0]) if len(set(names)) == 1 else repr(list(names))
+    return names[0] if names[0].isidentifier() else "target"
+
+
 def _code(name: str, value: Any) -> str:
-    plain = value is None or isinstance(value, str | int | float | bool)
-    if plain and not (isinstance(value, str) and value.startswith("array of shape")):
+    literal = _literal(value)
+    return name if literal is None else literal
+
+
+def _literal(value: Any) -> str | None:
+    """`value` as Python; None where it cannot be written in one line."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return f'float("{value}")'
+    if isinstance(value, str):
+        return None if value.startswith("array of shape") else repr(value)
+    if value is None or isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, tuple | list) and all(isinstance(v, str | int | float) for v in value):
-        return repr(value)
-    return name
+    if isinstance(value, Mapping):
+        parts = [(repr(k), _literal(v)) for k, v in value.items()]
+        inner = (
+            None if any(v is None for _, v in parts) else ", ".join(f"{k}: {v}" for k, v in parts)
+        )
+        return None if inner is None else f"{{{inner}}}"
+    if isinstance(value, tuple | list):
+        items = [_literal(v) for v in value]
+        if any(item is None for item in items):
+            return None
+        inner = ", ".join(map(str, items))
+        if isinstance(value, list):
+            return f"[{inner}]"
+        return f"({inner},)" if len(items) == 1 else f"({inner})"
+    return None

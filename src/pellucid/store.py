@@ -1,12 +1,12 @@
 """Explanations as xarray Datasets, and on disk as Zarr: labelled arrays and JSON, no pickle."""
 
 import json
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -130,7 +130,8 @@ def _structure_out(structure: Any) -> Any:
     if isinstance(structure, dict):
         return {"dict": [[str(k), _structure_out(v)] for k, v in structure.items()]}
     if isinstance(structure, tuple | list):
-        return {"tuple": [_structure_out(v) for v in structure]}
+        kind = "tuple" if isinstance(structure, tuple) else "list"
+        return {kind: [_structure_out(v) for v in structure]}
     return structure
 
 
@@ -139,6 +140,8 @@ def _structure_in(structure: Any) -> Any:
         return {k: _structure_in(v) for k, v in structure["dict"]}
     if isinstance(structure, dict) and "tuple" in structure:
         return tuple(_structure_in(v) for v in structure["tuple"])
+    if isinstance(structure, dict) and "list" in structure:
+        return [_structure_in(v) for v in structure["list"]]
     return structure
 
 
@@ -206,18 +209,26 @@ def save(e: Explanation, path: Path) -> Path:
         if path.name.endswith(".zip"):
             made = Path(place) / "explanation.zip"
             _zip(folder, made)
+            if path.is_dir():
+                raise LoadError(f"{path} is a folder; a .zarr.zip is one file.")
             made.replace(path)
             return path
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.exists():
-            path.unlink()
-        folder.rename(path)
+        old = Path(place) / "old"
+        if path.exists():
+            path.rename(old)
+        try:
+            folder.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
     return path
 
 
 def _write(data: "xarray.Dataset", folder: Path) -> None:
-    # Zarr's format 3 has no standard for text yet; format 2 has.
+    # Zarr's format 3 has no standard for text yet; format 2 has. A slash would make a folder.
+    names = {n: str(n).replace("%", "%25").replace("/", "%2F") for n in data.variables}
+    data = data.rename_vars({n: quoted for n, quoted in names.items() if quoted != n})
     data.to_zarr(folder, mode="w", consolidated=False, zarr_format=2)
 
 
@@ -236,7 +247,8 @@ def load(path: Path) -> Explanation:
 
     try:
         with xarray.open_zarr(_opened(path), consolidated=False) as data:
-            return from_dataset(data.load())
+            names = {n: unquote(str(n)) for n in data.variables if "%" in str(n)}
+            return from_dataset(data.load().rename_vars(names))
     except LoadError:
         raise
     except Exception as error:

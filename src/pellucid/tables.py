@@ -6,8 +6,11 @@ from typing import Any
 
 from pellucid.errors import CapabilityError, InputError
 from pellucid.explain import require_tier
+from pellucid.inputs.layout import input_dims
+from pellucid.inputs.layout import modality as kind_of
+from pellucid.methods.base import Method
 from pellucid.methods.registry import registered
-from pellucid.model import wrap
+from pellucid.model import Model, wrap
 
 MODALITIES = ("image", "series", "volume", "table", "text", "audio", "array")
 _COLUMNS = ("name", "family", "needs", "modalities", "cost", "source")
@@ -55,6 +58,20 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _require_kind(model: Model, method: type[Method]) -> None:
+    """Raise `CapabilityError` where the model says that no input is of the method's kinds."""
+    specs = model.inputs
+    if not method.modalities or not specs or not all(s.certain and s.shape for s in specs):
+        return
+    axis = model.adapter.channel_axis
+    kinds = {kind_of(input_dims(len(s.shape) + 1, axis)) for s in specs if s.shape}
+    if not kinds & method.modalities:
+        raise CapabilityError(
+            f"{method.name} works on inputs of the kinds {', '.join(sorted(method.modalities))};"
+            f" this model's are {', '.join(sorted(kinds))}."
+        )
+
+
 def methods(modality: str | None = None, model: Any = None) -> MethodTable:
     """The methods there are; with `modality`, those for it; with `model`, whether each runs on it.
 
@@ -75,6 +92,7 @@ def methods(modality: str | None = None, model: Any = None) -> MethodTable:
         if wrapped is not None:
             try:
                 require_tier(wrapped, cls)
+                _require_kind(wrapped, cls)
                 runs = True
             except CapabilityError as error:
                 runs, why = False, str(error).split("\n")[0]

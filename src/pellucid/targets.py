@@ -182,15 +182,16 @@ class _Resolver:
         """A model with one output: it is the only thing to explain."""
         named = self.class_names
         given = [target] * self.count if target is None or _is_one(target) else target
-        if isinstance(given, np.ndarray | list | tuple) and len(given) == self.count:
-            chosen = [self._single_index(t) for t in given]
-            if chosen and None not in chosen:
+        a_pair = isinstance(given, tuple) and len(given) == 2
+        rows = isinstance(given, np.ndarray | list | tuple) and not a_pair
+        if rows and len(given) == self.count:
+            found = [self._single_index(t) for t in given]
+            chosen = [i for i in found if i is not None]
+            if len(chosen) == self.count:
                 names = tuple(named[i] if named else "the output" for i in chosen)
                 first = np.array([len(named or ()) == 2 and i == 0 for i in chosen])
                 complement = 1.0 if explained == "probability" else 0.0
-                return Target(
-                    None, None, None, names, first if first.any() else None, complement
-                )
+                return Target(None, None, None, names, first if first.any() else None, complement)
         also = f", {named[0]!r} or {named[1]!r}" if named and len(named) == 2 else ""
         raise TargetError(
             f"This model has one output, so the target is None or 0{also}, for all samples or one"
@@ -231,10 +232,10 @@ class _Resolver:
 
     def _index_of_name(self, name: str) -> int:
         if self.class_names is None:
+            number = "None" if self.classes == 1 else f"a number (0–{self.classes - 1})"
             raise TargetError(
                 f"No class named {name!r}: this model's classes have no names.\n"
-                f"  wrap(model, class_names=[...]) gives them; a number (0–{self.classes - 1})"
-                " works without."
+                f"  wrap(model, class_names=[...]) gives them; {number} works without."
             )
         found = [i for i, known in enumerate(self.class_names) if known == name]
         if len(found) > 1:

@@ -1,6 +1,7 @@
 """What a method is given: a counted model, a batch, a target, and how to spend evaluations."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,17 @@ from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.counting import CountedCut, CountedModel
 from pellucid.engine.schedule import Schedule
-from pellucid.errors import CapabilityError, InputError, PellucidError
+from pellucid.errors import CapabilityError, InputError, ModelError, PellucidError
 from pellucid.inputs.baselines import make_baseline
 from pellucid.inputs.layout import space_axes
-from pellucid.model import Batch, Model, check_outputs, run_checked, single_output
+from pellucid.model import (
+    Batch,
+    Model,
+    check_outputs,
+    model_errors,
+    run_checked,
+    single_output,
+)
 from pellucid.targets import Target
 from pellucid.types import Array, Leaves, Outputs
 
@@ -24,16 +32,26 @@ class _SeveralOutputs(Exception):  # noqa: N818 - control flow inside this modul
 class Task:
     """One explanation to be made. Rows are samples; every method works through these verbs.
 
-    `rows` arguments say which sample each row of a micro-batch belongs to.
+    `rows` arguments say which sample each row of a micro-batch belongs to. With `keeps_integers`
+    whole-number inputs stay as they are where others go to their baseline, for methods that
+    follow a path.
     """
 
     def __init__(
-        self, model: Model, batch: Batch, counted: CountedModel, *, seed: int, schedule: Schedule
+        self,
+        model: Model,
+        batch: Batch,
+        counted: CountedModel,
+        *,
+        seed: int,
+        schedule: Schedule,
+        keeps_integers: bool = True,
     ) -> None:
         self.wrapped = model
         self.batch = batch
         self.model = counted
         self.seed = seed
+        self.keeps_integers = keeps_integers
         self.schedule = schedule
         self.cuts: list[tuple[int, int, CountedCut]] = []
         self.outputs: Outputs = None
@@ -71,7 +89,8 @@ class Task:
 
         def evaluate(start: int, stop: int) -> Outputs:
             leaves = tuple(a[start:stop] for a in self.x)
-            return single_output(run_checked(self.model, leaves, self.model.adapter))
+            rows = np.arange(start, stop)
+            return single_output(run_checked(self.model, leaves, self.model.adapter, rows))
 
         parts = [out for _, _, out in self.schedule.run(self.count, evaluate, key="forward")]
         self.outputs = self._join(parts)
@@ -123,8 +142,10 @@ class Task:
         """Run the model once and keep it open at `layer`, for every sample."""
 
         def evaluate(start: int, stop: int) -> CountedCut:
-            cut = self.model.cut(tuple(a[start:stop] for a in self.x), layer)
-            check_outputs(cut.outputs, stop - start, self.model.adapter)
+            leaves, rows = tuple(a[start:stop] for a in self.x), np.arange(start, stop)
+            with model_errors(self.model, leaves, self.model.adapter, rows):
+                cut = self.model.cut(leaves, layer)
+            check_outputs(cut.outputs, stop - start, self.model.adapter, rows)
             return cut
 
         self.cuts = list(self.schedule.run(self.count, evaluate, key="forward"))
@@ -136,7 +157,16 @@ class Task:
 
     def score_of(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
         """The explained number of new rows, `(m,)` float64, without a gradient."""
-        return self.to_numpy(self.score(self.model.run(leaves), rows)).astype(np.float64)
+        with self._named(leaves, rows):
+            outputs = self.model.run(leaves)
+        scores = self.to_numpy(self.score(outputs, rows)).astype(np.float64)
+        if not np.isfinite(scores).all():
+            bad = np.unique(rows[~np.isfinite(scores)])[:20].tolist()
+            raise ModelError(
+                f"The model returned NaN or infinity for changed copies of the samples {bad}.\n"
+                "  Another baseline may be one that it can compute."
+            )
+        return scores
 
     def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[Array, Leaves]:
         """`(score (m,), ∂score/∂leaf for each leaf)`, float32 or better."""
@@ -144,8 +174,14 @@ class Task:
         def fn(given: Leaves) -> tuple[Array, None]:
             return self.score(self.model.run(given), rows), None
 
-        value, _, pullback = self.model.vjp(fn, leaves)
-        return value, pullback(self.xp.ones_like(value))
+        with self._named(leaves, rows):
+            value, _, pullback = self.model.vjp(fn, leaves)
+            return value, pullback(self.xp.ones_like(value))
+
+    def _named(self, leaves: Leaves, rows: np.ndarray) -> AbstractContextManager[None]:
+        return model_errors(
+            self.model, leaves, self.model.adapter, rows, what="changed copies of the samples"
+        )
 
     def take(self, leaves: Leaves, rows: np.ndarray) -> Leaves:
         """The given rows of each leaf."""
@@ -158,7 +194,7 @@ class Task:
         """The reference inputs, `(n, ...)` each; `spec` as in `make_baseline`, or one per input."""
         specs = _per_input(spec, self.batch)
         return tuple(
-            make_baseline(s, a, dims, seed=self.seed, name=name)
+            make_baseline(s, a, dims, seed=self.seed, name=name, keep_integers=self.keeps_integers)
             for s, a, dims, name in zip(
                 specs, self.batch.arrays, self.batch.dims, self.batch.names, strict=True
             )
@@ -170,7 +206,9 @@ class Task:
         rows = np.arange(self.count)
         native = tuple(map(self.asarray, baseline))
         if shared:
-            output = self.model.run(tuple(a[:1] for a in native))
+            single = tuple(a[:1] for a in native)
+            with self._named(single, rows[:1]):
+                output = self.model.run(single)
             repeated = _repeat(single_output(output), self.count, self.xp)
             return self.to_numpy(self.score(repeated, rows)).astype(np.float64)
         run = self.schedule.run(
@@ -183,8 +221,13 @@ class Task:
     def layer(self, name: str | None) -> str:
         """The full path of a layer; chosen for CAM methods where `name` is None."""
         adapter = self.model.adapter
-        # Paths and shapes only, so one sample is enough; it is not part of the explanation.
-        calls = adapter.layers(tuple(a[:1] for a in self.x))
+        # Paths and shapes only, so one sample once is enough; it is not part of the explanation.
+        key = tuple((a.shape[1:], a.dtype.str) for a in self.batch.arrays)
+        calls = self.wrapped.layer_calls.get(key)
+        if calls is None:
+            first = tuple(a[:1] for a in self.x)
+            with model_errors(self.model, first, adapter):
+                calls = self.wrapped.layer_calls[key] = adapter.layers(first)
         if name is not None:
             return find_layer(
                 name, [c.path for c in calls], separator=_separator(adapter.framework)
@@ -231,7 +274,10 @@ def _per_input(spec: Any, batch: Batch) -> tuple[Any, ...]:
         try:
             return tuple(spec[name] for name in batch.names)
         except KeyError as error:
-            raise InputError(f"The baseline names no input {error}.") from error
+            raise InputError(
+                f"Expected a baseline for each of the inputs {', '.join(map(repr, batch.names))},"
+                f" got {', '.join(map(repr, spec))}: {error} is missing."
+            ) from error
     if isinstance(spec, tuple) and count > 1:
         if len(spec) != count:
             raise InputError(f"Expected {count} baselines, one per input, got {len(spec)}.")

@@ -66,9 +66,8 @@ def examples() -> list:
     found = []
     for path in FILES:
         name = module_name(path)
-        for test in finder.find(importlib.import_module(name), name):
-            if test.examples:
-                found.append(pytest.param(test, id=test.name))
+        tests = finder.find(importlib.import_module(name), name)
+        found += [pytest.param(test, id=test.name) for test in tests if test.examples]
     return found
 
 

@@ -33,17 +33,17 @@ def demo_photos() -> tuple[Photo, ...]:
     """List the photos; on each, the demo network's first guess is `class_index`."""
     return (
         _coral("chickadee", 19, "a black-capped chickadee on a branch", "bird.bmp", "cropped"),
-        _coral("dragonfly", 319, "a blue dragonfly on a dry leaf", "dragonfly.bmp"),
+        _coco("school_bus", 779, "a yellow school bus", "48/124140140_1fcfaec779", farm=1),
         _coral(
             "macaw", 88, "a red-and-green macaw on a stump", "parrot.jpg", "cropped and resized"
         ),
+        _coco("brown_bear", 294, "a brown bear on grass", "7434/9138147604_c6225224b8", farm=8),
+        _coral("dragonfly", 319, "a blue dragonfly on a dry leaf", "dragonfly.bmp"),
         _coral(
             "samoyed", 258, "the head of a white Samoyed", "dog_segmentation_256.bmp", "cropped"
         ),
         _coral("hot_dog", 934, "a hot dog with mustard, relish and onions", "hot_dog.jpg"),
-        _coco("brown_bear", 294, "a brown bear on grass", "7434/9138147604_c6225224b8", farm=8),
         _coco("pizza", 963, "a pizza with basil on a plate", "5098/5569738713_e926850eb0", farm=6),
-        _coco("school_bus", 779, "a yellow school bus", "48/124140140_1fcfaec779", farm=1),
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pellucid
 from pellucid.demo.model import demo_model
 from pellucid.demo.photos import Photo, demo_photos, load_photo
-from pellucid.explanation import Explanation
-from pellucid.reports.folder import file_name, model_facts, save_picture
+from pellucid.explanation import Explanation, shorten
+from pellucid.reports.folder import DOTS_PER_INCH, file_name, model_facts
 from pellucid.reports.items import Answer, Study, StudyItem
 from pellucid.reports.study import render_report
 from pellucid.reports.words import meaning
@@ -19,11 +19,13 @@ from pellucid.reports.words import meaning
 METHODS: dict[str, dict[str, Any]] = {
     "gradcam": {},
     "occlusion": {"window": 56, "stride": 28},
-    "integrated_gradients": {"tolerance": 0.1, "max_steps": 31},
-    "smoothgrad": {"samples": 12},
+    "integrated_gradients": {"steps": 31},
+    "smoothgrad": {"samples": 20},
     "saliency": {},
 }
 QUICK = ("gradcam", "saliency")
+PHOTOS = 5
+"""How many photos by default, so that the demo takes under a minute on two cores."""
 
 _CODE = """\
 import numpy as np
@@ -54,7 +56,7 @@ def run_demo(
     began = time.perf_counter()
     network, class_names, preprocess = demo_model()
     model = pellucid.wrap(network, class_names=class_names, preprocess=preprocess)
-    shown = demo_photos()[: 1 if quick and photos is None else photos]
+    shown = demo_photos()[: photos or (1 if quick else PHOTOS)]
     methods = {name: METHODS[name] for name in (QUICK if quick else METHODS)}
     x = np.stack([load_photo(photo.path) for photo in shown])
     order = np.argsort(-model.predict(x), axis=1)[:, :2].astype(np.int64)
@@ -96,7 +98,6 @@ def _write(
         for why, rather in answers:
             questions.append(Answer(f"Why {why.target_names[i]}?", why, i))
             questions.append(Answer(f"Why {rather.target_names[i]}?", rather, i))
-            save_picture(why, i, out / f"{file_name(photo.name)}-{why.method}.png")
         items.append(
             StudyItem(
                 name=photo.name.replace("_", " "),
@@ -105,6 +106,7 @@ def _write(
                 picture=x[i],
             )
         )
+        _save_grid(answers, i, out / f"{file_name(photo.name)}.png")
         words.append(_in_words(photo, answers[0][0], i))
     first = answers[0][0]
     study = Study(
@@ -118,10 +120,24 @@ def _write(
     return "\n".join(words)
 
 
+def _save_grid(answers: list[tuple[Explanation, Explanation]], sample: int, path: Path) -> None:
+    """Methods × questions for one photo."""
+    from pellucid.plots import grid
+
+    why, rather = answers[0]
+    names = [shorten(why.target_names[sample]), _short_pair(rather.target_names[sample])]
+    rows = {a.method: dict(zip(names, (a, b), strict=True)) for a, b in answers}
+    grid(rows, sample=sample).savefig(path, dpi=DOTS_PER_INCH)
+
+
+def _short_pair(name: str) -> str:
+    return " rather than ".join(shorten(part) for part in name.split(" rather than "))
+
+
 def _in_words(photo: Photo, explanation: Explanation, sample: int) -> str:
     probability = ""
     if explanation.probabilities is not None:
         probability = f" ({float(explanation.probabilities[sample].max()):.0%})"
-    name = explanation.prediction_names[sample]
+    name = shorten(explanation.prediction_names[sample])
     found = meaning(explanation, sample)[1]
     return f"{photo.name.replace('_', ' ')}: {name}{probability}. {found}"

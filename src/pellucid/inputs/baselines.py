@@ -51,8 +51,9 @@ def make_baseline(
         if array.ndim not in {0, x.ndim - 1, x.ndim}:
             raise ValueError(f"it has {array.ndim} axes")
         wide = array if array.ndim == x.ndim else array[None]
-        if not real and not (array == array.astype(x.dtype)).all():
-            raise ValueError(f"the input is of type {x.dtype}, the baseline is no such number")
+        with np.errstate(invalid="ignore"):
+            if not real and not (array == array.astype(x.dtype)).all():
+                raise ValueError(f"the input is of type {x.dtype}, which does not hold it")
         return np.broadcast_to(wide, x.shape).astype(x.dtype, order="C")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(

@@ -29,7 +29,7 @@ def space_axes(dims: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def modality(dims: tuple[str, ...]) -> str:
-    """ "image", "series", "volume", "table" or "array"."""
+    """The kind of input: "image", "series", "volume", "table" or "array"."""
     space = tuple(name for name in dims if name in SPACE)
     known = {
         ("height", "width"): "image",

@@ -1,15 +1,17 @@
 """The methods by name, and how a user's own becomes one of them."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, TypeVar, cast
+from dataclasses import dataclass, field, fields
+from importlib.metadata import EntryPoint, entry_points
+from types import NoneType
+from typing import Any, ClassVar, TypeVar, cast, get_args, get_type_hints
 
 import numpy as np
 
 from pellucid.adapters.protocol import Tier
-from pellucid.errors import InputError, MethodError, quote_nearest
+from pellucid.errors import MethodError, PellucidError, quote_nearest
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.view import ModelView
 from pellucid.task import Task
@@ -34,7 +36,8 @@ def register_method(
     A function is called as `function(model, x, target, **parameters)`: `model` a `ModelView`,
     `x` the NumPy batch `(n, ...)` (a tuple for several inputs), `target` the explained classes
     `(n,)` (None for a callable target). It returns an array with one map a sample, of x's shape
-    or of its spatial axes. Its further arguments are the method's parameters.
+    or of its spatial axes. Its further arguments are the method's parameters; one called `seed` is
+    given the seed of `explain`.
 
     Raises `MethodError` for a name that is taken by a built-in method, or is no identifier.
 
@@ -44,23 +47,29 @@ def register_method(
     >>> explain(model, x, "my_gradient", power=2.0).values.shape == x.shape
     True
     """
-    if not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier():
         raise MethodError(f"A method's name is an identifier such as 'my_method', got {name!r}.")
     if name in _BUILT_IN:
         raise MethodError(f"{name!r} is a built-in method; choose another name.")
 
     def register(method: F) -> F:
         if isinstance(method, type) and issubclass(method, Method):
-            if not is_dataclass(method):
-                raise MethodError(f"{method.__name__} must be a frozen dataclass.")
+            frozen = getattr(method, "__dataclass_params__", None)
+            if "__dataclass_params__" not in vars(method) or frozen is None or not frozen.frozen:
+                raise MethodError(
+                    f"{method.__name__} must be a frozen dataclass: put @dataclass(frozen=True)"
+                    " under @register_method(...)."
+                )
             cls = cast("type[Method]", method)
             cls.name = name
             _REGISTERED[name] = cls
-        elif callable(method):
+        elif callable(method) and not isinstance(method, type):
             _REGISTERED[name] = _from_function(name, method, family, needs, cost, source)
         else:
+            what = method.__name__ if isinstance(method, type) else type(method).__name__
             raise MethodError(
-                f"Expected a function or a Method class, got {type(method).__name__}."
+                "Expected a function (model, x, target, **parameters) or a subclass of"
+                f" pellucid.methods.base.Method, got {what}."
             )
         return cast("F", method)
 
@@ -78,8 +87,21 @@ def registered() -> Mapping[str, type[Method]]:
         _ENTRY_POINTS_READ.append(True)
         for point in entry_points(group="pellucid.methods"):
             if point.name not in _REGISTERED:
-                register_method(point.name)(point.load())
+                _register_plug_in(point)
     return _REGISTERED
+
+
+def _register_plug_in(point: EntryPoint) -> None:
+    """A plug-in that cannot be loaded costs its own method, not all others."""
+    try:
+        register_method(point.name)(point.load())
+    except Exception as error:
+        warnings.warn(
+            f"The method {point.name!r} of the plug-in {point.value!r} cannot be loaded:"
+            f" {type(error).__name__}: {error}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def method_class(name: str) -> type[Method]:
@@ -108,7 +130,33 @@ def make_method(name: str, parameters: Mapping[str, Any]) -> Method:
     for a, b in cls.conflicts:
         if parameters.get(a) is not None and parameters.get(b) is not None:
             raise MethodError(f"{name} takes {a} or {b}, not both.")
+    _check_types(cls, parameters)
     return cls(**parameters)
+
+
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool, np.bool_), "True or False"),
+    int: ((int, np.integer), "a whole number"),
+    float: ((int, float, np.integer, np.floating), "a number"),
+    str: ((str,), "a string"),
+}
+
+
+def _check_types(cls: type[Method], given: Mapping[str, Any]) -> None:
+    """Refuse values of the wrong plain type, as the dataclass declares its fields."""
+    hints = get_type_hints(cls)
+    for name, value in given.items():
+        kinds = get_args(hints[name]) or (hints[name],)
+        known = [_KINDS[k] for k in kinds if k in _KINDS]
+        if value is None and NoneType in kinds:
+            continue
+        if not known or len(known) != len([k for k in kinds if k is not NoneType]):
+            continue
+        types = tuple(t for pair in known for t in pair[0])
+        a_flag = isinstance(value, bool | np.bool_)
+        if not isinstance(value, types) or (a_flag and bool not in kinds):
+            words = " or ".join(pair[1] for pair in known)
+            raise MethodError(f"Expected {cls.name}'s {name} to be {words}, got {value!r}.")
 
 
 def _check_names(method: str, given: Mapping[str, Any], known: list[str]) -> None:
@@ -127,6 +175,7 @@ class _FunctionMethod(Method):
 
     given: Mapping[str, Any] = field(default_factory=dict)
 
+    needs_seed: ClassVar[bool] = False
     function: ClassVar[Callable[..., Any]]
     defaults: ClassVar[Mapping[str, Any]]
     takes_any: ClassVar[bool]
@@ -149,30 +198,59 @@ class _FunctionMethod(Method):
 
     def attribute(self, task: Task) -> Attribution:
         view = ModelView(task)
-        several = task.batch.arrays
+        # Copies: a function that works in place would change the user's arrays.
+        several = tuple(a.copy() for a in task.batch.arrays)
         x = several if len(several) > 1 else next(iter(several))
-        returned = type(self).function(view, x, task.target.recorded(), **self.given)
+        given = {**self.given, "seed": task.seed} if self.needs_seed else self.given
+        try:
+            returned = type(self).function(view, x, task.target.recorded(), **given)
+        except PellucidError:
+            raise
+        except Exception as error:
+            raise MethodError(
+                f"The method {self.name} raised {type(error).__name__}: {error}"
+            ) from error
         if isinstance(returned, Attribution):
             return returned
-        values = returned if isinstance(returned, tuple) else (returned,)
-        arrays = tuple(np.asarray(task.to_numpy(v), dtype=np.float32) for v in values)
-        if len(arrays) != len(task.batch.arrays) or any(
-            a.ndim == 0 or a.shape[0] != task.count for a in arrays
-        ):
-            raise InputError(
-                f"Expected {self.name} to return {len(task.batch.arrays)} array(s) with one map for"
-                f" each of {task.count} samples, got {[a.shape for a in arrays]}."
+        listed = isinstance(returned, list) and len(several) > 1
+        values = tuple(returned) if isinstance(returned, tuple) or listed else (returned,)
+        try:
+            return Attribution(
+                tuple(np.asarray(task.to_numpy(v), dtype=np.float32) for v in values)
             )
-        return Attribution(arrays)
+        except (TypeError, ValueError) as error:
+            raise MethodError(
+                f"Expected {self.name} to return an array of numbers, one map a sample, got"
+                f" {type(returned).__name__}: {error}"
+            ) from error
+
+
+_OF_EXPLAIN = frozenset({"model", "x", "method", "target", "batch_size", "progress"})
+
+
+def _place(function: Any) -> str:
+    """Where a function was defined, for people; partials and callable objects by their type."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _from_function(
     name: str, function: Callable[..., Any], family: str, needs: Tier, cost: str, source: str
 ) -> type[Method]:
-    names = list(inspect.signature(function).parameters.values())
-    if len(names) < 3:
+    try:
+        names = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise MethodError(f"{name} does not show its parameters: {error}") from error
+    positional = [p for p in names if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    if len(positional) < 3:
         raise MethodError(f"{name} must take (model, x, target) and then its parameters.")
-    rest = names[3:]
+    rest = [p for p in names if p not in positional[:3]]
+    taken = [p.name for p in rest if p.name in _OF_EXPLAIN]
+    if taken:
+        raise MethodError(
+            f"{name} has a parameter {taken[0]!r}, which explain() keeps for itself: call it"
+            " something else."
+        )
     return type(
         name,
         (_FunctionMethod,),
@@ -182,13 +260,14 @@ def _from_function(
             "family": family,
             "needs": needs,
             "cost": cost,
-            "source": source or f"{function.__module__}.{function.__qualname__}",
+            "source": source or _place(function),
             "function": staticmethod(function),
             "defaults": {
                 p.name: p.default
                 for p in rest
-                if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}
+                if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY} and p.name != "seed"
             },
+            "needs_seed": any(p.name == "seed" for p in rest),
             "takes_any": any(p.kind is p.VAR_KEYWORD for p in rest),
         },
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.errors import CapabilityError, InputError
+from pellucid.model import run_checked, single_output
 from pellucid.task import Task
 from pellucid.types import Leaves
 
@@ -21,14 +22,28 @@ class ModelView:
     def __init__(self, task: Task) -> None:
         self._task = task
 
+    @property
+    def seed(self) -> int:
+        """What every random draw should come from."""
+        return self._task.seed
+
     def __call__(self, x: Any) -> np.ndarray:
         """The outputs as explained (logits where a final softmax was taken off), `(m, ...)`."""
         leaves = self._leaves(x)
-        run = self._task.schedule.run(
-            int(leaves[0].shape[0]),
-            lambda a, b: self._task.to_numpy(self._task.model.run(tuple(v[a:b] for v in leaves))),
-            key="forward",
-        )
+        adapter = self._task.wrapped.adapter
+
+        def evaluate(a: int, b: int) -> np.ndarray:
+            rows = np.arange(a, b)
+            outputs = run_checked(self._task.model, tuple(v[a:b] for v in leaves), adapter, rows)
+            outputs = single_output(outputs)
+            if not hasattr(outputs, "shape"):
+                raise CapabilityError(
+                    "This model returns several arrays, so its outputs are not one.\n"
+                    "  model.score(x) gives the target's number for each row."
+                )
+            return self._task.to_numpy(outputs)
+
+        run = self._task.schedule.run(int(leaves[0].shape[0]), evaluate, key="forward")
         return np.concatenate([out for _, _, out in run])
 
     def score(self, x: Any, rows: Any = None) -> np.ndarray:
@@ -66,11 +81,21 @@ class ModelView:
             )
 
     def _leaves(self, x: Any) -> Leaves:
-        given = x if isinstance(x, tuple) else (x,)
+        given = tuple(x) if isinstance(x, tuple | list) and not _is_rows(x) else (x,)
         own = self._task.batch.arrays
+        arrays = [np.asarray(self._task.to_numpy(a)) for a in given]
+        fits = len(arrays) == len(own) and all(
+            a.ndim == b.ndim and a.shape[0] == arrays[0].shape[0] > 0
+            for a, b in zip(arrays, own, strict=False)
+        )
+        if not fits:
+            wanted = ", ".join(f"({', '.join(map(str, ('m', *b.shape[1:])))})" for b in own)
+            raise InputError(
+                f"Expected the method to call the model with rows of shape {wanted}, got"
+                f" {', '.join(str(a.shape) for a in arrays)}."
+            )
         return tuple(
-            self._task.asarray(np.asarray(self._task.to_numpy(a)).astype(own[i].dtype))
-            for i, a in enumerate(given)
+            self._task.asarray(a.astype(b.dtype)) for a, b in zip(arrays, own, strict=True)
         )
 
     def _rows(self, x: Any, rows: Any) -> np.ndarray:
@@ -82,4 +107,15 @@ class ModelView:
                     " each row belongs to."
                 )
             return np.arange(count)
-        return np.asarray(rows, dtype=np.int64)
+        numbers = np.asarray(rows, dtype=np.int64)
+        if numbers.shape != (count,) or not ((numbers >= 0) & (numbers < self._task.count)).all():
+            raise InputError(
+                f"Expected rows= to hold a sample number from 0 to {self._task.count - 1} for each"
+                f" of {count} rows, got {rows!r}."
+            )
+        return numbers
+
+
+def _is_rows(x: Any) -> bool:
+    """A list of numbers or of rows of numbers, rather than one array an input."""
+    return isinstance(x, list) and not all(hasattr(a, "shape") for a in x)

@@ -1,0 +1,129 @@
+"""The table of methods: what there is, and what runs on a model."""
+
+import numpy as np
+import pytest
+
+from pellucid import explain, methods, wrap
+from pellucid.adapters.protocol import Tier
+from pellucid.errors import CapabilityError, InputError, MissingExtraError, PellucidError
+from pellucid.methods.registry import registered
+from pellucid.tables import MODALITIES, MethodTable
+from pellucid.testing import build
+
+BUILT_IN = {
+    "saliency", "gradient_x_input", "integrated_gradients", "smoothgrad", "gradcam", "occlusion",
+    "random", "edges", "constant",
+}  # fmt: skip
+
+
+def test_every_method_has_a_row_that_says_what_it_is():
+    table = methods()
+    assert set(table.names) >= BUILT_IN
+    assert len(table) == len(set(table.names))
+    tiers = {tier.name.lower() for tier in Tier}
+    for row in table:
+        if row["name"] not in BUILT_IN:
+            continue
+        assert row["needs"] in tiers
+        assert row["cost"]
+        assert row["what"].endswith(".")
+        assert row["family"] in {"gradient", "cam", "perturbation", "controls"}
+        assert row["source"] or row["family"] == "controls"
+        assert (row["runs"], row["why"]) == (None, None)
+
+
+def test_rows_stand_by_family_and_name():
+    order = [(row["family"], row["name"]) for row in methods()]
+    assert order == sorted(order)
+
+
+def test_by_kind_of_input():
+    assert "gradcam" in methods("image").names
+    assert "gradcam" in methods("series").names
+    assert "gradcam" not in methods("table").names
+    assert "saliency" in methods("table").names
+    assert "gradcam" not in methods("array").names
+    for kind in MODALITIES:
+        assert "occlusion" in methods(kind).names
+
+
+@pytest.mark.parametrize("kind", ["images", "", 3, ["image"]])
+def test_kinds_that_are_none(kind):
+    with pytest.raises(InputError, match=r"Expected modality to be one of .*'image'.*got"):
+        methods(kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "framework"),
+    [("cnn", "torch"), ("cnn", "keras"), ("dense", "keras"), ("cnn", "numpy"), ("dense", "numpy")],
+)
+def test_what_is_said_to_run_runs_and_the_rest_does_not(name, framework):
+    model, x = build(name, framework)
+    for row in methods(model=model):
+        if row["name"] not in BUILT_IN:
+            continue
+        options = {"smoothgrad": {"samples": 2}, "integrated_gradients": {"steps": 2}}
+        if row["runs"]:
+            assert row["why"] is None
+            e = explain(model, x[:1], row["name"], **options.get(row["name"], {}))
+            assert np.isfinite(e.values).all()
+        else:
+            assert row["name"] in row["why"]
+            with pytest.raises(CapabilityError):
+                explain(model, x[:1], row["name"])
+
+
+def test_why_not():
+    function, _ = build("dense", "numpy")
+    rows = {row["name"]: row for row in methods(model=function)}
+    assert rows["occlusion"]["runs"]
+    assert rows["random"]["runs"]
+    assert "gradients" in rows["saliency"]["why"]
+    assert "layers" in rows["gradcam"]["why"]
+    model, _ = build("dense", "keras")
+    why = next(row["why"] for row in methods(model=wrap(model)) if row["name"] == "gradcam")
+    assert "image" in why
+    assert "table" in why
+
+
+def test_a_thing_that_is_no_model():
+    with pytest.raises(CapabilityError, match="function from arrays to arrays"):
+        methods(model=3)
+
+
+def test_text_and_html():
+    table = methods("image", build("cnn", "numpy")[0])
+    lines = str(table).splitlines()
+    assert lines[0].split() == ["name", "family", "needs", "modalities", "cost", "source", "runs"]
+    assert len(lines) == len(table) + 1
+    assert all(line == line.rstrip() for line in lines)
+    saliency = next(line for line in lines if line.startswith("saliency"))
+    assert saliency.endswith("no")
+    assert "runs" not in str(methods()).splitlines()[0]
+    hostile = MethodTable(({**next(iter(table)), "name": "<b>"},))
+    assert "<b>" not in hostile._repr_html_()
+    assert hostile._repr_html_().count("<tr>") == 2
+    assert str(MethodTable(()))
+
+
+def test_what_each_method_s_docstring_says():
+    """Formula or definition, what comes back, what it costs: the house's rule for a method."""
+    for name in sorted(BUILT_IN):
+        doc = registered()[name].__doc__
+        assert ">>> explain(" in doc or ">>> bool(explain(" in doc or ">>>" in doc, name
+        assert "Cost" in doc or "look at" in doc, name
+
+
+def test_errors_have_one_root():
+    """One `except` for all of ours; each is also what Python calls such a thing."""
+    from pellucid import errors
+
+    ours = [
+        e for e in vars(errors).values() if isinstance(e, type) and e.__module__ == errors.__name__
+    ]
+    assert all(issubclass(e, PellucidError) for e in ours)
+    assert issubclass(errors.TargetError, ValueError)
+    assert issubclass(errors.MethodError, errors.InputError)
+    assert issubclass(errors.CoverageError, errors.CapabilityError)
+    message = str(MissingExtraError("torch", "torch", "This model"))
+    assert "pip install 'pellucid[torch]'" in message

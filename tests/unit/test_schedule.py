@@ -1,0 +1,193 @@
+"""Micro-batches: every item once and in order, whatever happens to their size."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid import explain, wrap
+from pellucid.engine.schedule import Schedule
+from pellucid.errors import InputError, ModelError
+
+sizes = st.one_of(st.just("auto"), st.integers(1, 40))
+
+
+class Clock:
+    """Time that passes only when work is done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+
+    def work(self, cost: Callable[[int], float]) -> Callable[[int, int], int]:
+        def evaluate(start: int, stop: int) -> int:
+            self.now += cost(stop - start)
+            return stop - start
+
+        return evaluate
+
+
+@given(st.integers(0, 300), sizes)
+def test_every_item_once_and_in_order(total, batch_size):
+    schedule = Schedule(batch_size)
+    seen = [list(range(a, b)) for a, b, _ in schedule.run(total, lambda a, b: None)]
+    assert [i for part in seen for i in part] == list(range(total))
+    assert all(seen)
+    if batch_size != "auto":
+        assert all(len(part) == batch_size for part in seen[:-1])
+
+
+@given(st.integers(1, 200), sizes, st.integers(1, 40))
+def test_also_when_memory_ends(total, batch_size, limit):
+    def evaluate(start: int, stop: int) -> range:
+        if stop - start > limit:
+            raise MemoryError
+        done.extend(range(start, stop))
+        return range(start, stop)
+
+    done: list[int] = []
+    schedule = Schedule(batch_size, is_out_of_memory=lambda e: isinstance(e, MemoryError))
+    results = [r for _, _, r in schedule.run(total, evaluate)]
+    assert [i for r in results for i in r] == list(range(total)) == done
+
+
+@given(st.integers(1, 100), sizes)
+def test_progress_counts_up_to_the_total(total, batch_size):
+    calls: list[tuple[int, int]] = []
+    schedule = Schedule(batch_size, progress=lambda done, of: calls.append((done, of)))
+    list(schedule.run(total, lambda a, b: None))
+    assert calls[-1] == (total, total)
+    assert {of for _, of in calls} == {total}
+    assert sorted(set(calls)) == calls
+
+
+def test_a_fixed_size_that_fails_is_halved_until_it_fits():
+    tried: list[int] = []
+
+    def evaluate(start: int, stop: int) -> None:
+        tried.append(stop - start)
+        if stop - start > 3:
+            raise MemoryError
+
+    schedule = Schedule(24, is_out_of_memory=lambda e: isinstance(e, MemoryError))
+    list(schedule.run(10, evaluate))
+    assert tried == [10, 5, 2, 2, 2, 2, 2], "the failed batch had 10 rows, not 24"
+
+
+def test_memory_that_ends_late_is_halved_from_the_item_that_failed():
+    spans: list[tuple[int, int]] = []
+
+    def evaluate(start: int, stop: int) -> None:
+        if start >= 8 and stop - start > 2:
+            raise MemoryError
+        spans.append((start, stop))
+
+    schedule = Schedule(4, is_out_of_memory=lambda e: isinstance(e, MemoryError))
+    list(schedule.run(12, evaluate))
+    assert spans == [(0, 4), (4, 8), (8, 10), (10, 12)]
+
+
+def test_a_single_row_that_does_not_fit_and_other_errors():
+    def out_of_memory(start: int, stop: int) -> None:
+        raise MemoryError
+
+    schedule = Schedule("auto", is_out_of_memory=lambda e: isinstance(e, MemoryError))
+    with pytest.raises(ModelError, match="single row") as caught:
+        list(schedule.run(5, out_of_memory))
+    assert isinstance(caught.value.__cause__, MemoryError)
+
+    def broken(start: int, stop: int) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        list(schedule.run(5, broken))
+
+
+# The size that is found
+
+
+def batches(schedule: Schedule, total: int, evaluate: Callable, key: str = "") -> list[int]:
+    return [r for _, _, r in schedule.run(total, evaluate, key=key)]
+
+
+def test_it_grows_where_a_call_has_a_fixed_cost(monkeypatch):
+    clock = Clock(monkeypatch)
+    memory: dict[str, int] = {}
+    found = batches(Schedule(memory=memory), 20_000, clock.work(lambda n: 1 + 0.001 * n))
+    assert found[:2] == [8, 8], "the first call is not timed: it may compile"
+    assert found[2:4] == [32, 128]
+    assert max(found) >= 512
+    assert memory[""] >= 512
+
+
+def test_it_stops_growing_where_growth_no_longer_pays(monkeypatch):
+    clock = Clock(monkeypatch)
+    memory: dict[str, int] = {}
+    batches(Schedule(memory=memory), 20_000, clock.work(lambda n: 1 + n))
+    assert memory[""] in {32, 128}, "from 32 to 128 saves 2 %"
+
+
+def test_it_stays_small_where_a_row_costs_more_in_company(monkeypatch):
+    clock = Clock(monkeypatch)
+    memory: dict[str, int] = {}
+    found = batches(Schedule(memory=memory), 4000, clock.work(lambda n: n * (1 + n)))
+    assert memory[""] <= 8
+    assert sorted(found)[-2] <= 8, "one larger one was tried, once"
+    assert max(found) == 32
+
+
+def test_a_slow_first_call_is_not_counted(monkeypatch):
+    """Compiling costs a hundred times a batch."""
+    clock = Clock(monkeypatch)
+    first = [True]
+
+    def cost(n: int) -> float:
+        return 100.0 if first and first.pop() else n * (1 + n)
+
+    memory: dict[str, int] = {}
+    batches(Schedule(memory=memory), 4000, clock.work(cost))
+    assert memory[""] <= 8
+
+
+def test_a_second_call_starts_with_what_was_found(monkeypatch):
+    clock = Clock(monkeypatch)
+    memory: dict[str, int] = {}
+    work = clock.work(lambda n: 1 + 0.001 * n)
+    batches(Schedule(memory=memory), 20_000, work, key="forward")
+    again = batches(Schedule(memory=memory), 20_000, work, key="forward")
+    assert set(again[:-1]) == {memory["forward"]}
+    assert Schedule(memory=memory).first_size("forward") == memory["forward"]
+    assert Schedule(memory=memory).first_size("gradient") == 8, "another kind of work"
+    assert Schedule(5, memory=memory).first_size("forward") == 5
+
+
+def test_a_size_that_the_user_fixed_is_not_remembered():
+    """Once batch_size=1 for one reason or another, later calls would stay slow."""
+    model = wrap(lambda a: a.sum(axis=1))
+    explain(model, np.ones((20, 3)), "occlusion", batch_size=1)
+    assert model.batch_sizes == {}
+
+
+def test_one_that_ran_out_of_memory_is_remembered():
+    memory: dict[str, int] = {}
+
+    def evaluate(start: int, stop: int) -> None:
+        if stop - start > 3:
+            raise MemoryError
+
+    schedule = Schedule(memory=memory, is_out_of_memory=lambda e: isinstance(e, MemoryError))
+    list(schedule.run(20, evaluate))
+    assert memory == {"": 2}
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, "8", "big", None, True, [8]])
+def test_sizes_that_are_none(bad):
+    with pytest.raises(InputError, match=r"'auto' or a whole number of 1 or more, got"):
+        Schedule(bad)
+
+
+def test_numpy_s_numbers_are_numbers():
+    assert batches(Schedule(np.int64(3)), 7, lambda a, b: b - a) == [3, 3, 1]
