@@ -60,11 +60,17 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names most like `name`, best first, for the second line of an error."""
     by_folded: dict[str, str] = {}
     for candidate in known:
-        by_folded.setdefault(candidate.casefold(), candidate)
-    folded = name.casefold()
-    close = difflib.get_close_matches(folded, by_folded, n=count, cutoff=0.5)
-    inside = [k for k in by_folded if folded in k or k in folded]
-    return [by_folded[k] for k in dict.fromkeys(close + inside)][:count]
+        by_folded.setdefault(_folded(candidate), candidate)
+        # The first of several synonyms, as ImageNet's names have them, is what people type.
+        by_folded.setdefault(_folded(candidate.partition(",")[0]), candidate)
+    folded = _folded(name)
+    close = difflib.get_close_matches(folded, by_folded, n=2 * count, cutoff=0.5)
+    inside = [k for k in by_folded if len(k) > 2 and (folded in k or k in folded)]
+    return list(dict.fromkeys(by_folded[k] for k in close + inside))[:count]
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", "").replace(" ", "").replace("-", "")
 
 
 def quote_nearest(name: str, known: Iterable[str]) -> str:

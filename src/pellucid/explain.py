@@ -139,10 +139,14 @@ def _fits(names: tuple[str, ...], array: np.ndarray) -> bool:
 
 
 _WHAT_A_TIER_NEEDS = {
-    Tier.DIFFERENTIABLE: "gradients (the verb vjp)",
-    Tier.TRANSPARENT: "access to layers and operations (the verbs cut and intercept)",
+    Tier.DIFFERENTIABLE: "gradients",
+    Tier.TRANSPARENT: "access to layers",
     Tier.TRAINABLE: "access to weights",
 }
+_FOR_FUNCTIONS = (
+    " If it is made of torch or TensorFlow operations,"
+    " wrap(function, framework='torch') or 'tensorflow' gives gradients."
+)
 
 
 def require_tier(model: Model, method: type[Method]) -> None:
@@ -152,9 +156,10 @@ def require_tier(model: Model, method: type[Method]) -> None:
     fitting = [m for m in registered().values() if m.needs <= model.supports]
     fitting = [m for m in fitting if m.family != "controls"] or fitting
     best = max(fitting, key=lambda m: (m.needs, m.name == "occlusion"))
+    hint = _FOR_FUNCTIONS if model.framework == "callable" else ""
     raise CapabilityError(
         f"{method.name} needs {_WHAT_A_TIER_NEEDS[method.needs]}, which a {model.framework} model"
-        f" such as this one does not give.\n  {best.name} works on it."
+        f" such as this one does not give.\n  {best.name} works on it.{hint}"
     )
 
 
@@ -336,7 +341,7 @@ def _parts(model: Model, batch: Batch, found: Attribution) -> tuple[Part, ...]:
     parts = []
     for i, (values, array) in enumerate(zip(found.values, batch.arrays, strict=True)):
         own = batch.dims[i]
-        names = model.feature_names
+        names = model.feature_names or batch.columns
         fits = names is not None and _fits(names, array)
         parts.append(
             Part(

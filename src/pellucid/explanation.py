@@ -88,7 +88,10 @@ class Explanation:
         return len(self.parts[0].inputs)
 
     def __getitem__(self, rows: int | slice | list[int] | np.ndarray) -> "Explanation":
-        """The explanation of some samples only; of one, still with its batch axis."""
+        """The explanation of some samples only; of one, still with its batch axis.
+
+        `evaluations` and `seconds` stay those of the whole batch.
+        """
         if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"No sample {rows} among {len(self)}.")
@@ -196,12 +199,13 @@ class Explanation:
         shape = "x".join(map(str, self.parts[0].values.shape[1:]))
         names = ", ".join(dict.fromkeys(shorten(name) for name in self.target_names[:3]))
         names += ", ..." if len(set(self.target_names)) > len(set(self.target_names[:3])) else ""
+        what = f"the {self.explained}" if names == "the output" else f"{self.explained} of {names}"
         evidence = [f"{self.evaluations.forward} forward", f"{self.evaluations.backward} backward"]
         if self.evaluations.suffix:
             evidence.append(f"{self.evaluations.suffix} suffix")
         line = (
-            f"{self.method} of {n} sample{'s' if n > 1 else ''} ({shape}), {self.explained} of"
-            f" {names}: {', '.join(evidence)} evaluations in {self.seconds:.2f} s"
+            f"{self.method} of {n} sample{'s' if n > 1 else ''} ({shape}), {what}:"
+            f" {', '.join(evidence)} evaluations in {self.seconds:.2f} s"
         )
         if self.gap is not None:
             line += f", completeness gap {float(np.max(self.gap)):.2%}"

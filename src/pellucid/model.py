@@ -31,6 +31,7 @@ class Batch:
     names: tuple[str, ...]
     dims: tuple[tuple[str, ...], ...]
     display: tuple[np.ndarray | None, ...]
+    columns: tuple[str, ...] | None
     batched: bool
     structure: Any
 
@@ -55,6 +56,12 @@ class Model:
     source: str | None = None
     batch_sizes: dict[str, int] = field(default_factory=dict, repr=False)
     layer_calls: dict[Any, tuple[LayerInfo, ...]] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        """Framework, tier, and where it came from."""
+        classes = "" if self.class_names is None else f", {len(self.class_names)} named classes"
+        source = "" if self.source is None else f", from {self.source}"
+        return f"<Model: {self.framework}, {self.supports.name.lower()}{classes}{source}>"
 
     @property
     def framework(self) -> str:
@@ -149,6 +156,7 @@ class Model:
             arrays=arrays,
             names=names,
             dims=dims,
+            columns=_columns(raw),
             display=_display(raw, arrays, dims, changed=self.preprocess is not None),
             batched=not any(missing),
             structure=structure,
@@ -438,6 +446,12 @@ def _check(
                 f"{name} holds NaN or infinity in the rows {bad[:20].tolist()} of the batch.\n"
                 "  Impute or drop them: no method can attribute to a number that is missing."
             )
+
+
+def _columns(raw: Any) -> tuple[str, ...] | None:
+    """The column names of a data frame."""
+    columns = getattr(raw, "columns", None)
+    return None if columns is None else tuple(map(str, columns))
 
 
 def _display(

@@ -247,8 +247,14 @@ class _Resolver:
             folded = [
                 i for i, known in enumerate(self.class_names) if known.casefold() == name.casefold()
             ]
-            if len(folded) == 1:
-                return folded[0]
+            first = [
+                i
+                for i, known in enumerate(self.class_names)
+                if known.partition(",")[0].casefold() == name.casefold()
+            ]
+            for candidates in (folded, first):
+                if len(candidates) == 1:
+                    return candidates[0]
             raise TargetError(
                 f"No class named {name!r} in the {len(self.class_names)} classes of this model.\n"
                 f"  {quote_nearest(name, self.class_names)} {_EXAMPLES}"

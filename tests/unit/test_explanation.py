@@ -443,7 +443,7 @@ def test_files_that_are_no_results(tmp_path):
     (tmp_path / "empty.zarr.zip").write_bytes(b"")
     (tmp_path / "text.zarr").write_text("hello")
     for name in ("empty.zarr", "empty.zarr.zip", "text.zarr"):
-        with pytest.raises(LoadError, match="damaged|no explanation"):
+        with pytest.raises(LoadError, match=r"damaged|no explanation"):
             Explanation.load(tmp_path / name)
 
 
@@ -676,9 +676,7 @@ def test_the_code_of_a_user_s_own_method():
         return model.gradient(x) ** power * sum(weights) + draws * (mode == "noisy")
 
     net, x = build("dense", "torch")
-    e = explain(
-        net, x, "noisy_gradient", power=2, mode="noisy", weights=[0.5, None or 1], seed=9, target=0
-    )
+    e = explain(net, x, "noisy_gradient", power=2, mode="noisy", weights=[0.5, 1], seed=9, target=0)
     again = remade(e, net, x)
     assert np.array_equal(again.values, e.values)
     assert e.reproduce().count("seed=") == 1

@@ -172,7 +172,7 @@ def test_keras_s_own_names():
     listed = explain(model, [x["zebra"], x["ape"]], "saliency")
     assert isinstance(listed.values, list)
     assert np.array_equal(listed.values[0], e.values["zebra"])
-    with pytest.raises(InputError, match="'ape' is.*missing"):
+    with pytest.raises(InputError, match=r"'ape' is.*missing"):
         explain(model, {"zebra": x["zebra"], "appe": x["ape"]}, "saliency")
 
 
@@ -233,7 +233,7 @@ def test_shapes_that_the_user_gives_are_held_to():
 
 
 def test_unknown_options():
-    with pytest.raises(InputError, match="logit.*got 'logits'"):
+    with pytest.raises(InputError, match=r"logit.*got 'logits'"):
         wrap(lambda x: x, output="logits")
     with pytest.raises(InputError, match=r"Unknown framework 'pytorch'.*torch"):
         wrap(lambda x: x, framework="pytorch")
@@ -481,3 +481,11 @@ def test_a_function_that_returns_text_is_told_what_to_return():
     with pytest.raises(Exception, match="predict_proba") as caught:
         explain(model, np.ones((2, 3)), "occlusion")
     assert not isinstance(caught.value, TargetError)
+
+
+def test_a_data_frame_names_its_features():
+    import pandas
+
+    frame = pandas.DataFrame({"age": [1.0, 2.0], "height": [3.0, 4.0]})
+    e = explain(lambda x: x @ np.array([1.0, 10.0]), frame, "occlusion")
+    assert [row[0] for row in e.top(2)] == ["height", "age"]

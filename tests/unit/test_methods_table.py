@@ -5,7 +5,7 @@ import pytest
 
 from pellucid import explain, methods, wrap
 from pellucid.adapters.protocol import Tier
-from pellucid.errors import CapabilityError, InputError, MissingExtraError, PellucidError
+from pellucid.errors import CapabilityError, InputError
 from pellucid.methods.registry import registered
 from pellucid.tables import MODALITIES, MethodTable
 from pellucid.testing import build
@@ -112,18 +112,3 @@ def test_what_each_method_s_docstring_says():
         doc = registered()[name].__doc__
         assert ">>> explain(" in doc or ">>> bool(explain(" in doc or ">>>" in doc, name
         assert "Cost" in doc or "look at" in doc, name
-
-
-def test_errors_have_one_root():
-    """One `except` for all of ours; each is also what Python calls such a thing."""
-    from pellucid import errors
-
-    ours = [
-        e for e in vars(errors).values() if isinstance(e, type) and e.__module__ == errors.__name__
-    ]
-    assert all(issubclass(e, PellucidError) for e in ours)
-    assert issubclass(errors.TargetError, ValueError)
-    assert issubclass(errors.MethodError, errors.InputError)
-    assert issubclass(errors.CoverageError, errors.CapabilityError)
-    message = str(MissingExtraError("torch", "torch", "This model"))
-    assert "pip install 'pellucid[torch]'" in message

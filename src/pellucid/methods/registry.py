@@ -27,7 +27,7 @@ def register_method(
     name: str,
     *,
     family: str = "custom",
-    needs: Tier = Tier.CALLABLE,
+    needs: str | Tier = Tier.CALLABLE,
     cost: str = "",
     source: str = "",
 ) -> Callable[[F], F]:
@@ -37,7 +37,8 @@ def register_method(
     `x` the NumPy batch `(n, ...)` (a tuple for several inputs), `target` the explained classes
     `(n,)` (None for a callable target). It returns an array with one map a sample, of x's shape
     or of its spatial axes. Its further arguments are the method's parameters; one called `seed` is
-    given the seed of `explain`.
+    given the seed of `explain`. `needs` is what the model must give: "callable", "differentiable"
+    (for `model.gradient`), "transparent" or "trainable".
 
     Raises `MethodError` for a name that is taken by a built-in method, or is no identifier.
 
@@ -51,6 +52,7 @@ def register_method(
         raise MethodError(f"A method's name is an identifier such as 'my_method', got {name!r}.")
     if name in _BUILT_IN:
         raise MethodError(f"{name!r} is a built-in method; choose another name.")
+    tier = _tier(needs)
 
     def register(method: F) -> F:
         if isinstance(method, type) and issubclass(method, Method):
@@ -64,7 +66,7 @@ def register_method(
             cls.name = name
             _REGISTERED[name] = cls
         elif callable(method) and not isinstance(method, type):
-            _REGISTERED[name] = _from_function(name, method, family, needs, cost, source)
+            _REGISTERED[name] = _from_function(name, method, family, tier, cost, source)
         else:
             what = method.__name__ if isinstance(method, type) else type(method).__name__
             raise MethodError(
@@ -74,6 +76,15 @@ def register_method(
         return cast("F", method)
 
     return register
+
+
+def _tier(needs: str | Tier) -> Tier:
+    names = {tier.name.lower(): tier for tier in Tier}
+    if isinstance(needs, str) and needs in names:
+        return names[needs]
+    if not isinstance(needs, Tier):
+        raise MethodError(f"Expected needs to be one of {list(names)}, got {needs!r}.")
+    return needs
 
 
 def seal_built_in() -> None:
