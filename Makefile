@@ -10,6 +10,7 @@ TORCH ?= torch==2.13.0
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/pellucid demo --out demo-output
+	@echo "Report: demo-output/report.html"
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -20,7 +20,7 @@ from pellucid.errors import (
 from pellucid.explain import explain
 from pellucid.explanation import Explanation
 from pellucid.methods.base import Method
-from pellucid.methods.registry import make_method, method_class
+from pellucid.methods.registry import make_method, method_class, takes_parameter
 from pellucid.model import Model, wrap
 from pellucid.types import TargetLike
 
@@ -141,6 +141,7 @@ class Explainer:
         self.model: Model = wrap(model)
         self.methods = _configured(methods)
         self.target = defaults.pop("target", None)
+        _check_defaults(defaults, list(self.methods))
         self.defaults = defaults
         self.cache_size = cache_size
         self._cache: OrderedDict[str, tuple[type[Method], Explanation]] = OrderedDict()
@@ -214,6 +215,18 @@ class Explainer:
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr((batch.batched, batch.structure, asked)).encode())
         return digest.hexdigest()
+
+
+_FOR_ALL = frozenset({"seed", "batch_size", "progress"})
+
+
+def _check_defaults(defaults: Mapping[str, Any], names: list[str]) -> None:
+    for key in defaults:
+        if key not in _FOR_ALL and not any(takes_parameter(n, key) for n in names):
+            raise MethodError(
+                f"None of {', '.join(names)} takes the parameter {key!r}.\n  For every call:"
+                f" target, {', '.join(sorted(_FOR_ALL))}; pellucid.methods() lists the methods."
+            )
 
 
 def _configured(

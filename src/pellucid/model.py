@@ -1,6 +1,6 @@
 """A wrapped model: an adapter, and what the user told us about inputs and outputs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -206,11 +206,9 @@ def wrap(
     """
     if output not in OUTPUTS:
         raise InputError(f"Expected output to be one of {OUTPUTS}, got {output!r}.")
-    if isinstance(class_names, str) or isinstance(feature_names, str):
-        raise InputError("class_names and feature_names are lists of names, not one string.")
     options = {
-        "class_names": None if class_names is None else tuple(map(str, class_names)),
-        "feature_names": None if feature_names is None else tuple(map(str, feature_names)),
+        "class_names": _listed("class_names", class_names),
+        "feature_names": _listed("feature_names", feature_names),
         "preprocess": preprocess,
         "tokenizer": tokenizer,
     }
@@ -222,6 +220,17 @@ def wrap(
         input_shapes=_shapes(inputs),
         **options,
     )
+
+
+def _listed(option: str, names: Any) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str | Mapping) or not isinstance(names, Iterable):
+        raise InputError(
+            f"Expected {option} to be a list of names in the order of their numbers, not one"
+            f" {type(names).__name__}, got {names!r:.80}."
+        )
+    return tuple(map(str, names))
 
 
 def _with_options(

@@ -257,6 +257,6 @@ class _Resolver:
                     return candidates[0]
             raise TargetError(
                 f"No class named {name!r} in the {len(self.class_names)} classes of this model.\n"
-                f"  {quote_nearest(name, self.class_names)} {_EXAMPLES}"
+                f"  {f'{quote_nearest(name, self.class_names)} {_EXAMPLES}'.strip()}"
             )
         return found[0]

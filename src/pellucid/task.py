@@ -157,6 +157,7 @@ class Task:
 
     def score_of(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
         """The explained number of new rows, `(m,)` float64, without a gradient."""
+        leaves = self._in_own_type(leaves)
         with self._named(leaves, rows):
             outputs = self.model.run(leaves)
         scores = self.to_numpy(self.score(outputs, rows)).astype(np.float64)
@@ -174,9 +175,15 @@ class Task:
         def fn(given: Leaves) -> tuple[Array, None]:
             return self.score(self.model.run(given), rows), None
 
+        leaves = self._in_own_type(leaves)
         with self._named(leaves, rows):
             value, _, pullback = self.model.vjp(fn, leaves)
             return value, pullback(self.xp.ones_like(value))
+
+    def _in_own_type(self, leaves: Leaves) -> Leaves:
+        """Rows made in NumPy in the type of the model's inputs, which NumPy may not have."""
+        pairs = zip(leaves, self.x, strict=True)
+        return tuple(a if a.dtype == b.dtype else self.xp.astype(a, b.dtype) for a, b in pairs)
 
     def _named(self, leaves: Leaves, rows: np.ndarray) -> AbstractContextManager[None]:
         return model_errors(
@@ -206,7 +213,7 @@ class Task:
         rows = np.arange(self.count)
         native = tuple(map(self.asarray, baseline))
         if shared:
-            single = tuple(a[:1] for a in native)
+            single = self._in_own_type(tuple(a[:1] for a in native))
             with self._named(single, rows[:1]):
                 output = self.model.run(single)
             repeated = _repeat(single_output(output), self.count, self.xp)

@@ -230,6 +230,15 @@ def test_methods_that_cannot_be_are_refused_at_once(methods, error, message):
         Explainer(net, methods)
 
 
+def test_defaults_that_no_method_takes_are_refused_at_once():
+    net, _ = build("cnn", "torch")
+    with pytest.raises(MethodError, match=r"saliency, occlusion takes the parameter 'sede'"):
+        Explainer(net, ["saliency", "occlusion"], sede=1)
+    with pytest.raises(MethodError, match="'method'"):
+        Explainer(net, ["saliency"], method="occlusion")
+    Explainer(net, ["saliency", "occlusion"], window=3, seed=1, batch_size=2, progress=print)
+
+
 @pytest.mark.parametrize("size", [-1, 2.5, None, "8", True])
 def test_cache_sizes_that_are_none(size):
     with pytest.raises(InputError, match="cache_size to be 0 or more"):

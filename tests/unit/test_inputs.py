@@ -119,6 +119,21 @@ def test_what_is_no_input(framework, x, message):
         explain(model, x, "occlusion")
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("method", ["occlusion", "integrated_gradients", "smoothgrad", "constant"])
+def test_networks_of_other_float_types(method, dtype):
+    """Also one that NumPy does not have: copies of the input are made in NumPy."""
+    net, x = build("dense", "torch")
+    expected = explain(net, x, method, target=1, baseline=0.5) if method in {
+        "occlusion", "integrated_gradients",
+    } else explain(net, x, method, target=1)  # fmt: skip
+    options = {"baseline": 0.5} if "baseline" in expected.parameters else {}
+    e = explain(net.to(dtype), x, method, target=1, **options)
+    assert e.values.dtype == np.float32
+    scale = np.abs(expected.values).max()
+    np.testing.assert_allclose(e.values, expected.values, atol=0.1 * scale)
+
+
 # Several inputs
 
 
@@ -190,10 +205,11 @@ def test_inputs_that_do_not_go_together():
 # What the user says of a model
 
 
-@pytest.mark.parametrize("names", ["cat", "ab"])
-def test_one_string_is_no_list_of_names(names):
+@pytest.mark.parametrize("names", ["cat", "ab", {0: "cat", 1: "dog"}, 3])
+def test_what_is_no_list_of_names(names):
+    """A dict's keys would be taken for the names, a string's letters too."""
     for option in ("class_names", "feature_names"):
-        with pytest.raises(InputError, match="lists of names, not one string"):
+        with pytest.raises(InputError, match=rf"{option} to be a list.*not one.*got"):
             wrap(lambda x: x, **{option: names})
 
 

@@ -189,5 +189,11 @@ def test_sizes_that_are_none(bad):
         Schedule(bad)
 
 
+@pytest.mark.parametrize("bad", [3, "bar", [print]])
+def test_progress_is_a_function(bad):
+    with pytest.raises(InputError, match=r"function \(done, total\), got"):
+        Schedule(progress=bad)
+
+
 def test_numpy_s_numbers_are_numbers():
     assert batches(Schedule(np.int64(3)), 7, lambda a, b: b - a) == [3, 3, 1]

@@ -41,6 +41,8 @@ class Schedule:
                 f"Expected batch_size to be 'auto' or a whole number of 1 or more, got"
                 f" {batch_size!r}."
             )
+        if progress is not None and not callable(progress):
+            raise InputError(f"Expected progress to be a function (done, total), got {progress!r}.")
         self.batch_size = batch_size
         self.is_out_of_memory = is_out_of_memory
         self.memory = {} if memory is None else memory

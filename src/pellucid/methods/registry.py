@@ -128,6 +128,14 @@ def method_class(name: str) -> type[Method]:
     return known[name]
 
 
+def takes_parameter(name: str, parameter: str) -> bool:
+    """Whether the method of this name has a parameter of that name."""
+    cls = method_class(name)
+    if issubclass(cls, _FunctionMethod):
+        return cls.takes_any or parameter in cls.defaults
+    return parameter in {f.name for f in fields(cls)}  # type: ignore[arg-type]
+
+
 def make_method(name: str, parameters: Mapping[str, Any]) -> Method:
     """The method with these parameters.
 
@@ -174,8 +182,9 @@ def _check_names(method: str, given: Mapping[str, Any], known: list[str]) -> Non
     unknown = [p for p in given if p not in known]
     if unknown:
         takes = ", ".join(known) if known else "none"
+        near = quote_nearest(unknown[0], known)
         raise MethodError(
-            f"{method} takes no parameter {unknown[0]!r}. {quote_nearest(unknown[0], known)}\n"
+            f"{method} takes no parameter {unknown[0]!r}.{' ' * bool(near)}{near}\n"
             f"  Its parameters: {takes}."
         )
 
