@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.adapters.protocol import Tier
 from pellucid.errors import (
     CapabilityError,
     InputError,
@@ -201,7 +202,13 @@ class Explainer:
         return isinstance(error, CapabilityError | LayerError | MethodError | ModelError)
 
     def _key(self, x: Any, name: str, target: Any, arguments: Mapping[str, Any]) -> str | None:
-        """A hash of all that decides the result; None where something cannot be hashed."""
+        """A hash of all that decides the result; None where something cannot be hashed.
+
+        A function may depend on anything (a refitted estimator, a global), so only models that
+        show their weights are cached.
+        """
+        if self.model.supports < Tier.TRAINABLE:
+            return None
         hidden = {"progress", "batch_size"}
         try:
             settings = {k: _content(v) for k, v in sorted(arguments.items()) if k not in hidden}

@@ -98,7 +98,8 @@ def test_a_sample_does_not_depend_on_its_batch(method, framework):
 @pytest.mark.parametrize("method", ["smoothgrad", "random"])
 def test_the_seed_decides_every_draw(method):
     model, x = build("cnn", "torch")
-    one, same, other = (explain(model, x, method, seed=s).values for s in (1, 1, 2))
+    # The batch size is fixed: "auto" is timed, and another size rounds the last bit differently.
+    one, same, other = (explain(model, x, method, seed=s, batch_size=4).values for s in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.allclose(one, other)
 

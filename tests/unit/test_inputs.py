@@ -450,7 +450,7 @@ def test_numbers_and_arrays(spec, expected, image):
         (object(), "does not fit"),
         ({"left": 0}, "baseline for each of the inputs 'x', got 'left'"),
     ],
-    ids=str,
+    ids=range(15),
 )
 def test_what_is_no_baseline(spec, message, image):
     model = wrap(lambda a: a.sum(axis=(1, 2, 3)), inputs=[(12, 10, 3)])

@@ -88,7 +88,7 @@ def test_occlusion_in_micro_batches_across_samples():
         np.testing.assert_allclose(e.values, expected, atol=1e-5)
         windows = 3 * 2
         assert e.evaluations == (2 + 2 * windows + 1, 0, 0)
-        assert e.extras["windows"][0] == windows
+        assert e.extras["windows"] == windows
 
 
 def test_occlusion_channels_first():
@@ -132,7 +132,7 @@ def test_occlusion_by_default_takes_a_seventh_of_the_longer_side():
     x = np.ones((1, 28, 21, 1), dtype=np.float32)
     e = explain(lambda a: a.sum(axis=(1, 2, 3)), x, "occlusion")
     per_axis = [(28 - 4) // 2 + 1, (21 - 4) // 2 + 1 + 1]  # windows of 4, half overlapping, flush
-    assert e.extras["windows"][0] == per_axis[0] * per_axis[1]
+    assert e.extras["windows"] == per_axis[0] * per_axis[1]
     np.testing.assert_allclose(e.values, 16)
     tiny = explain(lambda a: a.sum(axis=(1, 2, 3)), x[:, :1, :1], "occlusion")
     np.testing.assert_allclose(tiny.values, 1)
@@ -150,7 +150,7 @@ def test_occlusion_by_default_takes_a_seventh_of_the_longer_side():
         ({"window": (3, 3, 3)}, r"2 of them, got \(3, 3, 3\)"),
         ({"window": "3"}, "got '3'"),
         ({"stride": (1, 1.5)}, "got"),
-        ({"budget": 5}, r"63 windows need 64 evaluations a sample, the budget is 5"),
+        ({"budget": 5}, r"63 windows need 65 evaluations a sample, the budget is 5"),
         ({"budget": 2.5}, "budget to be a whole number, got 2.5"),
         ({"budget": "all"}, "budget to be a whole number"),
         ({"layer": "conv"}, "takes no parameter 'layer'"),
@@ -167,12 +167,12 @@ def test_parameters_of_occlusion(parameters, message):
 
 
 def test_the_budget_of_occlusion_is_held():
-    e = explain(wavy, IMAGES, "occlusion", window=3, stride=3, target=0, budget=10)
+    e = explain(wavy, IMAGES, "occlusion", window=3, stride=3, target=0, budget=11)
     shared = 1  # f(x'), which all samples have in common
     assert e.evaluations.forward - shared <= 10 * len(IMAGES)
-    assert e.extras["windows"][0] == 9
-    with pytest.raises(MethodError, match=r"10 evaluations.*budget is 9"):
-        explain(wavy, IMAGES, "occlusion", window=3, stride=3, target=0, budget=9)
+    assert e.extras["windows"] == 9
+    with pytest.raises(MethodError, match=r"11 evaluations.*budget is 10"):
+        explain(wavy, IMAGES, "occlusion", window=3, stride=3, target=0, budget=10)
 
 
 # SmoothGrad

@@ -69,9 +69,9 @@ QUESTIONS: frozenset[str] = frozenset(
     (
         "size dim numel stride is_contiguous is_floating_point is_complex data_ptr storage_offset"
         " item tolist numpy __bool__ __int__ __float__ __index__ __len__ __repr__ __format__"
-        " __str__ __hash__ __contains__ get_device is_same_size nelement element_size untyped_storage"
-        " requires_grad_ is_nonzero equal allclose has_names storage __array__ __dlpack__"
-        " retain_grad register_hook is_inference ndimension __iter__"
+        " __str__ __hash__ __contains__ get_device is_same_size nelement element_size"
+        " untyped_storage requires_grad_ is_nonzero equal allclose has_names storage __array__"
+        " __dlpack__ retain_grad register_hook is_inference ndimension __iter__"
     ).split()
 )
 """Calls that ask something of a tensor and return no new one."""

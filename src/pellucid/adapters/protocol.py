@@ -194,7 +194,8 @@ class Adapter(ABC):
         """An ordinary forward, with the final softmax or sigmoid taken off if `peel`.
 
         `intercept` is called at every operation that depends on the inputs (an adapter may show
-        others too) and at the exit of each path in `layers`; with `kinds`, only for those kinds. `weights` replaces weights by name for this run.
+        others too) and at the exit of each path in `layers`; with `kinds`, only for those kinds.
+        `weights` replaces weights by name for this run.
         """
 
     @abstractmethod

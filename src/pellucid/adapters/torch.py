@@ -28,6 +28,7 @@ from pellucid.adapters.torch_inputs import (
     as_tensor,
     flatten,
     guess_inputs,
+    stacked,
     unflatten,
 )
 from pellucid.adapters.torch_layers import exit_hook, find_modules, list_layers
@@ -101,7 +102,7 @@ class TorchAdapter(Adapter):
         return guess_inputs(self._module)
 
     def accept(self, x: Any) -> Leaves:
-        leaves, self._structure = flatten(x)
+        leaves, self._structure = flatten(stacked(x, self.inputs))
         weight, wants_floats = self._weight, self.inputs is not None and len(leaves) == 1
         return tuple(as_tensor(a, weight, wants_floats=wants_floats) for a in leaves)
 

@@ -27,6 +27,16 @@ def flatten(x: Any) -> tuple[tuple[Any, ...], Structure]:
     return (x,), None
 
 
+def stacked(x: Any, specs: tuple[InputSpec, ...] | None) -> Any:
+    """A list of single inputs as one batch, where the model is seen to take one input."""
+    if not isinstance(x, list) or not x or specs is None or specs[0].shape is None:
+        return x
+    rank = len(specs[0].shape)
+    if not all(hasattr(a, "shape") and a.ndim == rank and a.shape == x[0].shape for a in x):
+        return x
+    return torch.stack(x) if isinstance(x[0], torch.Tensor) else np.stack(x)
+
+
 def unflatten(leaves: Sequence[Any], structure: Structure) -> Any:
     """The inverse of `flatten`."""
     if structure is None:

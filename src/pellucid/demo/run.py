@@ -101,7 +101,7 @@ def _write(
         items.append(
             StudyItem(
                 name=photo.name.replace("_", " "),
-                caption=f"{photo.description[0].upper()}{photo.description[1:]}. {photo.attribution}",
+                caption=f"{photo.description.capitalize()}. {photo.attribution}",
                 answers=questions,
                 picture=x[i],
             )

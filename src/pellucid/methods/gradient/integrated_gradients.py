@@ -32,8 +32,9 @@ class IntegratedGradients(Method):
     7, 15, 31, 63, 127, 255 points are refined for each sample until its attribution moves by less
     than the tolerance (relative L1), 15 points at the least; a sample that does not get there
     before `max_steps` is named in `warnings`. The error is then far below the tolerance for
-    smooth networks, and about it for ReLU networks, whose gradient jumps along the path. With `steps`, one Gauss–Legendre rule of that
-    many points. Cost: a forward and a backward for each point, one forward for f(x').
+    smooth networks, and about it for ReLU networks, whose gradient jumps along the path. With
+    `steps`, one Gauss–Legendre rule of that many points. Cost: a forward and a backward for each
+    point, one forward for f(x').
     Source: Sundararajan, Taly, Yan 2017 (arXiv 1703.01365), eq. 1. Departs from the paper: the
     rules above instead of a left sum, and a stop on the attribution: the completeness gap is
     blind to errors that cancel.

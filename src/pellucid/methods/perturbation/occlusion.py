@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.errors import InputError, MethodError
+from pellucid.errors import MethodError
 from pellucid.inputs.layout import SPACE
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
@@ -27,7 +27,8 @@ class Occlusion(Method):
     are covered together and share a value. Windows are boxes over the spatial axes (single
     columns for tables): `window` and `stride` in pixels, a number or one per spatial axis; by
     default a seventh of the longer side, half overlapping. A last window is set flush with the
-    border, so that every position is covered. Cost: one forward a window, one for f(x).
+    border, so that every position is covered. Cost: one forward a window, one for f(x), and one
+    for f(x').
     Source: Zeiler, Fergus 2014 (arXiv 1311.2901), section 2; averaging over windows as in
     Captum. Departs from Captum: border windows are whole, where Captum's are cut off.
 
@@ -53,9 +54,9 @@ class Occlusion(Method):
             for a, dims in zip(task.batch.arrays, task.batch.dims, strict=True)
         ]
         jobs = [(leaf, box) for leaf, boxes in enumerate(windows) for box in boxes]
-        if self.budget is not None and len(jobs) + 1 > self.budget:
+        if self.budget is not None and len(jobs) + 2 > self.budget:
             raise MethodError(
-                f"{len(jobs)} windows need {len(jobs) + 1} evaluations a sample, the budget is"
+                f"{len(jobs)} windows need {len(jobs) + 2} evaluations a sample, the budget is"
                 f" {self.budget}: take larger windows or strides."
             )
         drops = self._drops(task, baseline, jobs)
@@ -70,7 +71,7 @@ class Occlusion(Method):
             tuple(m.astype(np.float32) for m in means),
             baseline=baseline,
             baseline_score=task.baseline_scores(baseline),
-            extras={"windows": np.array([len(boxes) for boxes in windows])},
+            extras={"windows": np.array(len(jobs))},
         )
 
     @staticmethod
@@ -147,7 +148,10 @@ def _windows(
 def _per_axis(value: Any, count: int, name: str) -> list[int | None]:
     if value is None:
         return [None] * count
-    given = [value] * count if isinstance(value, int | np.integer) else list(value)
-    if len(given) != count or not all(isinstance(v, int | np.integer) for v in given):
-        raise InputError(f"Expected {name} to be a whole number or {count} of them, got {value!r}.")
+    given = [value] * count if np.ndim(value) == 0 else list(value)
+    whole = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in given)
+    if len(given) != count or not whole:
+        raise MethodError(
+            f"Expected {name} to be a whole number or {count} of them, got {value!r}."
+        )
     return [int(v) for v in given]
