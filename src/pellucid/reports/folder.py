@@ -26,7 +26,8 @@ def save_picture(explanation: Explanation, sample: int, path: Path) -> Path:
     image = {"height", "width"} <= set(explanation.parts[0].dims)
     drawn = side_by_side(explanation, sample) if image else plot(explanation, sample)
     figure = drawn.get_figure(root=True) if isinstance(drawn, Axes) else drawn
-    figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")
+    if figure is not None:
+        figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")
     return path
 
 
