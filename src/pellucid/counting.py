@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pellucid.adapters.protocol import Adapter, Cut, Intercept
+from pellucid.adapters.protocol import Adapter, Cut, Intercept, LayerInfo
 from pellucid.types import Array, Evaluations, Leaves, Outputs
 
 
@@ -51,6 +51,11 @@ class CountedModel:
     def cut(self, x: Leaves, layer: str) -> "CountedCut":
         self._forward += int(x[0].shape[0])
         return CountedCut(self.adapter.cut(x, layer, peel=self.peel), self._count_suffix)
+
+    def layers(self, x: Leaves) -> tuple[LayerInfo, ...]:
+        """The calls of layers in one run on `x`, which counts."""
+        self._forward += int(x[0].shape[0])
+        return self.adapter.layers(x)
 
     def _count_suffix(self, rows: int) -> None:
         self._suffix += rows

@@ -3,6 +3,8 @@
 import platform
 import time
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -66,6 +68,9 @@ def explain(
     """
     began = time.perf_counter()
     wrapped = wrap(model, example=x)
+    # An adapter remembers how the last inputs were held together: one's own for each explanation,
+    # so that a prediction in between (from a progress callback, say) changes nothing.
+    wrapped = replace(wrapped, adapter=copy(wrapped.adapter))
     given = {
         "layer": layer, "baseline": baseline, "features": features,
         "budget": budget, "tolerance": tolerance,
@@ -196,30 +201,42 @@ def _build(
     _check_values(method, found, batch)
     outputs = _matrix(task)
     prediction, names = _prediction(model, outputs, len(batch), task.target, explained)
-    return Explanation(
-        parts=_parts(model, batch, found),
-        method=method.name,
-        parameters=dict(recorded),
-        target=task.target.recorded(),
-        target_names=task.target.names,
-        prediction=prediction,
-        prediction_names=names,
-        score=score.astype(np.float32),
-        outputs=outputs,
-        probabilities=_probabilities(model, batch, outputs),
-        evaluations=task.model.evaluations,
-        seconds=seconds,
-        seed=task.seed,
-        explained=explained,
-        provenance=provenance(model),
-        baseline_score=_float32(found.baseline_score),
-        gap=_gap(method, found, score),
-        class_names=model.class_names,
-        extras=dict(found.extras),
-        warnings=found.warnings + _suspicions(method, found),
-        batched=batch.batched,
-        structure=batch.structure,
+    return _sealed(
+        Explanation(
+            parts=_parts(model, batch, found),
+            method=method.name,
+            parameters=dict(recorded),
+            target=task.target.recorded(),
+            target_names=task.target.names,
+            prediction=prediction,
+            prediction_names=names,
+            score=score.astype(np.float32),
+            outputs=outputs,
+            probabilities=_probabilities(model, batch, outputs),
+            evaluations=task.model.evaluations,
+            seconds=seconds,
+            seed=task.seed,
+            explained=explained,
+            provenance=provenance(model),
+            baseline_score=_float32(found.baseline_score),
+            gap=_gap(method, found, score),
+            class_names=model.class_names,
+            extras=dict(found.extras),
+            warnings=found.warnings + _suspicions(method, found),
+            batched=batch.batched,
+            structure=batch.structure,
+        )
     )
+
+
+def _sealed(e: Explanation) -> Explanation:
+    """`e` with arrays that cannot be written to: results are cached and shared."""
+    held = [getattr(p, f.name) for p in e.parts for f in fields(p)]
+    held += [getattr(e, f.name) for f in fields(e)] + list(e.extras.values())
+    for array in held:
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    return e
 
 
 def _float32(a: np.ndarray | None) -> np.ndarray | None:
@@ -317,7 +334,8 @@ def _prediction(
         best = outputs.argmax(axis=1)
         return best, tuple(names[i] if names else f"class {i}" for i in best)
     value = outputs[:, 0]
-    if names is not None and len(names) == 2:
+    # A plain function does not say whether its number is a probability or a logit.
+    if names is not None and len(names) == 2 and explained != "output":
         limit = 0.5 if explained == "probability" else 0.0
         return value, tuple(names[int(v > limit)] for v in value)
     return value, tuple(f"{v:.4g}" for v in value)
@@ -351,10 +369,10 @@ def _parts(model: Model, batch: Batch, found: Attribution) -> tuple[Part, ...]:
                 inputs=np.array(array, order="C"),
                 dims=_dims_of(values, array, own) if found.dims is None else found.dims[i],
                 input_dims=own,
-                baseline=None if found.baseline is None else found.baseline[i],
+                baseline=None if found.baseline is None else np.array(found.baseline[i]),
                 stderr=None if found.stderr is None else found.stderr[i],
                 feature_names=names if fits else None,
-                display=batch.display[i],
+                display=None if batch.display[i] is None else np.array(batch.display[i]),
             )
         )
     return tuple(parts)
@@ -395,6 +413,8 @@ def provenance(model: Model) -> dict[str, Any]:
         "device": model.adapter.device,
         "fingerprint": model.fingerprint(),
         "source": model.source,
+        "output": model.output,
+        "preprocess": getattr(model.preprocess, "__qualname__", None),
         "notes": list(model.adapter.notes),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -150,7 +150,7 @@ class Model:
             leaves = tuple(self.adapter.xp.expand_dims(a, axis=0) for a in leaves)
         arrays = tuple(np.asarray(self.adapter.to_numpy(a)) for a in leaves)
         _check(arrays, names, specs)
-        dims = tuple(input_dims(a.ndim, self.adapter.channel_axis) for a in arrays)
+        dims = tuple(input_dims(a.ndim, self.adapter.channel_axis_of(a.ndim)) for a in arrays)
         return Batch(
             leaves=leaves,
             arrays=arrays,

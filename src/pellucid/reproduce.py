@@ -1,6 +1,7 @@
 """The Python that makes an explanation again."""
 
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,30 @@ _OF_EXPLAIN = ("layer", "baseline", "features", "budget", "tolerance")
 def reproduce(e: Explanation) -> str:
     """Code that, run where `model` and `x` are what they were, gives the same values.
 
-    A model that was loaded from a file is loaded again; parameters that are arrays appear as
-    variables to be filled in.
+    A model that was loaded from a file is loaded again; parameters that are arrays, and what the
+    model was wrapped with (a preprocessing function, class names), appear as names to be filled in.
     """
-    lines = [
-        f"# {e.method} with pellucid {e.provenance['versions']['pellucid']},"
-        f" {e.provenance['framework']} model {e.provenance['fingerprint']}",
-        "import pellucid",
-        "",
-    ]
-    source = e.provenance.get("source")
+    known = e.provenance
+    about = (
+        f"{e.method} with pellucid {known['versions']['pellucid']},"
+        f" {known['framework']} model {known['fingerprint']}"
+    )
+    # Results come from files too: nothing of theirs may leave a comment or a string.
+    lines = ["# " + "".join(c if c.isprintable() else " " for c in about), "import pellucid", ""]
+    options = [f"output={known['output']!r}"] if known.get("output", "auto") != "auto" else []
+    options += ["preprocess=preprocess"] if known.get("preprocess") else []
+    options += ["class_names=class_names"] if e.class_names else []
+    source = known.get("source")
     if source:
-        lines.append(f"model = pellucid.load({source!r})")
-    arguments = [repr(e.method), f"target={_target(e)}", f"seed={e.seed}"]
-    arguments += [f"{k}={_code(k, v)}" for k, v in ordered(e.parameters) if v is not None]
+        lines.append(f"model = pellucid.load({', '.join([repr(str(source)), *options])})")
+    elif options:
+        lines.append(f"# model = pellucid.wrap(model, {', '.join(options)})")
+    arguments = [repr(e.method), f"target={_target(e)}", f"seed={int(e.seed)}"]
+    arguments += [
+        f"{k}={_code(k, v)}"
+        for k, v in ordered(e.parameters)
+        if v is not None and k.isidentifier() and not iskeyword(k)
+    ]
     lines.append(f"explanation = pellucid.explain(model, x, {', '.join(arguments)})")
     return "\n".join(lines) + "\n"
 

@@ -18,13 +18,31 @@ _COLUMNS = ("name", "family", "needs", "modalities", "cost", "source")
 
 @dataclass(frozen=True)
 class MethodTable:
-    """Methods, one row each: a dict of name, family, needs, modalities, cost, source, runs, why."""
+    """Methods, one row each.
+
+    A row is a dict of name, family, needs, modalities, cost, source, what (one sentence), and,
+    where a model was given, runs (True or False) and why (it does not run).
+    """
 
     rows: tuple[dict[str, Any], ...]
 
     @property
     def names(self) -> list[str]:
+        """The names of all rows, also of methods that do not run on the model."""
         return [row["name"] for row in self.rows]
+
+    @property
+    def runnable(self) -> list[str]:
+        """The names of the methods that run on the model given to `methods(model=...)`.
+
+        Raises `InputError` where none was given.
+        """
+        if any(row["runs"] is None for row in self.rows):
+            raise InputError(
+                "What runs depends on the model, and this table was made without one.\n"
+                "  methods(model=model).runnable lists the methods that run on it."
+            )
+        return [row["name"] for row in self.rows if row["runs"]]
 
     def __iter__(self) -> Any:
         return iter(self.rows)
@@ -80,6 +98,8 @@ def methods(modality: str | None = None, model: Any = None) -> MethodTable:
 
     >>> "gradcam" in methods("image").names
     True
+    >>> "saliency" in methods(model=lambda x: x @ w).runnable    # a function has no gradients
+    False
     """
     if modality is not None and modality not in MODALITIES:
         raise InputError(f"Expected modality to be one of {MODALITIES}, got {modality!r}.")

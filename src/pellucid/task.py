@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.adapters.layers import find_layer
-from pellucid.adapters.protocol import LayerInfo
+from pellucid.adapters.protocol import LAYERS_ONLY, LayerInfo, Operation
 from pellucid.counting import CountedCut, CountedModel
 from pellucid.engine.schedule import Schedule
 from pellucid.errors import CapabilityError, InputError, ModelError, PellucidError
@@ -53,6 +53,7 @@ class Task:
         self.seed = seed
         self.keeps_integers = keeps_integers
         self.schedule = schedule
+        self.cut_layer: str | None = None
         self.cuts: list[tuple[int, int, CountedCut]] = []
         self.outputs: Outputs = None
         self._target: Target | None = None
@@ -140,6 +141,7 @@ class Task:
 
     def predict_by_cut(self, layer: str) -> None:
         """Run the model once and keep it open at `layer`, for every sample."""
+        self.cut_layer = layer
 
         def evaluate(start: int, stop: int) -> CountedCut:
             leaves, rows = tuple(a[start:stop] for a in self.x), np.arange(start, stop)
@@ -217,29 +219,55 @@ class Task:
             with self._named(single, rows[:1]):
                 output = self.model.run(single)
             repeated = _repeat(single_output(output), self.count, self.xp)
-            return self.to_numpy(self.score(repeated, rows)).astype(np.float64)
+            return _finite(self.to_numpy(self.score(repeated, rows)).astype(np.float64))
         run = self.schedule.run(
             self.count,
             lambda a, b: self.score_of(tuple(leaf[a:b] for leaf in native), rows[a:b]),
             key="forward",
         )
-        return np.concatenate([scores for _, _, scores in run])
+        return _finite(np.concatenate([scores for _, _, scores in run]))
 
     def layer(self, name: str | None) -> str:
         """The full path of a layer; chosen for CAM methods where `name` is None."""
         adapter = self.model.adapter
-        # Paths and shapes only, so one sample once is enough; it is not part of the explanation.
-        key = tuple((a.shape[1:], a.dtype.str) for a in self.batch.arrays)
+        if name is not None:
+            paths = [c.path for c in adapter.layers()]
+            if not paths:
+                raise CapabilityError(
+                    "This model shows no layers, so it cannot be opened at one.\n"
+                    "  Wrap the Keras model or torch module itself; integrated_gradients and"
+                    " occlusion work without layers."
+                )
+            base, mark, call = name.partition("#")
+            return find_layer(base, paths, separator=_separator(adapter.framework)) + mark + call
+        # Which layer it is depends on the model and the input's shape: asked once for each.
+        key = self.wrapped.fingerprint(), *((a.shape[1:], a.dtype.str) for a in self.batch.arrays)
         calls = self.wrapped.layer_calls.get(key)
         if calls is None:
             first = tuple(a[:1] for a in self.x)
             with model_errors(self.model, first, adapter):
-                calls = self.wrapped.layer_calls[key] = adapter.layers(first)
-        if name is not None:
-            return find_layer(
-                name, [c.path for c in calls], separator=_separator(adapter.framework)
-            )
+                calls = self.wrapped.layer_calls[key] = self.model.layers(first)
         return _choose_layer(calls, self.batch)
+
+    def inputs_of_layer(self) -> tuple[bool, ...]:
+        """Which inputs the layer of the cuts depends on, seen on the first sample."""
+        layer = self.cut_layer
+        if layer is None:
+            raise RuntimeError("No layer has been cut.")
+
+        def total(leaves: Leaves) -> tuple[Array, None]:
+            values: list[Array] = []
+
+            def keep(op: Operation) -> Array:
+                values.append(op())
+                return values[-1]
+
+            self.model.run(leaves, intercept=keep, layers=(layer,), kinds=LAYERS_ONLY)
+            return self.xp.reshape(self.xp.sum(values[-1] * values[-1]), (1,)), None
+
+        value, _, pullback = self.model.vjp(total, tuple(a[:1] for a in self.x))
+        grads = pullback(self.xp.ones_like(value))
+        return tuple(bool(np.any(self.to_numpy(g) != 0)) for g in grads)
 
     def generator(self, purpose: int) -> np.random.Generator:
         """A random generator of this explanation's seed; other purposes, other streams."""
@@ -260,6 +288,16 @@ class Task:
         if isinstance(first, tuple | list):
             return tuple(self._join([p[i] for p in parts]) for i in range(len(first)))
         return self.xp.concat(parts, axis=0)
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    if not np.isfinite(scores).all():
+        raise ModelError(
+            f"The model returned NaN or infinity for the baseline of the rows"
+            f" {np.flatnonzero(~np.isfinite(scores))[:20].tolist()}.\n"
+            "  Choose a baseline that the model is defined on, such as a typical row of the data."
+        )
+    return scores
 
 
 def over_samples(

@@ -446,3 +446,47 @@ def test_threads_do_not_see_each_other(net, x):
     assert not failures
     assert net.training, "the training flag is put back when the last thread leaves"
     assert all(not m._forward_hooks for m in net.modules())
+
+
+def test_only_the_returned_softmax_is_taken_off(x):
+    """What else reads the probabilities still reads probabilities."""
+
+    class Both(torch.nn.Module):
+        def forward(self, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            logits = v.mean(dim=(2, 3)) * 5
+            p = logits.softmax(1)
+            return p, -(p * p.log()).sum(1)
+
+    model = Both()
+    outputs = TorchAdapter(model).run((x,))
+    torch.testing.assert_close(outputs[0], x.mean(dim=(2, 3)) * 5)
+    torch.testing.assert_close(outputs[1], model(x)[1])
+
+
+def test_a_masked_softmax_is_not_taken_off(x):
+    class Masked(torch.nn.Module):
+        def forward(self, v: torch.Tensor) -> torch.Tensor:
+            p = v.mean(dim=(2, 3)).softmax(1)
+            p *= torch.tensor([1.0, 0.0, 1.0])
+            return p
+
+    adapter = TorchAdapter(Masked())
+    for _ in range(2):
+        torch.testing.assert_close(adapter.run((x,)), Masked()(x))
+    assert adapter.final_activation((x,)) == (None,)
+
+
+def test_a_changed_model_is_read_anew():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.ReLU())
+    adapter = TorchAdapter(net)
+    rows = torch.randn(2, 3)
+    seen = {adapter.fingerprint()}
+    assert adapter.final_activation((rows,)) == (None,)
+    net.append(torch.nn.Softmax(dim=1))
+    assert adapter.final_activation((rows,)) == ("softmax",)
+    seen.add(adapter.fingerprint())
+    net[1] = torch.nn.Tanh()
+    seen.add(adapter.fingerprint())
+    net[0].weight.data.mul_(-2)
+    seen.add(adapter.fingerprint())
+    assert len(seen) == 4

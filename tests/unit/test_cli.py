@@ -252,9 +252,25 @@ def test_doctor(run: Any) -> None:
     report = ran.json
     assert report["packages"]["numpy"] == np.__version__
     for extra, facts in report["extras"].items():
-        wanted = None if facts["installed"] else f"pip install 'pellucid[{extra}]'"
-        assert facts["install"] == wanted
+        wanted = facts["supported"] and not facts["installed"]
+        assert facts["install"] == (f"pip install 'pellucid[{extra}]'" if wanted else None)
+        assert facts["missing"] == [name for name, v in facts["versions"].items() if v is None]
+    assert [e for e, f in report["extras"].items() if not f["supported"]] == ["jax", "onnx"]
     assert "numpy" in run("doctor").out
+
+
+def test_doctor_says_which_package_is_missing(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pellucid.cli import doctor
+
+    monkeypatch.setattr(doctor, "_EXTRAS", {
+        "sklearn": {"numpy": "numpy", "no-such-thing": "no_such_thing"},
+        "onnx": {"no-such-thing": "no_such_thing"},
+    })  # fmt: skip
+    lines = {line.split()[0]: line for line in run("doctor").out.splitlines()}
+    assert f"numpy {np.__version__}; missing: no-such-thing; to install:" in lines["[sklearn]"]
+    assert "pip install 'pellucid[sklearn]'" in lines["[sklearn]"]
+    assert "comes later" in lines["[onnx]"]
+    assert "pip" not in lines["[onnx]"]
 
 
 def test_methods(run: Any) -> None:
@@ -431,10 +447,60 @@ def test_quiet_says_nothing_and_dry_run_does_nothing(run: Any, folder: Path) -> 
     ran = run("explain", MODEL, "one.png", "-m", "saliency", "--json", "--size", "16", "-q")
     assert (ran.code, ran.err) == (0, "")
     ran = run("explain", "no_module:build", "one.png", "no.png", "-m", "saliency", "--dry-run")
-    assert ran.code == 0
+    assert ran.code == 1
     assert "missing image: no.png" in ran.out
-    plan = run("explain", "no_module:build", "one.png", "--dry-run", "--json").json
-    assert plan["methods"][0]["name"] == "integrated_gradients"
+    ran = run("explain", "no_module:build", "broken.png", "--dry-run", "--json")
+    assert ran.code == 1
+    assert list(ran.json["unreadable"]) == ["broken.png"]
+    ran = run("explain", "no_module:build", "one.png", "--dry-run", "--json")
+    assert ran.code == 0
+    assert ran.json["methods"][0]["name"] == "integrated_gradients"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("no.png",), 1, "no.png"),
+        (("broken.png",), 1, "broken.png"),
+        (("one.png", "-p", "nope=1"), 2, "nope"),
+        (("one.png", "-m", "smoothgrad", "-p", "samples=big"), 2, "samples"),
+        (("one.png", "-m", "saliency", "--layer", "x"), 2, "layer"),
+        (("one.png", "-t", "label:cow", "--classes", "labels.txt"), 2, "cow"),
+        (("one.png", "-t", "1/label:cow", "--classes", "labels.txt"), 2, "cow"),
+        (("one.png", "--seed", "-1"), 2, "seed"),
+    ],
+)
+def test_cheap_mistakes_are_found_before_the_model_is_loaded(
+    run: Any, folder: Path, monkeypatch: Any, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    def load(*given: Any, **options: Any) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("pellucid.cli.models.open_model", load)
+    ran = run("explain", MODEL, *arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err
+    assert "was loaded" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [("label:samoyed", 0), ("label:Samoyed, Samoyede", 0), ("999", 0), ("top", 0),
+     ("label:Samoyedd", 2), ("1000", 2), ("3/3", 2), ("label:crane", 2)],
+)  # fmt: skip
+def test_the_demo_s_classes_are_known_without_its_model(
+    run: Any, folder: Path, target: str, code: int
+) -> None:
+    ran = run("explain", "demo", "one.png", "-t", target, "--dry-run")
+    assert ran.code == code, ran.err
+
+
+def test_files_that_cannot_be_read_end_with_one(run: Any, folder: Path) -> None:
+    assert run("explain", "no.keras", "one.png").code == 1
+    assert run("inspect", "no.keras").code == 1
+    assert run("explain", MODEL, "no.png").code == 1
+    ran = run("explain", MODEL, "one.png", *SMALL, "--out", "labels.txt/out", "-m", "saliency")
+    assert ran.code == 2
 
 
 def test_unsafe_models_end_with_four(run: Any, folder: Path, monkeypatch: Any) -> None:

@@ -687,7 +687,7 @@ def test_the_code_loads_a_model_that_came_from_a_file():
     e = table()
     from_file = dataclasses.replace(e, provenance={**e.provenance, "source": "models/cat's.keras"})
     code = from_file.reproduce()
-    assert 'model = pellucid.load("models/cat\'s.keras")' in code
+    assert 'model = pellucid.load("models/cat\'s.keras"' in code
     compile(code, "reproduce", "exec")
 
 

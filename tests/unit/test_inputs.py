@@ -505,3 +505,70 @@ def test_a_data_frame_names_its_features():
     frame = pandas.DataFrame({"age": [1.0, 2.0], "height": [3.0, 4.0]})
     e = explain(lambda x: x @ np.array([1.0, 10.0]), frame, "occlusion")
     assert [row[0] for row in e.top(2)] == ["height", "age"]
+
+
+def test_a_torch_series_model_is_read_step_by_step():
+    class Reader(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = torch.nn.LSTM(3, 4, batch_first=True)
+            self.head = torch.nn.Linear(4, 2)
+
+        def forward(self, v: torch.Tensor) -> torch.Tensor:
+            return self.head(self.lstm(v)[0][:, -1])
+
+    x = np.random.default_rng(0).normal(size=(2, 10, 3)).astype(np.float32)
+    e = explain(Reader(), x, "occlusion", window=1)
+    assert e.parts[0].dims == ("sample", "step", "channel")
+    assert e.extras["windows"] == 10
+    convolved = torch.nn.Sequential(torch.nn.Conv1d(3, 2, 3), torch.nn.Flatten())
+    e = explain(convolved, x.transpose(0, 2, 1).copy(), "occlusion", window=1, target=0)
+    assert e.parts[0].dims == ("sample", "channel", "step")
+
+
+def test_a_map_is_laid_over_the_input_that_its_layer_sees():
+    class Pair(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b = torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(1, 2, 3)
+
+        def forward(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+            return self.a(one).relu().mean((2, 3)) + self.b(two).relu().mean((2, 3))
+
+    rng = np.random.default_rng(0)
+    x = tuple(rng.normal(size=(2, 1, 6, 6)).astype(np.float32) for _ in range(2))
+    first = explain(Pair(), x, "gradcam", layer="a").values
+    second = explain(Pair(), x, "gradcam", layer="b").values
+    assert first[0].any()
+    assert not first[1].any()
+    assert second[1].any()
+    assert not second[0].any()
+
+
+def test_a_baseline_the_model_is_not_defined_on():
+    from pellucid.errors import ModelError
+
+    model = wrap(lambda x: torch.log(x).sum(1), framework="torch")
+    with pytest.raises(ModelError, match="baseline"):
+        explain(model, np.ones((2, 3), dtype=np.float32), "integrated_gradients", steps=2)
+
+
+def test_a_prediction_in_between_changes_nothing():
+    model = wrap(lambda d: d["a"] * 10 + d["b"], framework="torch")
+    a, b = (np.array([[v]], dtype=np.float32) for v in (1.0, 20.0))
+    quiet = explain(model, {"a": a, "b": b}, "occlusion").values
+    noisy = explain(
+        model,
+        {"a": a, "b": b},
+        "occlusion",
+        progress=lambda done, total: model.predict({"b": b, "a": a}),
+    ).values
+    assert {k: v.item() for k, v in noisy.items()} == {k: v.item() for k, v in quiet.items()}
+    assert {k: v.item() for k, v in quiet.items()} == {"a": 10.0, "b": 20.0}
+
+
+def test_results_cannot_be_written_to():
+    e = explain(lambda x: x.sum(1), np.ones((2, 3)), "occlusion")
+    with pytest.raises(ValueError, match="read-only"):
+        e.values[:] = 0

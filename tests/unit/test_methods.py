@@ -275,7 +275,7 @@ def test_gradcam_chooses_the_last_map_and_says_which():
     e = explain(net, x, "gradcam")
     assert e.parameters["layer"] == "relu#2"
     assert np.array_equal(e.values, explain(net, x, "gradcam", layer="relu#2").values)
-    assert e.evaluations == (5, 5, 5), "the model below the layer runs once"
+    assert e.evaluations == (6, 5, 5), "once below the layer, and one row to choose it"
 
 
 def test_gradcam_of_a_series():

@@ -73,6 +73,19 @@ def test_what_is_said_to_run_runs_and_the_rest_does_not(name, framework):
                 explain(model, x[:1], row["name"])
 
 
+def test_names_of_what_runs():
+    function, _ = build("dense", "numpy")
+    table = methods(model=function)
+    assert table.runnable == [row["name"] for row in table if row["runs"]]
+    assert {"occlusion", "random"} <= set(table.runnable)
+    assert "saliency" in table.names
+    assert "saliency" not in table.runnable
+    assert set(methods(model=build("cnn", "torch")[0]).runnable) >= BUILT_IN
+    with pytest.raises(InputError, match="made without one"):
+        _ = methods().runnable
+    assert MethodTable(()).runnable == []
+
+
 def test_why_not():
     function, _ = build("dense", "numpy")
     rows = {row["name"]: row for row in methods(model=function)}

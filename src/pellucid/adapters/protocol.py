@@ -144,6 +144,10 @@ class Adapter(ABC):
     @abstractmethod
     def device(self) -> str: ...
 
+    def channel_axis_of(self, rank: int) -> int:
+        """Where the channels of an array of this rank are: 1 or -1, `channel_axis` for images."""
+        return self.channel_axis
+
     @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]: ...

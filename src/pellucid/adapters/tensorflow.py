@@ -225,7 +225,8 @@ class TensorFlowAdapter(Adapter):
         exits = {trace.value_of(name, x, peel): trace.marks[name][0] for name in names}
         variables = tuple(v for v, _ in replaced.values())
         given = [tensor for _, tensor in replaced.values()]
-        chain = chains.get(exits, trace.wanted(x, peel), variables)
+        wanted, nested = trace.open_ended(peel)
+        chain = chains.get(exits, wanted, variables)
         known: dict[int, Any] = dict(zip(trace.program.inputs, x, strict=True))
         for stop, piece in zip(chain.stops, chain.pieces, strict=False):
             known.update(piece.run(known, given))
@@ -233,7 +234,7 @@ class TensorFlowAdapter(Adapter):
             changed = intercept(LayerExit(mark.path, mark.call, mark.kind, value))
             known[stop] = _like(changed, value)
         results = chain.pieces[-1].run(known, given)
-        return trace.nested([results[v] for v in chain.wanted])
+        return nested([results[v] for v in chain.wanted])
 
     def _run_operations(
         self,
@@ -262,7 +263,7 @@ class TensorFlowAdapter(Adapter):
     def _names(self, reading: Reading, x: Leaves, layers: Sequence[str]) -> list[str]:
         """Layer names as typed -> layer calls of this run."""
         if isinstance(reading, EagerModel):
-            calls = [info.path for info in reading.infos(x)]
+            calls = reading.calls(x, layers)
         else:
             calls = list(reading.trace.marks)
         found = []
@@ -329,12 +330,13 @@ class TensorFlowAdapter(Adapter):
         if isinstance(reading, EagerModel):
             return reading.cut(x, name, peel)
         trace, chains = reading.trace, reading.chains
-        chain = chains.get([trace.value_of(name, x, peel)], trace.wanted(x, peel))
+        stop = trace.value_of(name, x, peel)
+        wanted, nested = trace.open_ended(peel)
         return TracedCut(
             trace.program,
-            chain,
+            chains.get([stop], wanted),
             x,
-            trace.nested,
+            nested,
             lambda more: self._again(more, name, peel),
             reading.fixed,
         )

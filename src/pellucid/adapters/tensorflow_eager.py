@@ -23,6 +23,7 @@ from pellucid.adapters.protocol import Cut, Intercept, LayerInfo
 from pellucid.adapters.tensorflow_cut import times
 from pellucid.adapters.tensorflow_operations import LayerExit
 from pellucid.adapters.tensorflow_peel import confirmed
+from pellucid.errors import LayerError
 from pellucid.types import Array, Leaves, Outputs
 
 Call = Callable[[Sequence[Any]], Any]
@@ -36,9 +37,14 @@ class EagerModel:
 
     def __init__(self, call: Call, tree: LayerTree, reason: str) -> None:
         self._call, self._tree, self.reason = call, tree, reason
+        self._found: tuple[str | None, ...] | None = None
+        self._last: str | None = None
+        self._calls: list[str] = []
 
     def run(self, leaves: Leaves, peel: bool) -> Outputs:
-        return self._peeled(self._call(leaves)) if peel else self._call(leaves)
+        outputs = self._call(leaves)
+        self._found = tuple(map(_activation, tf.nest.flatten(outputs)))
+        return self._peeled(outputs) if peel else outputs
 
     def _peeled(self, outputs: Any) -> Outputs:
         flat = tf.nest.flatten(outputs)
@@ -49,7 +55,18 @@ class EagerModel:
         return tf.nest.pack_sequence_as(outputs, logits)
 
     def activations(self, leaves: Leaves) -> tuple[str | None, ...]:
-        return tuple(map(_activation, tf.nest.flatten(self._call(leaves))))
+        """The final activation of each output in the last run; runs one row before any."""
+        if self._found is None:
+            self.run(tuple(a[:1] for a in leaves), peel=False)
+        return self._found or ()
+
+    def calls(self, leaves: Leaves, names: Sequence[str]) -> Sequence[str]:
+        """Paths of layer calls; those seen before where they hold `names`, else by one row."""
+        if not self._calls or not set(names) <= set(self._calls):
+            if set(names) <= set(self._tree.layers):
+                return tuple(names)  # the run itself shows whether they are called
+            self.infos(tuple(a[:1] for a in leaves))
+        return self._calls
 
     def infos(self, leaves: Leaves) -> tuple[LayerInfo, ...]:
         infos: list[LayerInfo] = []
@@ -64,28 +81,42 @@ class EagerModel:
 
         with watched_calls(self._tree, note, CallStack()):
             self._call(leaves)
+        self._calls = [info.path for info in infos]
         return tuple(infos)
 
     def intercepted(
         self, leaves: Leaves, peel: bool, intercept: Intercept, names: Sequence[str]
     ) -> Outputs:
-        last = self._peeled_layer(leaves) if peel else None
-
         def at_exit(path: str, call: int, layer: keras.layers.Layer, output: Any) -> Any:
             value, name = first_tensor(output), numbered(path, call)
-            if value is not None and name == last:
-                value = getattr(value, _LOGITS)
-                output = replace_first(output, value)
             if name not in names or value is None:
                 return output
+            seen.add(name)
+            if peel and getattr(value, _LOGITS, None) is not None and name == self._peeled_layer(x):
+                value = getattr(value, _LOGITS)
+                output = replace_first(output, value)
+                peeled.append(name)
             changed = intercept(LayerExit(path, call, type(layer).__name__, tf.identity(value)))
             return replace_first(output, changed)
 
+        x = tuple(a[:1] for a in leaves)
+        seen, peeled = set[str](), list[str]()
         with watched_calls(self._tree, at_exit, CallStack()):
-            return self.run(leaves, peel)
+            found = self._call(leaves)
+        if self._found is None and not peeled:
+            self._found = tuple(map(_activation, tf.nest.flatten(found)))
+        missing = [name for name in names if name not in seen]
+        if missing:
+            raise LayerError(
+                f"The layer {missing[0]!r} was not called in this run of the model, or returned"
+                " no array."
+            )
+        return self._peeled(found) if peel else found
 
     def _peeled_layer(self, leaves: Leaves) -> str | None:
-        """The layer call whose softmax or sigmoid is the model's output."""
+        """The layer call whose softmax or sigmoid is the model's output; runs one row, once."""
+        if self._last is not None:
+            return self._last
         found: dict[int, str] = {}
 
         def note(path: str, call: int, layer: keras.layers.Layer, output: Any) -> Any:
@@ -96,7 +127,8 @@ class EagerModel:
 
         with watched_calls(self._tree, note, CallStack()):
             outputs = tf.nest.flatten(self._call(leaves))
-        return next((found[id(t)] for t in outputs if id(t) in found), None)
+        self._last = next((found[id(t)] for t in outputs if id(t) in found), "")
+        return self._last
 
     def cut(self, leaves: Leaves, name: str, peel: bool) -> "EagerCut":
         return EagerCut(self, leaves, name, peel)

@@ -18,6 +18,9 @@ class Ending:
     activation: str | None = None
     logits: tf.Tensor | None = None
     inside: bool = False
+    certain: bool = True
+    """False where only numbers show that the activation of the logits is the output: a softmax
+    whose axes are moved or merged afterwards."""
     peeled: dict[Any, tf.Tensor] = field(default_factory=dict)
     """Tensors between the activation and the output -> the same with the logits in their place."""
 
@@ -37,13 +40,40 @@ def ending_of(output: tf.Tensor) -> Ending:
             for step in reversed(chain):
                 logits = performer(step)([logits, *step.inputs[1:]])[0]
                 peeled[step.outputs[0].ref()] = logits
-            return Ending(FINAL[operation.type], logits, peeled=peeled)
+            kind = FINAL[operation.type]
+            return Ending(kind, logits, certain=_is_certain(kind, operation, chain), peeled=peeled)
         if operation.type in CALLS:
             return Ending(inside=True)
         if operation.type not in PASS or tensor is not operation.outputs[0]:
             return Ending()
         chain.append(operation)
         tensor = operation.inputs[0]
+
+
+def _is_certain(activation: str, operation: tf.Operation, chain: Sequence[tf.Operation]) -> bool:
+    """Whether what follows the activation leaves it the activation of the logits."""
+    types = [t.dtype for step in (operation, *chain) for t in step.outputs[:1]]
+    if not all(dtype.is_floating for dtype in types):
+        return False
+    if activation == "sigmoid":
+        return True
+    rank = operation.inputs[0].shape.rank
+    return rank is not None and rank > 1 and all(step.type in IN_PLACE for step in chain)
+
+
+IN_PLACE = frozenset(
+    {
+        "Identity",
+        "IdentityN",
+        "StopGradient",
+        "PreventGradient",
+        "Snapshot",
+        "EnsureShape",
+        "Cast",
+        "CheckNumerics",
+    }
+)
+"""Operations that leave every number where it is."""
 
 
 def confirmed(activation: str, logits: Any, output: Any) -> bool:

@@ -1,5 +1,6 @@
 """How a model is read: traces made on demand and kept, or eager calls where tracing fails."""
 
+import contextlib
 import inspect
 import threading
 from collections import OrderedDict
@@ -13,7 +14,7 @@ import tensorflow as tf
 from pellucid.adapters.keras_layers import LayerTree, structure_key
 from pellucid.adapters.tensorflow_eager import EagerModel
 from pellucid.adapters.tensorflow_segments import Chains
-from pellucid.adapters.tensorflow_trace import Trace
+from pellucid.adapters.tensorflow_trace import Trace, no_retracing_warnings
 from pellucid.errors import ModelError
 from pellucid.types import Leaves
 
@@ -64,7 +65,7 @@ class Readings:
                     return found
             call = self._call_with(nest)
             if self._keras and not all(a.built for a in self._model._flatten_layers()):
-                _tried(call, x)  # builds it, the way its first call would have
+                _build(call, x)
                 key = self._key(x, nest)
             found = self._read(call, x)
             # A trace for one batch size alone is found again by that size.
@@ -111,10 +112,14 @@ class Readings:
             size = f" for batches of {x[0].shape[0]}" if fixed and x[0].shape.rank else ""
             self._notes[f"compiled trace{size}"] = None
             return TracedModel(trace, Chains(trace.program), fixed)
-        _tried(call, x)
         reason = f"{type(errors[-1]).__name__}: {str(errors[-1]).strip().partition(chr(10))[0]}"
-        self._notes[f"eager fall-back: {reason}"] = None
-        return EagerModel(call, tree, reason)
+
+        def noted(leaves: Sequence[Any]) -> Any:
+            outputs = call(leaves)  # what it raises is the model's own error, and no reading
+            self._notes[f"eager fall-back: {reason}"] = None
+            return outputs
+
+        return EagerModel(noted, tree, reason)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -122,8 +127,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, tf.errors.ResourceExhaustedError | MemoryError)
 
 
-def _tried(call: Call, x: Leaves) -> None:
-    """One ordinary call: what it raises is the model's own error."""
+def _build(call: Call, x: Leaves) -> None:
+    """Have the layers make their weights, the way a first call would: traced, or else called."""
+    if all(a.shape.rank for a in x):
+        specs = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in x]
+        with contextlib.suppress(Exception), _TRACING, no_retracing_warnings():
+            tf.function(lambda *leaves: call(leaves), autograph=False).get_concrete_function(*specs)
+            return
     try:
         call(x)
     except Exception as error:

@@ -169,7 +169,7 @@ class Trace:
     def value_of(self, name: str, leaves: Leaves, peel: bool) -> int:
         """The value number at the exit of a layer call: logits for a last layer that is peeled."""
         mark, value = self.marks[name]
-        if peel:
+        if peel and any(mark.tensor.ref() in ending.peeled for ending in self._endings):
             for ending, activation in zip(self._endings, self.activations(leaves), strict=True):
                 peeled = ending.peeled.get(mark.tensor.ref())
                 if activation is not None and peeled is not None:
@@ -186,8 +186,13 @@ class Trace:
 
     def run(self, leaves: Leaves, peel: bool) -> Outputs:
         """The model's outputs by the compiled function."""
-        peeled = self.activations(leaves) if peel else (None,) * len(self._endings)
-        return self.nested(self._choose(self._concrete(*leaves), peeled))
+        return self.chosen(self._concrete(*leaves), peel)
+
+    def chosen(self, results: Sequence[Any], peel: bool) -> Outputs:
+        """Of the outputs and logits of a run those asked for; the run settles what is peeled."""
+        if not peel:
+            return self.nested(results[: len(self._endings)])
+        return self.nested(self._choose(results, self._settle(results)))
 
     def _choose(self, results: Sequence[Any], peeled: Sequence[str | None]) -> list[Any]:
         """Of all results (or of their numbers) one an output: the logits where peeled."""
@@ -198,6 +203,16 @@ class Trace:
             chosen.append(output if activation is None else below)
         return chosen
 
+    def open_ended(self, peel: bool) -> tuple[tuple[int, ...], Callable[[Any], Outputs]]:
+        """The value numbers a run in pieces must find, and what makes the outputs of them.
+
+        Outputs and logits both, where this run will be the one to tell what is peeled.
+        """
+        if peel and self._known is None:
+            return tuple(self.program.outputs), functools.partial(self.chosen, peel=True)
+        peeled = (self._known or ()) if peel else (None,) * len(self._endings)
+        return tuple(self._choose(self.program.outputs, peeled)), self.nested
+
     def wanted(self, leaves: Leaves, peel: bool) -> tuple[int, ...]:
         """The value numbers of the outputs."""
         peeled = self.activations(leaves) if peel else (None,) * len(self._endings)
@@ -206,20 +221,35 @@ class Trace:
     def nested(self, flat: Sequence[Any]) -> Outputs:
         return tf.nest.pack_sequence_as(self._nest, list(flat))
 
-    def activations(self, leaves: Leaves) -> tuple[str | None, ...]:
-        """The final activation of each output, checked once on a batch."""
-        if self._confirmed is not None:
-            return self._confirmed
+    @property
+    def _known(self) -> tuple[str | None, ...] | None:
+        """The final activation of each output, where the graph or an earlier run tells."""
+        if self._confirmed is None and all(e.certain for e in self._endings):
+            self._confirmed = tuple(e.activation for e in self._endings)
+        return self._confirmed
+
+    def _settle(self, results: Sequence[Any]) -> tuple[str | None, ...]:
+        """The final activation of each output, checked on the first run there was."""
+        if self._known is not None:
+            return self._known
         found = tuple(ending.activation for ending in self._endings)
-        if not any(found) or not tf.executing_eagerly():
+        if not tf.executing_eagerly():
             return found
-        results = self._concrete(*leaves)
         logits = self._choose(results, found)
         self._confirmed = tuple(
-            activation if activation and confirmed(activation, z, y) else None
-            for activation, z, y in zip(found, logits, results, strict=False)
+            e.activation if e.activation and (e.certain or confirmed(e.activation, z, y)) else None
+            for e, z, y in zip(self._endings, logits, results, strict=False)
         )
         return self._confirmed
+
+    def activations(self, leaves: Leaves) -> tuple[str | None, ...]:
+        """The final activation of each output; runs one row where nothing tells it yet."""
+        if self._known is not None:
+            return self._known
+        if not tf.executing_eagerly():
+            return tuple(ending.activation for ending in self._endings)
+        free = all(s.shape.rank and s.shape[0] is None for s in self.specs)
+        return self._settle(self._concrete(*(a[:1] if free else a for a in leaves)))
 
 
 def _marked(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -29,13 +29,13 @@ from pellucid.adapters.torch_inputs import (
     flatten,
     guess_inputs,
     stacked,
+    takes_steps_first,
     unflatten,
 )
 from pellucid.adapters.torch_layers import exit_hook, find_modules, list_layers
 from pellucid.adapters.torch_modes import (
     FinalActivationFinder,
     InterceptMode,
-    PeelMode,
     Position,
     map_tensors,
     watching,
@@ -50,8 +50,6 @@ from pellucid.adapters.torch_state import (
 )
 from pellucid.errors import CapabilityError, InputError
 from pellucid.types import Array, Leaves, Outputs
-
-_FinalPlan = tuple[tuple[str | None, ...], frozenset[int]]
 
 
 class TorchAdapter(Adapter):
@@ -76,7 +74,7 @@ class TorchAdapter(Adapter):
         self.supports = Tier.TRAINABLE if self._module is not None else Tier.TRANSPARENT
         self._structure: Structure = None
         self._differentiating = threading.local()
-        self._final: dict[Any, _FinalPlan] = {}
+        self._final: dict[Any, tuple[str | None, ...]] = {}
         self._fingerprint: tuple[Any, str] | None = None
 
     @property
@@ -101,6 +99,10 @@ class TorchAdapter(Adapter):
     def _guessed_inputs(self) -> tuple[InputSpec, ...] | None:
         return guess_inputs(self._module)
 
+    def channel_axis_of(self, rank: int) -> int:
+        # Images have their channels first in torch; series only where they are convolved.
+        return -1 if rank == 3 and takes_steps_first(self._module) else self.channel_axis
+
     def accept(self, x: Any) -> Leaves:
         leaves, self._structure = flatten(stacked(x, self.inputs))
         weight, wants_floats = self._weight, self.inputs is not None and len(leaves) == 1
@@ -121,33 +123,33 @@ class TorchAdapter(Adapter):
     def _is_differentiating(self) -> bool:
         return getattr(self._differentiating, "depth", 0) > 0
 
-    @staticmethod
-    def _key(x: Leaves) -> Any:
-        return tuple((tuple(a.shape[1:]), a.dtype) for a in x)
+    def _key(self, x: Leaves) -> Any:
+        """What decides the way through the model: input shapes, and which modules it holds."""
+        parts = () if self._module is None else tuple(map(id, self._module.modules()))
+        return tuple((tuple(a.shape[1:]), a.dtype) for a in x), parts
 
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
-        return self._final_plan(x)[0]
+        key = self._key(x)
+        if key not in self._final:
+            self.run(tuple(a[:1] for a in x))
+        return self._final[key]
 
-    def _final_plan(self, x: Leaves) -> _FinalPlan:
-        """The final activation of each output, and the calls that a peeled run leaves out."""
-        if self._key(x) not in self._final:
-            self._first_run(tuple(a[:1] for a in x))
-        return self._final[self._key(x)]
-
-    def _first_run(self, x: Leaves) -> Outputs | None:
-        """The peeled outputs of a run that also finds the final activation, or None.
-
-        Saves the extra run that the search would cost in the first explanation.
-        """
+    @contextlib.contextmanager
+    def _peeling(self, x: Leaves, peel: bool) -> Iterator[Callable[[Outputs], Outputs]]:
+        """Takes the final activation off what a run returns, and notes which it was."""
+        key = self._key(x)
+        known = self._final.get(key)
+        if known is not None and not (peel and any(known)):
+            yield lambda outputs: outputs
+            return
         finder = FinalActivationFinder()
-        with quietly(self._module, differentiate=False):
-            given = [a.clone() for a in x]
-            with finder:
-                outputs = self._call_directly(given)
-        self._final[self._key(x)] = found = finder.find(outputs)
-        if isinstance(outputs, torch.Tensor):
-            return finder.logits(outputs)
-        return None if any(found[0]) else outputs
+
+        def taken_off(outputs: Outputs) -> Outputs:
+            self._final[key] = finder.names(outputs)
+            return finder.peeled(outputs) if peel else outputs
+
+        with finder:
+            yield taken_off
 
     def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
         if self._module is None:
@@ -177,12 +179,6 @@ class TorchAdapter(Adapter):
         kinds: frozenset[str] | None = None,
         weights: Mapping[str, Array] | None = None,
     ) -> Outputs:
-        plain = intercept is None and not weights and not self._is_differentiating
-        if peel and plain and self._key(x) not in self._final:
-            outputs = self._first_run(x)
-            if outputs is not None:
-                return outputs
-        plan = self._final_plan(x)[1] if peel else frozenset()
         call = self._with_weights(weights)
         with contextlib.ExitStack() as stack:
             stack.enter_context(quietly(self._module, differentiate=self._is_differentiating))
@@ -190,16 +186,17 @@ class TorchAdapter(Adapter):
             if intercept is not None:
                 by_operation = kinds != LAYERS_ONLY
                 stack.enter_context(self._watching(intercept, layers, position, by_operation))
-            if plan:
-                stack.enter_context(PeelMode(plan))
+            # Copies are made before a mode is entered: they are not the model's operations.
             if intercept is None or kinds == LAYERS_ONLY:
-                return call([a.clone() for a in x])
-            # Liveness is read off requires_grad, so a graph is built even for a plain run. The
-            # copies are made before the mode is entered: they are not the model's operations.
+                given = [a.clone() for a in x]
+                with self._peeling(x, peel) as taken_off:
+                    return taken_off(call(given))
+            # Liveness is read off requires_grad, so a graph is built even for a plain run.
             stack.enter_context(torch.enable_grad())
             given = [(a if a.requires_grad else _live(a)).clone() for a in x]
-            with InterceptMode(intercept, position, kinds):
+            with self._peeling(x, peel) as taken_off, InterceptMode(intercept, position, kinds):
                 outputs = call(given)
+            outputs = taken_off(outputs)
         return outputs if self._is_differentiating else map_tensors(outputs, torch.Tensor.detach)
 
     def _watching(
@@ -259,14 +256,12 @@ class TorchAdapter(Adapter):
         return value.detach(), aux, pullback
 
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut:
-        plan = self._final_plan(x)[1] if peel else frozenset()
-        watched = find_modules(self._module, [layer])
         return open_at(
             layer,
-            watched,
+            find_modules(self._module, [layer]),
             x,
-            plan,
             call=self._call_directly,
+            peeling=lambda: self._peeling(x, peel),
             quiet=lambda: quietly(self._module, differentiate=self._is_differentiating),
         )
 

@@ -14,11 +14,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pellucid.adapters.operations_torch import FINAL
 from pellucid.adapters.protocol import Cut
 from pellucid.adapters.torch_layers import Named, call_number, with_first
 from pellucid.adapters.torch_modes import (
-    PeelMode,
     Position,
     WeightFreezer,
     is_question,
@@ -203,15 +201,15 @@ def open_at(
     layer: str,
     watched: Named,
     leaves: Leaves,
-    plan: frozenset[int],
     *,
     call: Callable[[Sequence[torch.Tensor]], Outputs],
+    peeling: Callable[[], contextlib.AbstractContextManager[Callable[[Outputs], Outputs]]],
     quiet: Callable[[], contextlib.AbstractContextManager[None]],
 ) -> Cut:
     """Run a model once and open it where call `layer` of the `watched` module returns.
 
-    `call` runs the model on copies of the inputs, `quiet` is the state it runs in, `plan` the
-    softmax-like calls that are taken off. Raises `LayerError` where that call never came.
+    `call` runs the model on copies of the inputs, `quiet` is the state it runs in, `peeling`
+    takes the final activation off. Raises `LayerError` where that call never came.
     """
     wanted = call_number(layer)
     recorder = PrefixRecorder()
@@ -234,24 +232,28 @@ def open_at(
         return at_exit
 
     def replay(skipper: PrefixSkipper, value: torch.Tensor) -> Outputs:
-        peeler = PeelMode(plan)
-        peeler.calls = sum(name in FINAL for name, _ in recorder.calls)
         hook = replacing(value, skipper.stop)
         with quiet(), watching(watched, Position(), hook):
             stand_ins = [a.new_zeros(()).expand(a.shape) for a in leaves]
-            with peeler, skipper:
-                return call(stand_ins)
+            with peeling() as taken_off:
+                with skipper:
+                    outputs = call(stand_ins)
+                return taken_off(outputs)
 
     def whole(rows: Leaves, value: torch.Tensor) -> Outputs:
         hook = replacing(value, lambda: None)
-        with quiet(), watching(watched, Position(), hook), PeelMode(plan):
-            return call([a.clone() for a in rows])
+        with quiet(), watching(watched, Position(), hook):
+            given = [a.clone() for a in rows]
+            with peeling() as taken_off:
+                return taken_off(call(given))
 
-    with quiet(), torch.no_grad(), watching(watched, Position(), at_exit), PeelMode(plan):
+    with quiet(), torch.no_grad(), watching(watched, Position(), at_exit):
         given = [a.clone() for a in leaves]
         recorder.start(tuple(given))
-        with recorder:
-            outputs = call(given)
+        with peeling() as taken_off:
+            with recorder:
+                outputs = call(given)
+            outputs = taken_off(outputs)
     if not found:
         raise LayerError(
             f"{layer} was not called (or returned no tensor) in this run, so the model cannot be"

@@ -76,6 +76,16 @@ def guess_inputs(module: torch.nn.Module | None) -> tuple[InputSpec, ...] | None
     return None
 
 
+def takes_steps_first(module: torch.nn.Module | None) -> bool:
+    """Whether series enter as (sample, step, channel): unless a convolution comes first."""
+    for part in () if module is None else module.modules():
+        if isinstance(part, _CONVOLUTIONS):
+            return False
+        if next(part.parameters(recurse=False), None) is not None:
+            return True
+    return False
+
+
 def arguments(
     model: Any, given: Sequence[torch.Tensor], structure: Structure
 ) -> tuple[tuple[Any, ...], dict[str, torch.Tensor]]:

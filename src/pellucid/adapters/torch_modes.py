@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -71,68 +71,65 @@ class WeightFreezer:
         return known[1]
 
 
-class PeelMode(TorchFunctionMode):
-    """Lets the calls numbered in `peeled`, among softmax-like ones, return their input."""
-
-    def __init__(self, peeled: frozenset[int]) -> None:
-        super().__init__()
-        self.peeled = peeled
-        self.calls = 0
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if name_of(func) in FINAL:
-            call = self.calls
-            self.calls += 1
-            if call in self.peeled:
-                return args[0] if args else (kwargs or {})["input"]
-        return func(*args, **(kwargs or {}))
-
-
 class FinalActivationFinder(TorchFunctionMode):
-    """Notes softmax-like calls and the steps after them, to walk back from an output."""
+    """Notes softmax-like calls and the steps after them, to walk back from an output.
+
+    The model computes what it always does; only the outputs it returns are replaced by their
+    logits, so whatever else reads the softmax is not disturbed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls = 0
-        self._made: dict[int, tuple[weakref.ref[torch.Tensor], str, int]] = {}
-        # Attention has many softmaxes of large inputs; the final one is among the last.
-        self._logits: collections.deque[tuple[int, torch.Tensor]] = collections.deque(maxlen=4)
+        self._made: dict[int, _Final] = {}
+        # Attention has many softmaxes of large inputs; the final ones are among the last.
+        self._latest: collections.deque[int] = collections.deque(maxlen=16)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         name = name_of(func)
         source = args[0] if args else kwargs.get("input")
-        if name in FINAL:
-            if _along_classes(name, out, args, kwargs):
-                self._made[id(out)] = (weakref.ref(out), FINAL[name], self.calls)
-                self._logits.append((self.calls, cast("torch.Tensor", source)))
-            self.calls += 1
+        if name in FINAL and _along_classes(name, out, args, kwargs) and out is not source:
+            self._keep(out, FINAL[name], source)
         elif name in PASS and isinstance(out, torch.Tensor) and isinstance(source, torch.Tensor):
             known = self._look_up(source)
-            if known is not None:
-                self._made[id(out)] = (weakref.ref(out), *known)
+            if known is not None and out is not source:
+                self._keep(out, known.name, known.logits)
         return out
 
-    def _look_up(self, tensor: torch.Tensor) -> tuple[str, int] | None:
+    def _keep(self, out: torch.Tensor, name: str, logits: Any) -> None:
+        if len(self._latest) == self._latest.maxlen:
+            self._made.pop(self._latest[0], None)
+        self._latest.append(id(out))
+        self._made[id(out)] = _Final(weakref.ref(out), out._version, name, logits)
+
+    def _look_up(self, tensor: torch.Tensor) -> "_Final | None":
         made = self._made.get(id(tensor))
-        if made is None or made[0]() is not tensor:
+        # Written to since (a mask, say): what is returned is no longer a softmax.
+        if made is None or made.out() is not tensor or made.version != tensor._version:
             return None
-        return made[1], made[2]
+        return made
 
-    def find(self, outputs: Any) -> tuple[tuple[str | None, ...], frozenset[int]]:
-        """Per output its final activation, and the numbers of the calls to peel."""
+    def names(self, outputs: Any) -> tuple[str | None, ...]:
+        """Per output its final activation."""
         found = [self._look_up(tensor) for tensor in tensors_in(outputs)]
-        names = tuple(f[0] if f else None for f in found)
-        return names, frozenset(f[1] for f in found if f)
+        return tuple(None if f is None else f.name for f in found)
 
-    def logits(self, output: torch.Tensor) -> torch.Tensor | None:
-        """What went into the output's final activation; the output itself where it has none."""
-        known = self._look_up(output)
-        if known is None:
-            return output
-        given = dict(self._logits).get(known[1])
-        return None if given is None else given.reshape(output.shape)
+    def peeled(self, outputs: Any) -> Any:
+        """The outputs, those with a final activation replaced by what went into it."""
+
+        def logits(tensor: torch.Tensor) -> torch.Tensor:
+            known = self._look_up(tensor)
+            return tensor if known is None else known.logits.reshape(tensor.shape)
+
+        return map_tensors(outputs, logits)
+
+
+class _Final(NamedTuple):
+    out: weakref.ref[torch.Tensor]
+    version: int
+    name: str
+    logits: torch.Tensor
 
 
 def _along_classes(name: str, out: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:

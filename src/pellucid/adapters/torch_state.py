@@ -2,11 +2,13 @@
 
 import contextlib
 import hashlib
+import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 _GUARD = threading.RLock()
@@ -46,7 +48,11 @@ def evaluating(module: torch.nn.Module | None) -> Iterator[None]:
 @contextlib.contextmanager
 def quietly(module: torch.nn.Module | None, *, differentiate: bool) -> Iterator[None]:
     """Evaluation mode, our own gradient mode, and the random state put back."""
-    state = torch.get_rng_state()
+    state, numpy_state, python_state = (
+        torch.get_rng_state(),
+        np.random.get_state(),
+        random.getstate(),
+    )
     try:
         with (
             evaluating(module),
@@ -56,6 +62,8 @@ def quietly(module: torch.nn.Module | None, *, differentiate: bool) -> Iterator[
             yield
     finally:
         torch.set_rng_state(state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
 
 
 def unwrapped(model: Any) -> Any:
@@ -78,9 +86,24 @@ def uncompiled(model: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def version_key(module: torch.nn.Module) -> tuple[Any, ...]:
-    """Changes whenever a weight is replaced or written to; cheap."""
+    """Changes whenever a module or a weight is replaced or written to; cheap.
+
+    Writing through `.data` moves no version, so a few of each weight's numbers are looked at.
+    """
+    parts = tuple((n, id(m), m.extra_repr()) for n, m in module.named_modules())
     state = module.state_dict(keep_vars=True)
-    return tuple((n, w.data_ptr(), w._version) for n, w in state.items())
+    weights = tuple(
+        (n, w.data_ptr(), w._version, _sample(w.detach()))
+        for n, w in state.items()
+        if isinstance(w, torch.Tensor)
+    )
+    return parts, weights
+
+
+def _sample(weight: torch.Tensor) -> bytes:
+    flat = weight.reshape(-1)
+    few = flat[:: max(1, flat.numel() // 64)][:64]
+    return few.cpu().contiguous().view(torch.uint8).numpy().tobytes() if few.numel() else b""
 
 
 def module_fingerprint(module: torch.nn.Module) -> str:
@@ -89,9 +112,12 @@ def module_fingerprint(module: torch.nn.Module) -> str:
     for name, part in module.named_modules():
         digest.update(f"{name}:{type(part).__qualname__}:{part.extra_repr()}".encode())
     for name, weight in module.state_dict(keep_vars=True).items():
+        if not isinstance(weight, torch.Tensor):
+            digest.update(f"{name}{weight!r}".encode())
+            continue
         raw = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
-        digest.update(raw)
+        digest.update(raw.tobytes())
     return digest.hexdigest()
 
 

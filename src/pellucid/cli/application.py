@@ -41,8 +41,8 @@ application = typer.Typer(
     name="pellucid",
     help="Explain what a deep-learning model does, and measure whether the explanation "
     "can be believed.",
-    epilog="Exit codes: 0 ok, 1 run error, 2 usage, 3 a quality gate failed, 4 unsafe model "
-    "refused, 5 missing extra, 130 interrupted.",
+    epilog="Exit codes: 0 ok, 1 run error or unreadable file, 2 usage, 3 kept for quality gates, "
+    "4 unsafe model refused, 5 missing extra, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -21,6 +21,8 @@ _EXTRAS: dict[str, dict[str, str]] = {
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
     "sklearn": {"scikit-learn": "sklearn", "skops": "skops"},
 }
+# Named by pyproject.toml, but no adapter of pellucid uses them yet.
+_LATER = frozenset({"jax", "onnx"})
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 
 
@@ -65,9 +67,15 @@ def _extra(extra: str) -> dict[str, Any]:
         found = importlib.util.find_spec(module) is not None
         # tensorflow-cpu and its like are other distributions with the same module.
         versions[distribution] = _version(distribution) or ("present" if found else None)
-    complete = all(versions.values())
-    install = None if complete else f"pip install 'pellucid[{extra}]'"
-    return {"versions": versions, "installed": complete, "install": install}
+    missing = [name for name, version in versions.items() if version is None]
+    wanted = missing and extra not in _LATER
+    return {
+        "versions": versions,
+        "installed": not missing,
+        "missing": missing,
+        "supported": extra not in _LATER,
+        "install": f"pip install 'pellucid[{extra}]'" if wanted else None,
+    }
 
 
 def _devices() -> dict[str, Any]:
@@ -116,7 +124,9 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row(name, version or "missing: pip install pellucid")
     for extra, facts in report["extras"].items():
         present = ", ".join(f"{n} {v}" for n, v in facts["versions"].items() if v)
-        parts = [present, f"missing: {facts['install']}" if facts["install"] else ""]
+        lacking = f"missing: {', '.join(facts['missing'])}; to install: {facts['install']}"
+        note = lacking if facts["install"] else ""
+        parts = [present, note if facts["supported"] else "not used by pellucid yet, comes later"]
         table.add_row(f"[{extra}]".replace("[", r"\["), escape("; ".join(p for p in parts if p)))
     devices = report["devices"]
     table.add_row("keras backend", report["keras_backend"])

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.cli import console, models, writing
 from pellucid.cli.parameters import Preprocess
-from pellucid.cli.pixels import Pictures, input_layout, read_pictures, with_preprocess
+from pellucid.cli.pixels import (
+    Pictures,
+    find_unreadable,
+    input_layout,
+    read_pictures,
+    with_preprocess,
+)
 from pellucid.cli.targets import TargetWord
 from pellucid.errors import (
     CapabilityError,
@@ -59,19 +65,23 @@ def run(request: Request, *, dry_run: bool = False) -> bool:
     Raises the errors of arguments and of loading. What fails for one image or one method is
     named, and the rest goes on.
     """
-    check_methods(request.methods)
+    check_methods(request)
     facts = models.file_facts(request.model)
+    check_class_names(request, is_demo=facts is None and request.model == models.DEMO)
+    # Seconds before the model is loaded, not after.
+    unreadable = find_unreadable(request.images)
     if dry_run:
         show = console.result_json if request.as_json else _print_plan
-        show(plan(request, facts))
-        return True
+        show(plan(request, facts, unreadable))
+        return not unreadable
+    for message in unreadable.values():
+        console.error(message)
+    good = [path for path in request.images if str(path) not in unreadable]
+    if not good:
+        raise ModelError("no picture could be read; nothing was explained.")
     model = models.open_model(request.model, request.trust, facts, class_names=request.class_names)
     height, width, channels = input_layout(model, request.size)
-    pictures = read_pictures(request.images, height, width)
-    for message in pictures.unreadable.values():
-        console.error(message)
-    if not pictures.paths:
-        raise ModelError("no picture could be read; nothing was explained.")
+    pictures = read_pictures(good, height, width, unreadable)
     if request.preprocess is None and model.preprocess is None:
         console.say("No --preprocess given: the model gets pixel values from 0 to 255.")
     model = with_preprocess(model, request.preprocess, request.preprocess_name, channels)
@@ -85,14 +95,46 @@ def run(request: Request, *, dry_run: bool = False) -> bool:
     return not pictures.unreadable and not outcome.failed
 
 
-def check_methods(names: tuple[str, ...]) -> None:
-    """Raise `MethodError` for an unknown method before anything is loaded."""
-    if not names:
+def check_methods(request: Request) -> None:
+    """Raise `MethodError` for an unknown method or parameter before anything is loaded."""
+    if not request.methods:
         raise MethodError("--method names no method. See: pellucid methods.")
-    from pellucid.methods.registry import method_class
+    from pellucid.methods.registry import make_method
 
-    for name in names:
-        method_class(name)
+    given = {name: request.settings.get(name) for name in _OF_METHODS}
+    common = {name: value for name, value in given.items() if value is not None}
+    for name in request.methods:
+        try:
+            make_method(name, {**common, **request.parameters.get(name, {})})
+        except TypeError as error:
+            raise MethodError(f"{name}: {error}.") from error
+
+
+_OF_METHODS = ("layer", "baseline", "budget", "tolerance")
+
+
+def check_class_names(request: Request, *, is_demo: bool) -> None:
+    """Raise `TargetError` for a class that is not among the names known before the model is."""
+    names, checked = request.class_names, _named_targets(request.targets)
+    if names is None and is_demo:
+        from pellucid.demo.weights import imagenet_class_names
+
+        names, checked = imagenet_class_names(), list(request.targets)
+    if names is None:
+        return
+    import numpy as np
+
+    from pellucid.targets import resolve_target
+
+    outputs = np.zeros((1, len(names)), np.float32)
+    for target in checked:
+        resolve_target(target, outputs, 1, names, explained="logit", to_numpy=np.asarray)
+
+
+def _named_targets(targets: tuple[TargetWord, ...]) -> list[str]:
+    """The class names among the targets; what numbers there are, only the model knows."""
+    words = [word for t in targets for word in (t if isinstance(t, tuple) else (t,))]
+    return [word for word in words if isinstance(word, str)]
 
 
 def explain_all(request: Request, model: "Model", pictures: Pictures) -> Outcome:
@@ -128,7 +170,7 @@ def explain_all(request: Request, model: "Model", pictures: Pictures) -> Outcome
     return outcome
 
 
-def plan(request: Request, facts: Any) -> dict[str, Any]:
+def plan(request: Request, facts: Any, unreadable: Mapping[str, str]) -> dict[str, Any]:
     """What a run would do, with the methods' cost, found without loading the model."""
     from pellucid.adapters.trust import describe
     from pellucid.methods.registry import method_class
@@ -139,6 +181,7 @@ def plan(request: Request, facts: Any) -> dict[str, Any]:
         "file": None if facts is None else describe(facts),
         "images": [str(path) for path in request.images],
         "missing_images": missing,
+        "unreadable": dict(unreadable),
         "targets": ["top" if target is None else target for target in request.targets],
         "methods": [{"name": n, "cost": method_class(n).cost} for n in request.methods],
         "settings": dict(request.settings),
@@ -159,6 +202,7 @@ def _print_plan(document: dict[str, Any]) -> None:
     for method in document["methods"]:
         console.result(f"method: {method['name']}, cost per image: {method['cost'] or 'unknown'}")
     console.result(f"explanations: {document['explanations']}")
-    for path in document["missing_images"]:
-        console.result(f"missing image: {path}")
+    for path, why in document["unreadable"].items():
+        missing = path in document["missing_images"]
+        console.result(f"missing image: {path}" if missing else f"unreadable image: {why}")
     console.result(f"written to: {document['out'] or 'nothing, stdout only'}")

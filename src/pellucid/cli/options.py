@@ -40,7 +40,7 @@ Out = Annotated[
     ),
 ]
 Formats = Annotated[list[str], typer.Option("--format", help="What to write: png, html, json.")]
-Seed = Annotated[int, typer.Option(help="Every random draw comes from it.")]
+Seed = Annotated[int, typer.Option(min=0, help="Every random draw comes from it.")]
 Layer = Annotated[
     str | None, typer.Option(help="Layer for CAM methods; chosen by itself if left out.")
 ]
@@ -48,7 +48,10 @@ Baseline = Annotated[
     str | None, typer.Option(help="A number, or zeros, mean, blur, noise.", show_default=False)
 ]
 BatchSize = Annotated[str, typer.Option(help="auto, or images and variants at a time.")]
-Budget = Annotated[int | None, typer.Option(min=1, help="Model evaluations allowed a method.")]
+Budget = Annotated[
+    int | None,
+    typer.Option(min=1, help="Forward evaluations of the model allowed a method, for each image."),
+]
 Tolerance = Annotated[float | None, typer.Option(help="Error to reach instead of a budget.")]
 Classes = Annotated[
     Path | None, typer.Option("--classes", help="A text file of class names, one a line.")
@@ -73,4 +76,6 @@ Parameters = Annotated[
         help="A parameter of the methods; method.name=value for one of them. Repeatable.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and check the images, and stop.")
+]

@@ -1,7 +1,7 @@
 """From picture files to one batch of pixels, and from pixels to what the model takes."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,13 +60,31 @@ def input_layout(model: "Model", size: tuple[int, int] | None) -> tuple[int, int
     return height, width, channels
 
 
-def read_pictures(paths: Sequence[Path], height: int, width: int) -> Pictures:
-    """Every readable picture, fitted to one size; those that are not are named, not fatal."""
+def find_unreadable(paths: Sequence[Path]) -> dict[str, str]:
+    """Which pictures cannot be read, and why; needs no model."""
+    from pellucid.inputs.image import read_image
+
+    bad: dict[str, str] = {}
+    for path in paths:
+        try:
+            read_image(path)
+        except (PellucidError, OSError) as error:
+            bad[str(path)] = str(error)
+    return bad
+
+
+def read_pictures(
+    paths: Sequence[Path], height: int, width: int, unreadable: Mapping[str, str] | None = None
+) -> Pictures:
+    """Every readable picture, fitted to one size; those that are not are named, not fatal.
+
+    `unreadable` are others that were tried before.
+    """
     from pellucid.inputs.image import fit_image, read_image
 
     read: list[np.ndarray] = []
     good: list[Path] = []
-    bad: dict[str, str] = {}
+    bad = dict(unreadable or {})
     for path in paths:
         try:
             read.append(fit_image(read_image(path), height, width))

@@ -1,6 +1,6 @@
 """One call that chooses the picture by what the values are."""
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,7 +8,10 @@ from matplotlib.figure import Figure
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.plots.image import heatmap, is_image, overlay, picked, picture, side_by_side
+from pellucid.plots.panels import Panel, draw_panels, kind_of
+from pellucid.plots.parts import part_label, seen_parts
 from pellucid.plots.series import series
+from pellucid.plots.style import short_name
 from pellucid.plots.table import bars
 
 Kind = Literal["auto", "overlay", "heatmap", "picture", "side_by_side", "bars", "series"]
@@ -28,24 +31,64 @@ def plot(
     *,
     kind: Kind = "auto",
     ax: Axes | None = None,
-    part: int = 0,
+    part: int | None = None,
     **options: Any,
 ) -> Axes | Figure:
-    """Draw one sample and never show it; returns the axes, or the figure for several panels.
+    """Draw one sample and never show it; returns a new Figure, or `ax` where that is given.
 
     Pictures come side by side with their map (on `ax`: the overlay), series as lines on a
-    coloured ground, everything else as bars.
+    coloured ground, everything else as bars. Of several inputs each gets a panel, with its share
+    of the attribution; `part` picks one of them, counted from 0.
     """
+    if kind not in ("auto", "side_by_side", *DRAWN_ON_AXES):
+        known = ", ".join(["auto", "side_by_side", *DRAWN_ON_AXES])
+        raise InputError(f"kind is one of {known}; got {kind!r}.")
+    if part is None:
+        fitting = _fitting(explanation, kind)
+        picked(explanation, sample, fitting[0])
+        if len(fitting) > 1:
+            return _each_part(explanation, sample, fitting, kind, ax, options)
+        part = fitting[0]
     if kind == "auto":
         kind = _natural(explanation, sample, part, ax)
     if kind == "side_by_side":
         if ax is not None:
             raise InputError("side_by_side draws three panels; leave out ax or take 'overlay'.")
         return side_by_side(explanation, sample, part=part, **options)
-    if kind not in DRAWN_ON_AXES:
-        known = ", ".join(["auto", "side_by_side", *DRAWN_ON_AXES])
-        raise InputError(f"kind is one of {known}; got {kind!r}.")
-    return DRAWN_ON_AXES[kind](explanation, sample, part=part, ax=ax, **options)
+    axes = DRAWN_ON_AXES[kind](explanation, sample, part=part, ax=ax, **options)
+    return cast(Figure, axes.get_figure(root=True)) if ax is None else axes
+
+
+def _fitting(explanation: Explanation, kind: Kind) -> list[int]:
+    """The inputs that were looked at and can be drawn so; the first where none can."""
+    parts = explanation.parts
+    seen = seen_parts(explanation)
+    if kind in ("auto", "bars"):
+        return seen
+    wanted = "series" if kind == "series" else "image"
+    return [i for i in seen if kind_of(parts[i]) == wanted] or seen[:1]
+
+
+def _each_part(
+    explanation: Explanation,
+    sample: int,
+    parts: list[int],
+    kind: Kind,
+    ax: Axes | None,
+    options: dict[str, Any],
+) -> Figure:
+    """One panel an input, the shares in their titles."""
+    if ax is not None or kind not in ("auto", "overlay", "heatmap", "series"):
+        names = ", ".join(f"{i} {explanation.parts[i].name}" for i in parts)
+        raise InputError(
+            f"this explanation has several inputs to draw: choose one with part= ({names})."
+        )
+    panels = [
+        Panel(part_label(explanation, sample, i), explanation, sample, i, "all") for i in parts
+    ]
+    target = short_name(explanation.target_names[sample])
+    image = "heatmap" if kind == "heatmap" else "overlay"
+    return draw_panels(panels, title=f"{explanation.method}: {target}", image=image, **options)
 
 
 def _natural(explanation: Explanation, sample: int, part: int, ax: Axes | None) -> Kind:

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,16 +13,20 @@ from pellucid.plots.image import (
     colour_bar,
     heatmap,
     image_map,
+    is_image,
     overlay,
     picked,
     picture,
     picture_of,
     signed_part,
 )
+from pellucid.plots.panels import Panel, draw_panels
+from pellucid.plots.parts import part_label
 from pellucid.plots.scale import REDUCTION_WORDS, Reduction, Scale
 from pellucid.plots.style import (
     Theme,
     ThemeName,
+    elide,
     new_figure,
     number,
     settle,
@@ -47,7 +51,7 @@ def grid(
     sample: int | Sequence[int] = 0,
     *,
     columns: Sequence[str] | None = None,
-    part: int = 0,
+    part: int | None = None,
     scale: Sharing = "row",
     kind: Literal["overlay", "heatmap"] = "overlay",
     across: Literal["auto", "questions", "methods"] = "auto",
@@ -61,14 +65,22 @@ def grid(
     `rows` gives each method its explanations: one, several, or named ones. `sample` is one
     number, or one a column. Methods measure in different units, so by default a scale is shared
     along a method only. `across` says what stands side by side; by itself, what there is more of.
+    Tables are drawn as bars, series as lines; of several inputs each has its panel, or `part`
+    picks one.
     """
     if scale not in SHARING_WORDS:
         raise InputError(f"scale is one of {', '.join(SHARING_WORDS)}; got {scale!r}.")
     cells, titles = _cells(rows, columns, sample)
     samples = [sample] * len(titles) if isinstance(sample, int) else list(sample)
+    parts = range(len(next(iter(cells.values()))[0].parts)) if part is None else [part]
+    images = True
     for row in cells.values():
         for explanation, number_ in zip(row, samples, strict=True):
-            picked(explanation, number_, part)
+            images &= all([is_image(picked(explanation, number_, i)) for i in parts])
+    if len(parts) > 1 or not images:
+        options = {"image": kind, "percentile": percentile, "reduction": reduction}
+        return _mixed(cells, titles, samples, parts, scale, theme=theme, **options)
+    part = parts[0]
     scales = _scales(cells, samples, part, scale, percentile, reduction)
     colours = theme_of(theme)
     first = next(iter(cells.values()))[0]
@@ -92,6 +104,32 @@ def grid(
         sheet.photo.set_title(title, fontsize=9, color=colours.ink, parse_math=False)
     sheet.caption(_caption(cells, part, scale, reduction, scales))
     return settle(sheet.figure)
+
+
+def _mixed(
+    cells: Mapping[str, list[Explanation]],
+    titles: Sequence[str],
+    samples: Sequence[int],
+    parts: Sequence[int],
+    sharing: Sharing,
+    **options: Any,
+) -> Figure:
+    """Methods, questions and inputs as panels of any kind; a line a method where it has several."""
+    panels = []
+    for name, row in cells.items():
+        for title, e, sample in zip(titles, row, samples, strict=True):
+            for part in parts:
+                label = part_label(e, sample, part)
+                words = [elide(name, 30)] if len(cells) > 1 or not label else []
+                if len(titles) > 1 or not label:
+                    words.append(elide(title, 30))
+                group = {"row": name, "all": "all", "panel": f"panel {len(panels)}"}[sharing]
+                panels.append(
+                    Panel(", ".join([*words, label] if label else words), e, sample, part, group)
+                )
+    across = len(titles) * len(parts)
+    title = titles[0] if len(titles) == 1 and len(parts) > 1 else ""
+    return draw_panels(panels, title=title, across=across if across > 1 else None, **options)
 
 
 def _caption(

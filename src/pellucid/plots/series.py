@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pellucid.errors import InputError
-from pellucid.explanation import Explanation
+from pellucid.explanation import Explanation, Part
 from pellucid.plots.image import colour_bar, picked, signed_part
 from pellucid.plots.scale import Reduction, Scale, reduce_channels
 from pellucid.plots.style import (
@@ -29,17 +29,20 @@ def series(
     limit: float | None = None,
     percentile: float = 99.0,
     reduction: Reduction = "sum",
+    scale: Scale | None = None,
     theme: ThemeName = "light",
 ) -> Axes:
-    """Draw each channel as a line over the steps' attributions; returns the axes."""
+    """Draw each channel as a line over the steps' attributions; returns the axes.
+
+    `limit` fixes the v of the scale, `scale` a whole scale shared with other panels.
+    """
     colours = theme_of(theme)
     chosen = picked(explanation, sample, part)
     if "step" not in chosen.dims:
         raise InputError(f"{chosen.name} has dims {chosen.dims}: no steps to draw.")
-    values, dims = reduce_channels(chosen.values[sample], chosen.dims[1:], reduction)
-    values = np.moveaxis(values, dims.index("step"), 0).reshape(len(values), -1).sum(axis=1)
+    values = step_values(chosen, sample, reduction)
     signed = reduction != "abs_sum" and signed_part(chosen)
-    scale = Scale.of([values], percentile=percentile, value=limit, signed=signed)
+    scale = scale or Scale.of([values], percentile=percentile, value=limit, signed=signed)
     axes = axes_or_new(ax, 8, 3, colours)
     style_axes(axes, colours)
     lines, names = _lines(chosen.inputs[sample], chosen.input_dims[1:], chosen.feature_names)
@@ -71,6 +74,13 @@ def series(
         cax = axes.inset_axes((1.02, 0.0, 0.018, 1.0))
         colour_bar(axes.figure, cax, scale, name, colours)  # pyright: ignore[reportArgumentType]
     return axes
+
+
+def step_values(part: Part, sample: int, reduction: Reduction = "sum") -> np.ndarray:
+    """One value a step of one sample, whatever other axes there are."""
+    values, dims = reduce_channels(part.values[sample], part.dims[1:], reduction)
+    values = np.moveaxis(values, dims.index("step"), 0)
+    return values.reshape(len(values), -1).sum(axis=1)
 
 
 def _lines(

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
+from pellucid.explanation import shorten
+
 ThemeName = Literal["light", "dark"]
 
 OKABE_ITO = (
@@ -102,7 +104,7 @@ def short_name(name: str, length: int = 24) -> str:
     """
     words = " rather than "
     sides = [elide(side, 200) for side in name.split(words)]
-    return words.join(s.split(", ")[0] if len(s) > length else s for s in sides)
+    return words.join(shorten(s) if len(s) > length else s for s in sides)
 
 
 def wrap(text: object, characters: int, lines: int = 2) -> str:

@@ -18,16 +18,8 @@ def file_name(text: str) -> str:
 
 
 def save_picture(explanation: Explanation, sample: int, path: Path) -> Path:
-    """One sample's explanation as a PNG: the picture and its map, or bars for a table."""
-    from matplotlib.axes import Axes
-
-    from pellucid.plots import plot, side_by_side
-
-    image = {"height", "width"} <= set(explanation.parts[0].dims)
-    drawn = side_by_side(explanation, sample) if image else plot(explanation, sample)
-    figure = drawn.get_figure(root=True) if isinstance(drawn, Axes) else drawn
-    if figure is not None:
-        figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")
+    """One sample's explanation as a PNG: the picture and its map, bars for a table."""
+    explanation.plot(sample).savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")
     return path
 
 

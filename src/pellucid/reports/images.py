@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pellucid.plots.image import faded_grey
 from pellucid.plots.scale import Scale
@@ -33,8 +33,19 @@ LADDER = (
 """Tried from the best down until a page fits its budget."""
 
 
+SMALL = 64
+"""Below so many pixels a picture is shown as the squares it is made of."""
+
+
+def is_small(pixels: np.ndarray) -> bool:
+    """Whether a browser would blur this picture beyond recognition by enlarging it."""
+    return max(pixels.shape[:2]) < SMALL
+
+
 def photo_uri(pixels: np.ndarray, quality: Quality) -> str:
-    """A picture as a JPEG data URI."""
+    """A picture as a JPEG data URI; a small one as a PNG, which keeps every pixel."""
+    if is_small(pixels):
+        return _uri(Image.fromarray(np.ascontiguousarray(pixels)), "png", optimize=True)
     image = _shrunk(Image.fromarray(np.ascontiguousarray(pixels)), quality.photo_side)
     return _uri(image, "jpeg", quality=quality.photo_quality, optimize=True)
 
@@ -45,15 +56,18 @@ def ground_uri(pixels: np.ndarray, quality: Quality) -> str:
     Made here and not by a CSS filter, so that page, print and plot show the same grey.
     """
     grey = Image.fromarray(np.round(faded_grey(pixels) * 255).astype(np.uint8))
+    if is_small(pixels):
+        return _uri(grey, "png", optimize=True)
     shrunk = _shrunk(grey, quality.photo_side)
     return _uri(shrunk, "jpeg", quality=quality.photo_quality, optimize=True)
 
 
 def thumbnail_uri(pixels: np.ndarray) -> str:
-    """A small picture of 4 by 3, cut from the middle, for the table of contents."""
+    """The whole picture made small, for the table of contents."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    small = ImageOps.fit(image, (256, 192), Image.Resampling.LANCZOS)
-    return _uri(small, "jpeg", quality=72, optimize=True)
+    if is_small(pixels):
+        return _uri(image, "png", optimize=True)
+    return _uri(_shrunk(image, 256), "jpeg", quality=72, optimize=True)
 
 
 def overlay_uri(values: np.ndarray, scale: Scale, quality: Quality) -> str:
@@ -75,7 +89,13 @@ def overlay_uri(values: np.ndarray, scale: Scale, quality: Quality) -> str:
 
 
 def composed_uri(pixels: np.ndarray, values: np.ndarray, scale: Scale, side: int = 224) -> str:
-    """Photo and map in one picture, for places that keep no style sheet."""
+    """Photo and map in one picture, for places that keep no style sheet.
+
+    A small one is enlarged here by whole squares, since a browser would blur it.
+    """
+    if is_small(pixels):
+        times = max(1, side // max(pixels.shape[:2]))
+        pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
     height, width = pixels.shape[:2]
     shrink = min(1.0, side / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.plots.image import is_image
+from pellucid.plots.parts import looked_at, shares
 from pellucid.reports.items import Answer, Study
 from pellucid.reports.words import meaning, value_for
 
@@ -52,6 +53,16 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "seed": e.seed,
         "shape": list(e.parts[0].values.shape[1:]),
         "image": is_image(e.parts[0]),
+        "inputs": [
+            {
+                "name": part.name,
+                "shape": list(part.values.shape[1:]),
+                "image": is_image(part),
+                "looked_at": looked_at(e, i),
+                "share": share,
+            }
+            for i, (part, share) in enumerate(zip(e.parts, shares(e, sample), strict=True))
+        ],
         "asks": asks,
         "found": found,
         "warnings": list(e.warnings),

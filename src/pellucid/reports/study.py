@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import jinja2
-
 from pellucid.errors import InputError
 from pellucid.reports.images import LADDER, Quality
 from pellucid.reports.items import Answer, Study, StudyItem, best_predictions
+from pellucid.reports.page import render_template
 from pellucid.reports.record import study_record
 from pellucid.reports.view import study_view
 
@@ -41,12 +40,6 @@ def render_report(
 
 def report_html(study: Study, quality: Quality = LADDER[0]) -> str:
     """The page as text, with pictures of one quality."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pellucid.reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return render_template(
+        "report.html.j2", page=study_view(study, quality), record=study_record(study)
     )
-    template = environment.get_template("report.html.j2")
-    return template.render(page=study_view(study, quality), record=study_record(study))

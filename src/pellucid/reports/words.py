@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pellucid.explanation import Explanation
+from pellucid.explanation import Explanation, Part
 from pellucid.plots.image import image_map, is_image, picked
-from pellucid.plots.scale import reduce_channels
+from pellucid.plots.parts import first_image, percent, seen_parts, shares
+from pellucid.plots.series import step_values
 from pellucid.plots.style import elide, short_name
 from pellucid.plots.table import top_features
 
@@ -34,6 +35,18 @@ SENSITIVITY = frozenset({"saliency", "smoothgrad"})
 """Gradients say where the score is touchy, not what it is made of: they are put into other words.
 """
 
+SATURATED = {
+    "probability": "A saturated probability does this: explaining its logit shows more.",
+    "output": "If the output is a saturated probability, explaining its logit (or the decision "
+    "function) shows more.",
+}
+
+ROUNDING = 1e-6
+"""Attributions below this share of the score drown in the rounding of float32."""
+
+WORTH_TELLING = 0.1
+"""The share of an input that gets a sentence of its own."""
+
 WIDE_GAP = 0.05
 
 LARGE_ERROR = 0.5
@@ -50,8 +63,9 @@ REGIONS = (
 
 def meaning(explanation: Explanation, sample: int = 0) -> tuple[str, str]:
     """What the method asks, and what it found for this sample with what limits its weight."""
-    part = picked(explanation, sample, 0)
-    unit, whole = _nouns(part.dims)
+    picked(explanation, sample, 0)
+    nouns = {_nouns(explanation.parts[i].dims) for i in seen_parts(explanation)}
+    unit, whole = nouns.pop() if len(nouns) == 1 else ("value", "input")
     name = elide(explanation.method, 60)
     asks = f"The method {name} gives each {unit} a number of its own."
     if explanation.method in ASKS:
@@ -79,11 +93,13 @@ def caveats(explanation: Explanation, sample: int = 0) -> list[str]:
 
 def relative_error(explanation: Explanation, sample: int = 0) -> float | None:
     """The standard error as a share of the map, root mean square; None for exact methods."""
-    part = explanation.parts[0]
-    if part.stderr is None:
+    parts = [(p.values[sample], p.stderr[sample]) for p in explanation.parts if p.stderr is not None]
+    if not parts:
         return None
-    size = float(np.sqrt(np.mean(np.square(part.values[sample], dtype=np.float64))))
-    error = float(np.sqrt(np.mean(np.square(part.stderr[sample], dtype=np.float64))))
+    size, error = (
+        float(np.sqrt(sum(np.square(pair[i], dtype=np.float64).sum() for pair in parts)))
+        for i in (0, 1)
+    )
     return error / size if size > 0 and np.isfinite(error / size) else None
 
 
@@ -95,15 +111,6 @@ def value_for(field: object, sample: int) -> float | None:
     if flat.size == 0:
         return None
     return float(flat[min(sample, flat.size - 1)])
-
-
-def percent(share: float) -> str:
-    """A share as a person says it; never 0 % for something, nor 100 % for not quite all."""
-    if 0 < share < 0.01:
-        return "less than 1 %"
-    if 0.99 < share < 1:
-        return "over 99 %"
-    return f"{round(100 * share):d} %"
 
 
 def _nouns(dims: Sequence[str]) -> tuple[str, str]:
@@ -118,38 +125,133 @@ def _nouns(dims: Sequence[str]) -> tuple[str, str]:
 
 
 def _found(explanation: Explanation, sample: int) -> str:
-    """The second sentence, for the kind of input there is."""
-    part = explanation.parts[0]
+    """The second sentence, for the kinds of input there are."""
     target = elide(short_name(explanation.target_names[sample]), 80)
-    values = np.asarray(part.values[sample], np.float64)
-    whole = _nouns(part.dims)[1]
-    if not np.isfinite(values).all():
+    seen = seen_parts(explanation)
+    values = [np.asarray(explanation.parts[i].values[sample]) for i in seen]
+    if not all(np.isfinite(v).all() for v in values):
         return f"Some values for {target} are not finite, so nothing can be read from them."
-    if not values.any():
-        return f"Every value is zero: it found nothing in the {whole} that bears on {target}."
+    if not any(v.any() for v in values):
+        return _found_nothing(explanation, seen, target)
     if explanation.method in CONTROLS:
         return _found_control(explanation, sample)
+    if is_noise(explanation, sample):
+        hint = SATURATED.get(explanation.explained, SATURATED["output"])
+        hint = "" if explanation.explained == "logit" else f" {hint}"
+        return (
+            f"The score for {target} hardly changes (by less than float32 rounding): what is "
+            f"drawn is noise.{hint}"
+        )
+    if len(explanation.parts) == 1:
+        return _found_in_part(explanation, sample, 0, target)
+    return _found_in_parts(explanation, sample, seen, target)
+
+
+def _found_nothing(explanation: Explanation, seen: Sequence[int], target: str) -> str:
+    """What an all-zero map means: a class activation map keeps only what speaks in favour."""
+    if len(seen) == 1:
+        whole = f"the {_nouns(explanation.parts[seen[0]].dims)[1]}"
+        others = _not_looked_at(explanation, seen)
+    else:
+        whole, others = f"any of the {len(seen)} inputs", ""
+    if explanation.method == "gradcam" and explanation.parameters.get("relu", True):
+        found = f"Every value is zero: no place in its layer speaks for {target}"
+        return f"{found}, and evidence against is not kept.{others}"
+    return f"Every value is zero: it found nothing in {whole} that bears on {target}.{others}"
+
+
+def _found_in_parts(
+    explanation: Explanation, sample: int, seen: Sequence[int], target: str
+) -> str:
+    """How much lies on each input, then what was found in those that hold most."""
+    held = shares(explanation, sample)
+    order = sorted(seen, key=lambda i: -held[i])
+    if len(order) == 1:
+        found = _found_in_part(explanation, sample, order[0], target)
+        return found + _not_looked_at(explanation, seen)
+    names = [_quoted(explanation, i) for i in order]
+    listed = [f"{percent(held[i])} on {n}" for i, n in zip(order[1:4], names[1:4], strict=True)]
+    if len(order) > 4:
+        listed.append(f"{percent(sum(held[i] for i in order[4:]))} on {len(order) - 4} others")
+    what = "sensitivity" if explanation.method in SENSITIVITY else "attribution"
+    first = (
+        f"{percent(held[order[0]])} of the {what} lies on the input {names[0]}, {join(listed)}."
+        f"{_not_looked_at(explanation, seen)}"
+    )
+    told = [i for i in order[:3] if i == order[0] or held[i] >= WORTH_TELLING]
+    sentences = [
+        f"In {_quoted(explanation, i)}: {found[:1].lower()}{found[1:]}"
+        for i in told
+        for found in [_found_in_part(explanation, sample, i, target)]
+    ]
+    return " ".join([first, *sentences])
+
+
+def _not_looked_at(explanation: Explanation, seen: Sequence[int]) -> str:
+    """Name the inputs that the method leaves out; with a space before it, or empty."""
+    missed = [_quoted(explanation, i) for i in range(len(explanation.parts)) if i not in seen]
+    verb = "was" if len(missed) == 1 else "were"
+    word = "input" if len(missed) == 1 else "inputs"
+    return f" The {word} {join(missed)} {verb} not looked at." if missed else ""
+
+
+def _quoted(explanation: Explanation, part: int) -> str:
+    return f"'{elide(explanation.parts[part].name, 40)}'"
+
+
+def is_noise(explanation: Explanation, sample: int) -> bool:
+    """Whether the values are so small beside the score that they drown in float32 rounding.
+
+    Gradients count times the range of their input, class activation maps times their positions,
+    so that all are measured in units of the score.
+    """
+    score = value_for(explanation.score, sample)
+    baseline = value_for(explanation.baseline_score, sample)
+    known = [abs(s) for s in (score, baseline) if s is not None and np.isfinite(s)]
+    size = max(known, default=0.0)
+    if explanation.method in CONTROLS or not size:
+        return False
+    if score is not None and baseline is not None and abs(score - baseline) > 1e-5 * size:
+        return False
+    largest = total = 0.0
+    for part in explanation.parts:
+        strength = np.abs(part.values[sample], dtype=np.float64)
+        if explanation.method in SENSITIVITY:
+            strength = strength * float(np.ptp(part.inputs[sample]) or 1.0)
+        elif "grid" in explanation.extras:
+            strength = strength * np.asarray(explanation.extras["grid"])[0].size
+        largest = max(largest, float(strength.max(initial=0.0)))
+        total += float(strength.sum())
+    return 0 < largest < ROUNDING * size and total < 100 * ROUNDING * size
+
+
+def _found_in_part(explanation: Explanation, sample: int, number: int, target: str) -> str:
+    """What was found in one input, as its kind asks for."""
+    part = explanation.parts[number]
+    values = np.asarray(part.values[sample], np.float64)
+    if not values.any():
+        return f"Every value is zero: it found nothing that bears on {target}."
     if is_image(part):
         if explanation.method in SENSITIVITY:
-            return _found_sensitive(explanation, sample, target)
+            return _found_sensitive(part, sample, target)
         return _found_in_picture(image_map(part, sample), target)
     if "step" in part.dims:
-        steps, dims = reduce_channels(values, part.dims[1:])
-        steps = np.moveaxis(steps, dims.index("step"), 0).reshape(len(steps), -1).sum(axis=1)
-        return _found_in_series(steps, target)
-    return _found_in_table(explanation, sample, target)
+        return _found_in_series(step_values(part, sample), target)
+    return _found_in_table(explanation, sample, number, target)
 
 
 def _found_control(explanation: Explanation, sample: int) -> str:
-    part = explanation.parts[0]
-    if explanation.method == "edges" and is_image(part):
-        place = mostly(np.abs(image_map(part, sample)))
-        return f"The edges lie {place}; a map that looks like this one says little of the model."
+    image = first_image(explanation)
+    if explanation.method == "edges" and image is not None:
+        values = image_map(explanation.parts[image], sample)
+        if values.any():
+            place = mostly(np.abs(values))
+            return f"The edges lie {place}; a map that looks like this one says little of the model."
     return "A method that cannot be told apart from this one has said nothing about the model."
 
 
-def _found_sensitive(explanation: Explanation, sample: int, target: str) -> str:
-    strength = np.abs(image_map(explanation.parts[0], sample, "abs_sum"))
+def _found_sensitive(part: Part, sample: int, target: str) -> str:
+    strength = np.abs(image_map(part, sample, "abs_sum"))
     share = half_share(strength)
     return (
         f"Half of the sensitivity of the score for {target} lies in {percent(share)} of the "
@@ -189,8 +291,8 @@ def _found_in_series(steps: np.ndarray, target: str) -> str:
     )
 
 
-def _found_in_table(explanation: Explanation, sample: int, target: str) -> str:
-    top = [f for f in top_features(explanation, sample, 3) if f.attribution]
+def _found_in_table(explanation: Explanation, sample: int, part: int, target: str) -> str:
+    top = [f for f in top_features(explanation, sample, 3, part=part) if f.attribution]
     favour = join([elide(f.name, 40) for f in top if f.attribution > 0])
     against = join([elide(f.name, 40) for f in top if f.attribution < 0])
     if favour and against:

@@ -46,10 +46,10 @@ class GradCAM(Method):
     source = "Selvaraju et al. 2017"
 
     def attribute(self, task: Task) -> Attribution:
-        channel = 1 if task.wrapped.adapter.channel_axis == 1 else -1
         parts = []
         for start, _, cut in task.cuts:
             activation = cut.value
+            channel = task.wrapped.adapter.channel_axis_of(len(activation.shape))
             rows = np.arange(start, start + int(activation.shape[0]))
 
             def score(leaves: Leaves, cut=cut, rows=rows) -> tuple[Array, None]:
@@ -90,10 +90,22 @@ def _weighted(task: Task, activation: Array, gradient: Array, channel: int) -> n
 
 
 def _image_leaf(task: Task, rank: int) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
-    """The input that the map is laid over: the first with as many spatial axes."""
-    for leaf, (array, dims) in enumerate(zip(task.batch.arrays, task.batch.dims, strict=True)):
-        space = space_axes(dims)
-        if len(space) == rank - 1:
-            names = ("sample", *(dims[a] for a in space))
-            return leaf, names, tuple(array.shape[a] for a in space)
-    raise LayerError("No input has the spatial axes of this layer's feature map.")
+    """The input that the map is laid over: the one with as many spatial axes that the layer sees.
+
+    Where several inputs have them, a gradient of the layer's output tells, at the cost of one
+    forward and one backward of the part below the layer.
+    """
+    fitting = [i for i, dims in enumerate(task.batch.dims) if len(space_axes(dims)) == rank - 1]
+    if len(fitting) > 1:
+        seen = task.inputs_of_layer()
+        fitting = [i for i in fitting if seen[i]]
+    if len(fitting) != 1:
+        names = ", ".join(task.batch.names[i] for i in fitting) or "no input"
+        raise LayerError(
+            f"Expected one input with the spatial axes of this layer's feature map, got {names}.\n"
+            "  layer= names a layer that sees one of them only; `model.layers(x)` lists them."
+        )
+    (leaf,) = fitting
+    array, dims = task.batch.arrays[leaf], task.batch.dims[leaf]
+    space = space_axes(dims)
+    return leaf, ("sample", *(dims[a] for a in space)), tuple(array.shape[a] for a in space)

@@ -12,7 +12,7 @@ from pellucid.inputs.noise import draw_normal
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.gradient.sums import GradientSums
 from pellucid.methods.registry import register_method
-from pellucid.task import Task
+from pellucid.task import Task, over_samples
 from pellucid.types import Leaves
 
 
@@ -62,16 +62,25 @@ class SmoothGrad(Method):
     def attribute(self, task: Task) -> Attribution:
         count = self._count()
         noise = _Noise(task, self.noise)
-        sums = GradientSums.zeros(task, squares=True)
+
+        def at_first_draw(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+            grads = task.gradient(noise.points(rows, np.zeros_like(rows)), rows)[1]
+            return tuple(task.to_numpy(g).astype(np.float32) for g in grads)
+
+        # The first draw's gradients are the pivot of the variance, and part of the mean.
+        first = over_samples(task, at_first_draw, key="gradient")
+        sums = GradientSums.zeros(task, pivot=tuple(map(task.asarray, first)))
         # Draw by draw, all samples of one draw together, so that a draw is made once.
-        samples = np.tile(np.arange(task.count), count)
-        draws = np.repeat(np.arange(count), task.count)
+        samples = np.tile(np.arange(task.count), count - 1)
+        draws = np.repeat(np.arange(1, count), task.count)
         weights = np.full((1, len(samples)), 1 / count)
         sums.add(task, samples, weights, lambda a, b: noise.points(samples[a:b], draws[a:b]))
-        means = [s[0] for s in sums.first]
+        means = [
+            s[0] + g.astype(np.float64) / count for s, g in zip(sums.first, first, strict=True)
+        ]
         errors = [
-            np.sqrt(np.maximum(q - m * m, 0) / (count - 1))
-            for q, m in zip(sums.second, means, strict=True)
+            np.sqrt(np.maximum(q - (m - g) ** 2, 0) / (count - 1))
+            for q, m, g in zip(sums.second, means, first, strict=True)
         ]
         return Attribution(
             tuple(m.astype(np.float32) for m in means),
