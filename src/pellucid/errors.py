@@ -1,6 +1,7 @@
 """Every error pellucid raises on purpose: what was expected, what came, what to do."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -64,9 +65,13 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
         # The first of several synonyms, as ImageNet's names have them, is what people type.
         by_folded.setdefault(_folded(candidate.partition(",")[0]), candidate)
     folded = _folded(name)
-    close = difflib.get_close_matches(folded, by_folded, n=2 * count, cutoff=0.5)
-    inside = [k for k in by_folded if len(k) > 2 and (folded in k or k in folded)]
-    return list(dict.fromkeys(by_folded[k] for k in close + inside))[:count]
+    words = [c for c in by_folded.values() if folded in map(_folded, re.split(r"[\s,]+", c))]
+    close = difflib.get_close_matches(folded, by_folded, n=2 * count, cutoff=0.6)
+    inside = [
+        k for k in by_folded if len(folded) > 2 and len(k) > 2 and (folded in k or k in folded)
+    ]
+    nearest_first = [*words, *(by_folded[k] for k in close), *(by_folded[k] for k in inside)]
+    return list(dict.fromkeys(nearest_first))[:count]
 
 
 def _folded(name: str) -> str:

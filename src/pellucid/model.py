@@ -448,6 +448,7 @@ def _check(
             if not fits:
                 raise InputError(
                     f"Expected {name} to have shape {_shown(spec)} per sample, got {a.shape[1:]}."
+                    + _shape_hint(spec.shape, a.shape)
                 )
         if a.dtype.kind == "f" and not np.isfinite(a).all():
             bad = np.flatnonzero(~np.isfinite(a.reshape(len(a), -1)).all(axis=1))
@@ -455,6 +456,22 @@ def _check(
                 f"{name} holds NaN or infinity in the rows {bad[:20].tolist()} of the batch.\n"
                 "  Impute or drop them: no method can attribute to a number that is missing."
             )
+
+
+def _shape_hint(wanted: tuple[int | None, ...], given: tuple[int, ...]) -> str:
+    """What to do about a shape, where it is one of the usual mistakes."""
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        pairs = zip(wanted, shape, strict=False)
+        return len(shape) == len(wanted) and all(w is None or w == g for w, g in pairs)
+
+    if len(given) > 2 and fits((*given[2:], given[1])):
+        return "\n  The channels come last here: numpy.moveaxis(x, 1, -1)."
+    if len(given) > 2 and fits((given[-1], *given[1:-1])):
+        return "\n  The channels come first here: numpy.moveaxis(x, -1, 1)."
+    if fits((*given[1:], 1)) or fits((*given, 1)[1:]):
+        return "\n  The channel axis is missing: x[..., None]."
+    return ""
 
 
 def _columns(raw: Any) -> tuple[str, ...] | None:

@@ -230,6 +230,13 @@ class _Resolver:
             )
         return int(target)
 
+    def _known(self, name: str) -> str:
+        """The nearest names, and all where they are few."""
+        names = self.class_names or ()
+        near = quote_nearest(name, names)
+        few = f"They are {', '.join(map(repr, names))}." if len(names) <= 12 else ""
+        return f"{near} {few}".strip()
+
     def _index_of_name(self, name: str) -> int:
         if self.class_names is None:
             number = "None" if self.classes == 1 else f"a number (0–{self.classes - 1})"
@@ -257,6 +264,6 @@ class _Resolver:
                     return candidates[0]
             raise TargetError(
                 f"No class named {name!r} in the {len(self.class_names)} classes of this model.\n"
-                f"  {f'{quote_nearest(name, self.class_names)} {_EXAMPLES}'.strip()}"
+                f"  {f'{self._known(name)} {_EXAMPLES}'.strip()}"
             )
         return found[0]

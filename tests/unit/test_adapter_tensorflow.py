@@ -11,6 +11,7 @@ keras = pytest.importorskip("keras")
 
 from keras import layers as L  # noqa: E402
 
+import pellucid  # noqa: E402
 from pellucid.adapters.protocol import LAYERS_ONLY, Tier  # noqa: E402
 from pellucid.adapters.tensorflow import TensorFlowAdapter  # noqa: E402
 from pellucid.errors import CapabilityError, InputError, LayerError  # noqa: E402
@@ -833,6 +834,180 @@ def test_a_changed_activation_is_traced_again():
     adapter.run(leaves)
     model.get_layer("c2").activation = keras.activations.tanh
     close(adapter.run(leaves, peel=False), model(leaves[0], training=False))
+
+
+class Scaled(L.Layer):
+    def __init__(self):
+        super().__init__()
+        self.k, self._private, self.shift = 2.0, 1.0, np.zeros(6, "float32")
+        self.sizes, self.function = [1.0, 2.0], tf.nn.relu
+
+    def call(self, x):
+        return self.function(x) * self.k * self._private * self.sizes[1] + self.shift
+
+
+def test_changed_attributes_of_layers_are_traced_again():
+    x = L.Input((6,))
+    layer = Scaled()
+    model = keras.Model(x, L.Dense(3, name="d")(layer(x)))
+    adapter = TensorFlowAdapter(model)
+    leaves = adapter.accept(rows())
+    prints = {adapter.fingerprint()}
+
+    def change_array():
+        layer.shift[2] = 7.0
+
+    def change_list():
+        layer.sizes[1] = 3.0
+
+    for change in (
+        lambda: None,
+        lambda: setattr(layer, "k", 5.0),
+        lambda: setattr(layer, "_private", 0.5),
+        lambda: setattr(layer, "function", tf.nn.elu),
+        change_array,
+        change_list,
+    ):
+        change()
+        close(adapter.run(leaves), model(leaves[0]))
+        prints.add(adapter.fingerprint())
+    assert len(prints) == 6
+
+
+_GLOBAL = np.ones(6, "float32")
+
+
+def test_changed_values_of_functions_and_modules_are_traced_again():
+    weights, settings = np.ones((6, 2), "float32"), {"scale": 1.0}
+
+    def inner(x):
+        return x @ weights
+
+    def function(x, bias=np.zeros(2, "float32")):  # noqa: B008
+        return inner(x * _GLOBAL) * settings["scale"] + bias
+
+    class Held(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.array, self.number = np.ones(2, "float32"), 1.0
+
+        def __call__(self, x):
+            return x[:, :2] * self.array * self.number
+
+        def other(self, x):
+            return x[:, :2] + self.array
+
+    module = Held()
+    for model, arrays in (
+        (function, (weights, _GLOBAL, function.__defaults__[0])),
+        (module, (module.array,)),
+        (module.other, (module.array,)),
+    ):
+        adapter = TensorFlowAdapter(model)
+        leaves = adapter.accept(rows())
+        for array in arrays:
+            before = adapter.fingerprint()
+            close(adapter.run(leaves), model(leaves[0]))
+            array[..., 0] += 2.0
+            close(adapter.run(leaves), model(leaves[0]))
+            assert adapter.fingerprint() != before
+        settings["scale"] += 1.0
+        module.number += 1.0
+        close(adapter.run(leaves), model(leaves[0]))
+
+
+def test_a_models_own_counters_do_not_trace_it_again():
+    traces, counts = [], [0]
+
+    def note(a):
+        counts[0] += len(a)
+        return a
+
+    def function(x):
+        traces.append(1)
+        y = tf.numpy_function(note, [x], x.dtype)
+        y.set_shape(x.shape)
+        return y * 2.0
+
+    adapter = TensorFlowAdapter(function)
+    for n in (2, 3, 2):
+        adapter.run(adapter.accept(rows(n)))
+    assert counts == [7]
+    assert len(traces) == 1
+
+
+# Evaluations are what the model sees
+
+
+_SEEN = [0]
+
+
+@tf.custom_gradient
+def counting(x):
+    def note(a):
+        _SEEN[0] += len(a)
+        return a
+
+    y = tf.numpy_function(note, [x], x.dtype)
+    y.set_shape(x.shape)
+    return y, lambda d: d
+
+
+class Counting(L.Layer):
+    def call(self, x):
+        return counting(x)
+
+
+def counting_model(softmax):
+    x = L.Input((8, 8, 3))
+    h = L.Conv2D(4, 3, activation="relu", name="c")(Counting()(x))
+    end = L.Dense(3, activation="softmax" if softmax else None, name="d")
+    return keras.Model(x, end(L.Flatten(name="f")(h)))
+
+
+def counting_function(softmax):
+    weights = tf.random.stateless_normal((192, 3), (0, 1))
+
+    def function(x):
+        z = tf.reshape(counting(x), (-1, 192)) @ weights
+        if softmax == "moved":  # only a run tells that this is a softmax of the logits
+            return tf.squeeze(tf.nn.softmax(z[:, None]), 1)
+        return tf.nn.softmax(z) if softmax else z
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("make", "softmax"),
+    [
+        (counting_model, True),
+        (counting_model, False),
+        (counting_function, True),
+        (counting_function, False),
+        (counting_function, "moved"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("saliency", {}),
+        ("gradient_x_input", {}),
+        ("integrated_gradients", {"steps": 4}),
+        ("smoothgrad", {"samples": 3}),
+        ("occlusion", {}),
+        ("gradcam", {"layer": "c"}),
+    ],
+)
+def test_reported_evaluations_are_the_rows_the_model_sees(make, softmax, method, options):
+    if method == "gradcam" and make is counting_function:
+        pytest.skip("a plain function has no layers")
+    model = make(softmax)
+    if make is counting_function:
+        model = pellucid.wrap(model, framework="tensorflow", inputs=(8, 8, 3))
+    for _ in ("fresh", "warm"):
+        _SEEN[0] = 0
+        found = pellucid.explain(model, pictures(3), method, **options)
+        assert _SEEN[0] == found.evaluations.forward
 
 
 # Nothing of the user's changes

@@ -300,6 +300,10 @@ def test_a_lambda_layer_is_refused_and_loads_only_if_trusted(tmp_path: Path) -> 
         ({"module": "os", "class_name": "system", "registered_name": None}, "os.system"),
         ({"module": "builtins", "class_name": "exec", "registered_name": None}, "builtins.exec"),
         ({"module": "keras.utils", "class_name": "get_file"}, "keras.utils.get_file"),
+        ({"module": "keras.src.utils.file_utils", "class_name": "get_file"}, "get_file acts"),
+        ({"module": "keras.src.saving.saving_lib", "class_name": "load_model"}, "acts"),
+        ({"module": "keras.src.config", "class_name": "enable_unsafe_deserialization"}, "acts"),
+        ({"module": "keras.src.src.utils", "class_name": "get_file"}, "acts"),
         ({"module": None, "registered_name": "mine>Strange"}, "mine>Strange"),
     ],
 )
@@ -373,6 +377,72 @@ def test_a_layer_larger_than_its_weights_is_refused(tmp_path: Path, keras_file: 
 
     with pytest.raises(UnsafeModelError, match="units=1,000,000,000,000"):
         loading.load(rewritten(keras_file, tmp_path / "m.keras", widen))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("units", 1e12),
+        ("kernel_size", [10**5, 10**5]),
+        ("kernel_size", [1e5, 1e5]),
+        ("target_shape", [2000, 2000, 2000]),
+        ("padding", [[10**5, 0], [10**5, 0]]),
+        ("n", 10**10),
+        ("n", float("inf")),
+        ("pool_size", [10**10]),
+        ("something_new", 10**10),
+    ],
+)
+def test_sizes_beyond_any_layer_are_refused(
+    tmp_path: Path, keras_file: Path, key: str, value: Any
+) -> None:
+    def widen(config: dict[str, Any]) -> dict[str, Any]:
+        config["config"]["layers"][-1]["config"][key] = value
+        return config
+
+    with pytest.raises(UnsafeModelError, match=f"size bomb.*{key}="):
+        loading.load(rewritten(keras_file, tmp_path / "m.keras", widen), trust=True)
+
+
+def test_shapes_to_build_for_beyond_any_layer_are_refused(tmp_path: Path, keras_file: Path) -> None:
+    def widen(config: dict[str, Any]) -> dict[str, Any]:
+        return layer(config, build_config={"shapes_dict": {"x_shape": [None, 10**12]}})
+
+    with pytest.raises(UnsafeModelError, match="size bomb.*x_shape="):
+        loading.load(rewritten(keras_file, tmp_path / "m.keras", widen), trust=True)
+
+
+def test_large_numbers_that_are_no_sizes_pass(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    start = keras.initializers.RandomNormal(stddev=0.1, seed=2_000_000_011)
+    model = keras.Sequential(
+        [
+            layers.Input((8,)),
+            layers.Normalization(mean=[5000.0] * 8, variance=[1e6] * 8),
+            layers.GaussianNoise(0.1, seed=2_000_000_011),
+            layers.Dense(3, kernel_initializer=start),
+        ]
+    )
+    model.save(tmp_path / "m.keras")
+    assert inspect_file(tmp_path / "m.keras").findings == ()
+
+
+@pytest.mark.parametrize("trust", [None, True])
+def test_a_keras_file_swapped_after_it_was_judged_is_not_loaded(
+    tmp_path: Path, keras_file: Path, monkeypatch: pytest.MonkeyPatch, trust: Any
+) -> None:
+    path = tmp_path / "m.keras"
+    path.write_bytes(keras_file.read_bytes())
+    check = loading.check_before_loading
+
+    def check_then_swap(facts: Any, trusted: bool) -> None:
+        check(facts, trusted)
+        rewritten(keras_file, path, lambda config: config, extra=b"other")
+
+    monkeypatch.setattr(loading, "check_before_loading", check_then_swap)
+    with pytest.raises(LoadError, match="changed while"):
+        loading.load(path, trust=trust)
 
 
 @pytest.mark.parametrize("keep", [0.02, 0.5, 0.95, 0.999])

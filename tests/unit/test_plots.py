@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from matplotlib.text import Text
 
 from pellucid import plots
 from pellucid.errors import InputError
+from pellucid.explanation import Explanation
 from pellucid.plots.image import image_map, picture_of
 from pellucid.plots.scale import Scale, is_signed
 
@@ -35,6 +37,16 @@ def figure_of(axes: Axes) -> Figure:
 
 def signed_map(height: int = 24, width: int = 30) -> np.ndarray:
     return blob(height, width, 0.3, 0.3) - 0.5 * blob(height, width, 0.7, 0.7)
+
+
+def two_inputs(weight: float, **changes) -> Explanation:
+    """A photo whose |a| add up to 1 and a table whose |a| add up to `weight`."""
+    photo = blob(12, 12, 0.2, 0.2)[None]
+    a = make_explanation(photo / photo.sum(), name="photo", dims=("sample", "height", "width"),
+                         inputs=np.zeros((1, 12, 12, 3)), **changes,
+                         input_dims=("sample", "height", "width", "channel"))  # fmt: skip
+    b = table_explanation([weight, 0.0], feature_names=("age", "size"), name="table")
+    return replace(a, parts=(*a.parts, *b.parts))
 
 
 def test_channels_are_reduced_by_sum_strength_or_the_strongest():
@@ -245,8 +257,9 @@ def test_series_are_drawn_on_their_attributions(channels: int):
     rng = np.random.default_rng(3)
     x = rng.standard_normal((1, 50, channels))
     e = make_explanation(x * 0.1, inputs=x, dims=("sample", "step", "channel"))
-    axes = plots.plot(e)
-    assert isinstance(axes, Axes)
+    figure = plots.plot(e)
+    assert isinstance(figure, Figure)
+    axes = figure.axes[0]
     assert len(axes.lines) == channels
     draw(figure_of(axes))
 
@@ -256,8 +269,13 @@ def test_plot_chooses_by_what_the_values_are():
     assert isinstance(plots.plot(image), Figure)
     own = Figure().add_subplot()
     assert plots.plot(image, ax=own) is own
-    assert plots.plot(table_explanation([1.0, 2.0])).patches  # pyright: ignore
-    assert len(plots.plot(image, kind="bars", k=4).patches) == 4  # pyright: ignore
+    table = plots.plot(table_explanation([1.0, 2.0]))
+    assert isinstance(table, Figure)
+    assert table.axes[0].patches
+    assert plots.plot(table_explanation([1.0]), ax=own) is own
+    bars = plots.plot(image, kind="bars", k=4)
+    assert isinstance(bars, Figure)
+    assert len(bars.axes[0].patches) == 4
     with pytest.raises(InputError, match="kind is one of"):
         plots.plot(image, kind="pie")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="three panels"):
@@ -266,6 +284,45 @@ def test_plot_chooses_by_what_the_values_are():
         plots.plot(table_explanation([1.0]), kind="overlay")
     with pytest.raises(InputError, match="sample 3 of 1"):
         plots.plot(image, 3)
+
+
+def words_in(figure: Figure) -> str:
+    return " ".join(t.get_text() for t in figure.findobj(Text) if isinstance(t, Text))
+
+
+def test_every_input_has_its_panel_and_its_share():
+    figure = plots.plot(two_inputs(3.0))
+    assert isinstance(figure, Figure)
+    draw(figure)
+    assert "table: 75 %" in words_in(figure)
+    assert "photo: 25 %" in words_in(figure)
+    picked = plots.plot(two_inputs(3.0), part=1)
+    assert isinstance(picked, Figure)
+    assert len(picked.axes) == 1
+    only = plots.plot(two_inputs(3.0), kind="overlay")
+    assert isinstance(only, Figure)
+    assert only.axes[0].images
+    with pytest.raises(InputError, match="part="):
+        plots.plot(two_inputs(3.0), ax=Figure().add_subplot())
+    for e in (two_inputs(3.0), two_inputs(0.0, method="gradcam")):
+        draw(plots.grid({"a": e, "b": e}))
+
+
+def test_a_class_map_draws_only_the_input_it_lies_on():
+    figure = plots.plot(two_inputs(0.0, method="gradcam"))
+    assert isinstance(figure, Figure)
+    assert "map alone" in words_in(figure)
+
+
+def test_methods_on_tables_and_series_stand_side_by_side():
+    tables = {m: table_explanation([1.0, -2.0], method=m) for m in ("saliency", "occlusion")}
+    figure = plots.grid(tables)
+    draw(figure)
+    assert "saliency, tabby" in words_in(figure)
+    assert sum(bool(axes.patches) for axes in figure.axes) == 2
+    values = np.random.default_rng(0).standard_normal((1, 20, 2))
+    series = make_explanation(values, dims=("sample", "step", "channel"))
+    draw(plots.grid({"ig": [series, series]}, columns=["a", "b"]))
 
 
 def test_figures_show_in_notebooks_without_pyplot():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from explanations import blob, make_explanation, table_explanation
 
 from pellucid.errors import InputError
+from pellucid.explanation import Explanation
 from pellucid.reports import (
     Answer,
     Study,
@@ -34,6 +36,16 @@ def image_explanation(values: np.ndarray, **changes):
 
 def upper_left(**changes):
     return image_explanation(blob(30, 30, 0.15, 0.15, 0.1)[None], **changes)
+
+
+def two_inputs(weight: float, **changes) -> Explanation:
+    """A photo whose |a| add up to 1 and a table whose |a| add up to `weight`."""
+    photo = blob(12, 12, 0.15, 0.15, 0.1)[None]
+    a = make_explanation(photo / photo.sum(), name="photo", dims=("sample", "height", "width"),
+                         inputs=np.zeros((1, 12, 12, 3)), **changes,
+                         input_dims=("sample", "height", "width", "channel"))  # fmt: skip
+    b = table_explanation([weight, 0.0], feature_names=("age", "size"), name="table")
+    return replace(a, parts=(*a.parts, *b.parts))
 
 
 def study(**changes) -> Study:
@@ -178,6 +190,42 @@ def test_scalars_of_an_unbatched_input_are_read():
     assert "30 %" in meaning(e)[1]
 
 
+def test_several_inputs_are_weighed_before_they_are_described():
+    found = meaning(two_inputs(9.0))[1]
+    assert found.startswith("90 % of the attribution lies on the input 'table', 10 % on 'photo'.")
+    assert "In 'table': strongest for tabby: age." in found
+    assert "In 'photo': half of the evidence" in found
+    assert "'photo': half" not in meaning(two_inputs(99.0))[1]
+    empty = make_explanation(np.zeros((1, 4, 4)), dims=MAP)
+    table = table_explanation([1.0], name="table")
+    both = replace(empty, parts=(*empty.parts, *table.parts))
+    assert meaning(both)[1].startswith("100 % of the attribution lies on the input 'table'")
+    none = replace(both, parts=(both.parts[0], replace(both.parts[1], values=np.zeros((1, 1)))))
+    assert "nothing in any of the 2 inputs" in meaning(none)[1]
+
+
+def test_inputs_a_class_map_does_not_lie_on_are_called_not_looked_at():
+    found = meaning(two_inputs(0.0, method="gradcam"))[1]
+    assert found.startswith("Half of the evidence")
+    assert "The input 'table' was not looked at." in found
+    flat = meaning(image_explanation(np.zeros((1, 6, 6)), method="gradcam"))[1]
+    assert "no place in its layer speaks for tabby" in flat
+
+
+@pytest.mark.parametrize(
+    ("explained", "hint"), [("logit", False), ("probability", True), ("output", True)]
+)
+def test_rounding_noise_is_not_an_explanation(explained, hint):
+    same = np.array([1.0])
+    e = table_explanation([1e-9, -3e-9], score=same, baseline_score=same, explained=explained)
+    found = meaning(e)[1]
+    assert "hardly changes" in found
+    assert "noise" in found
+    assert ("logit" in found) is hint
+    assert "Strongest" in meaning(table_explanation([1e-3], score=same, baseline_score=same))[1]
+    assert "hardly" not in meaning(table_explanation([1e-9], score=same))[1]
+
+
 # The page
 
 
@@ -207,6 +255,29 @@ def test_the_page_is_accessible_by_its_markup():
     assert len(page.all("h1")) == 1
     labelled = {label["for"] for label in page.all("label")}
     assert {i["id"] for i in page.all("input")} == labelled
+
+
+def test_the_page_and_the_cell_show_every_input():
+    e = two_inputs(3.0)
+    text = report_html(Study("t", [StudyItem("a", [Answer("Why?", e)])]))
+    for page in (text, explanation_html(e)):
+        assert "table: 75 %" in page
+        assert "photo: 25 %" in page
+        assert "age = 0" in page
+        assert "data:image/" in page
+    inputs = record_of(text)["items"][0]["answers"][0]["inputs"]
+    assert [i["name"] for i in inputs] == ["photo", "table"]
+    assert inputs[1]["share"] == pytest.approx(0.75)
+
+
+def test_small_pictures_keep_their_pixels():
+    text = report_html(study())
+    assert '<section class="input small"' in text
+    assert "image-rendering: pixelated" in text
+    large = image_explanation(np.ones((1, 80, 20)))
+    text = report_html(Study("t", [StudyItem(n, [Answer("Why?", large)]) for n in "ab"]))
+    assert '<section class="input"' in text
+    assert "object-fit: contain" in text
 
 
 def test_hostile_text_stays_text():

@@ -40,7 +40,19 @@ _ACTING_KERAS_MODULES = (
     "keras.preprocessing",
     "keras.wrappers",
 )
-_SIZE_KEYS = frozenset({"units", "filters", "input_dim", "output_dim", "state_size", "key_dim"})
+_WEIGHT_KEYS = frozenset({"units", "filters", "input_dim", "output_dim", "state_size", "key_dim"})
+_SIZE_KEYS = frozenset(
+    "kernel_size target_shape n pool_size size padding cropping strides dilation_rate shape"
+    " batch_shape batch_input_shape input_shape output_size output_padding num_heads value_dim"
+    " head_dim num_query_heads num_key_value_heads groups depth_multiplier height width"
+    " input_length max_tokens num_tokens num_bins output_sequence_length rank".split()
+)
+_VALUE_KEYS = frozenset(
+    "seed vocabulary bin_boundaries mean variance mask_value mask_token value min_value max_value"
+    " value_range vocabulary_size idf_weights salt oov_token batch_size shared_object_id".split()
+)
+"""Settings whose numbers are no sizes, and may be large."""
+_SIZE_LIMIT = 10**9
 
 
 @dataclass(frozen=True)
@@ -160,7 +172,7 @@ def _scan_object(entry: dict[str, Any]) -> Iterator[Finding]:
     class_name = entry.get("class_name")
     if not isinstance(class_name, str):
         return
-    module = entry.get("module")
+    module = _public(entry.get("module"))
     registered = entry.get("registered_name")
     bare_name = class_name.rpartition(">")[2]
     if bare_name in _CODE_CLASSES:
@@ -178,6 +190,15 @@ def _scan_object(entry: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("foreign", f"{registered} is not part of Keras", registered)
 
 
+def _public(module: Any) -> Any:
+    """The public name of a part of Keras, which can be named by where its source lies as well."""
+    if isinstance(module, str):
+        for inner in ("keras._tf_keras.keras", "keras.api", "keras.src"):
+            if module == inner or module.startswith(f"{inner}."):
+                return _public("keras" + module[len(inner) :])
+    return module
+
+
 def _is_keras_module(module: str, class_name: str) -> bool:
     if module == "builtins":
         return class_name == "function"
@@ -185,19 +206,56 @@ def _is_keras_module(module: str, class_name: str) -> bool:
 
 
 def _scan_sizes(entry: dict[str, Any], weight_bytes: int) -> Iterator[Finding]:
-    """Layers wider than the weights file has bytes: building one would only eat the memory."""
-    config = entry.get("config")
-    if not isinstance(config, dict):
-        return
+    """Sizes beyond any layer, or beyond the weights file: building it would eat the memory."""
     ceiling = max(weight_bytes, 10**6)
-    for key in _SIZE_KEYS & config.keys():
-        size = config[key]
-        if isinstance(size, int) and size > ceiling:
+    for key, value in entry.items():
+        if key in _WEIGHT_KEYS and _is_number(value) and value > ceiling:
             yield Finding(
                 "malformed",
-                f"size bomb: a layer declares {key}={size:,}, the weights file has "
+                f"size bomb: a layer declares {key}={value:,}, the weights file has "
                 f"{weight_bytes:,} bytes",
             )
+        elif key in _SIZE_KEYS:
+            if _product(value) > _SIZE_LIMIT:
+                yield _size_bomb(key, value)
+    config = entry.get("config")
+    if isinstance(config, dict) and str(entry.get("module") or "keras").startswith("keras"):
+        for key, value in config.items():
+            if key not in _VALUE_KEYS | _SIZE_KEYS | _WEIGHT_KEYS and any(
+                isinstance(n, int) and abs(n) > _SIZE_LIMIT for n in _numbers(value)
+            ):
+                yield _size_bomb(key, value)
+    # The shapes of inputs that layers are built for, under names of the layers' own choice.
+    for shapes in _objects(entry.get("build_config")):
+        for key, value in shapes.items():
+            if key not in _SIZE_KEYS and _product(value) > _SIZE_LIMIT:
+                yield _size_bomb(key, value)
+
+
+def _size_bomb(key: str, value: Any) -> Finding:
+    return Finding("malformed", f"size bomb: a layer declares {key}={value!s:.100}")
+
+
+def _product(value: Any) -> float:
+    product: float = 1
+    for number in _numbers(value):
+        product *= max(abs(number), 1)
+    return product
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """The numbers of a value or of a list of lists; objects inside are looked at by themselves."""
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            pending.extend(part)
+        elif _is_number(part):
+            yield part
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _first_line(error: BaseException) -> str:

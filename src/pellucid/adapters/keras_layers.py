@@ -119,24 +119,17 @@ def _unique_names(parent: Any, layers: list[keras.layers.Layer]) -> list[str]:
 
 
 def structure_key(model: Any) -> tuple[Any, ...]:
-    """Changes when a layer is added, removed, or given another activation or weight object.
+    """Changes when a layer is added or removed, or given other weight objects.
 
-    A traced graph reads weights when it runs, but would go on with the old structure.
+    A traced graph reads weights when it runs, but would go on with the old structure. Plain
+    attributes are looked at by `tensorflow_state`.
     """
     roots = [model] if isinstance(model, keras.layers.Layer) else children(model)
     return tuple(
-        (
-            id(layer),
-            *(id(layer.__dict__.get(name)) for name in _STRUCTURAL),
-            *map(id, layer._trainable_variables),
-        )
+        (id(layer), *map(id, layer._trainable_variables))
         for root in roots
         for layer in root._flatten_layers()
     )
-
-
-_STRUCTURAL = ("activation", "strides", "padding", "dilation_rate", "negative_slope", "epsilon")
-"""Attributes people change on a built layer; small numbers and strings are interned objects."""
 
 
 @dataclass

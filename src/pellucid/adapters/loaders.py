@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import importlib.util
 import io
-import os
 import pickle
 import shutil
 import tempfile
@@ -27,7 +26,8 @@ class Loaded:
 
 
 # The first releases without known ways to run code from a file they call safe.
-_FLOORS = {"keras": (3, 15), "torch": (2, 10), "onnx": (1, 21)}
+# Torch has none here: its files are loaded only when trusted, and may run code then anyway.
+_FLOORS = {"keras": (3, 15)}
 
 
 def require(package: str, extra: str, purpose: str, *, distribution: str | None = None) -> None:
@@ -65,18 +65,22 @@ def _explained(facts: FileFacts, library: str, advice: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _under_suffix(path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """The file under a name its library accepts, where the user's name for it differs."""
-    if path.suffix.lower() in suffixes:
-        yield path
-        return
+def _judged_copy(facts: FileFacts, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """A copy nobody else can change, of the very content that was judged, under a fitting name.
+
+    Raises `LoadError` where the file has changed since. A folder (SavedModel) is loaded where it
+    lies: its hash was judged too, but whoever can write to it may still change it in between.
+    """
+    suffix = facts.path.suffix.lower()
+    # The folder is this user's alone (mode 0700).
     with tempfile.TemporaryDirectory(prefix="pellucid-") as folder:
-        renamed = Path(folder) / f"model{suffixes[0]}"
-        try:
-            os.symlink(path.resolve(), renamed)
-        except OSError:  # Windows without the right to make links
-            shutil.copyfile(path, renamed)
-        yield renamed
+        copy = Path(folder) / f"model{suffix if suffix in suffixes else suffixes[0]}"
+        shutil.copyfile(facts.path, copy)
+        with copy.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != facts.sha256:
+            raise _changed(facts)
+        yield copy
 
 
 def load_keras(facts: FileFacts, trusted: bool, suffixes: tuple[str, ...] = (".keras",)) -> Loaded:
@@ -94,7 +98,7 @@ def load_keras(facts: FileFacts, trusted: bool, suffixes: tuple[str, ...] = (".k
         "(keras.saving.register_keras_serializable) first, or load through a "
         '"package.module:factory"; else save it again with model.save("model.keras").'
     )
-    with _explained(facts, "Keras", advice), _under_suffix(facts.path, suffixes) as path:
+    with _explained(facts, "Keras", advice), _judged_copy(facts, suffixes) as path:
         # An argument, not keras.config: the switch for the whole process is never touched.
         model = keras.saving.load_model(path, compile=False, safe_mode=not trusted)
     return Loaded(model)
@@ -122,7 +126,7 @@ def load_torch_export(facts: FileFacts, trusted: bool) -> Loaded:
     import torch
 
     advice = "Save it again with torch.export.save, by a torch no newer than the one installed."
-    with _explained(facts, "torch", advice), _under_suffix(facts.path, (".pt2",)) as path:
+    with _explained(facts, "torch", advice), _judged_copy(facts, (".pt2",)) as path:
         return Loaded(torch.export.load(path).module())
 
 
@@ -132,9 +136,9 @@ def load_torch_object(facts: FileFacts, trusted: bool) -> Loaded:
     import torch
 
     advice = "Its classes must be importable: run from the folder that holds their module."
-    with _explained(facts, "torch", advice):
+    with _explained(facts, "torch", advice), _judged_copy(facts, (".pt",)) as path:
         # Chosen by the file's content and the user's word; never a fallback from weights_only.
-        model = torch.load(facts.path, map_location="cpu", weights_only=False)
+        model = torch.load(path, map_location="cpu", weights_only=False)
     if not isinstance(model, torch.nn.Module):
         raise LoadError(
             f"{facts.path} holds a {type(model).__name__}, not a torch.nn.Module.\n"
@@ -190,8 +194,12 @@ def _vouched_bytes(facts: FileFacts) -> bytes:
     """The content whose hash was judged; `LoadError` where the file has changed since."""
     data = facts.path.read_bytes()
     if hashlib.sha256(data).hexdigest() != facts.sha256:
-        raise LoadError(f"{facts.path} changed while it was being loaded; nothing was run.")
+        raise _changed(facts)
     return data
+
+
+def _changed(facts: FileFacts) -> LoadError:
+    return LoadError(f"{facts.path} changed while it was being loaded; nothing was run.")
 
 
 def _estimator(thing: Any, facts: FileFacts) -> Loaded:

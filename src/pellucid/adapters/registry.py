@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from os import PathLike
 from typing import Any
 
 from pellucid.adapters.protocol import Adapter
@@ -68,10 +69,17 @@ def recognise(model: Any, x: Any = None) -> str:
     if not callable(model):
         raise CapabilityError(
             f"Expected a Keras, TensorFlow or PyTorch model, or a function from arrays to arrays,"
-            f" got {type(model).__module__}.{type(model).__qualname__}.\n"
-            "  Pass a function that calls it, for instance model.predict_proba."
+            f" got {type(model).__module__}.{type(model).__qualname__}.\n  {_hint(model)}"
         )
     return framework_of_array(x) or "callable"
+
+
+def _hint(model: Any) -> str:
+    if isinstance(model, str | PathLike):
+        return f"A model in a file is opened by pellucid.load({str(model)!r})."
+    if hasattr(model, "shape"):
+        return "The model comes first: explain(model, x)."
+    return "Pass a function that calls it, for instance model.predict_proba."
 
 
 def make_adapter(model: Any, framework: str | None, x: Any = None) -> Adapter:

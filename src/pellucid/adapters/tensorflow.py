@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from pellucid.adapters import tensorflow_namespace
-from pellucid.adapters.keras_layers import LayerTree, layer_tree, structure_key
+from pellucid.adapters.keras_layers import LayerTree, layer_tree
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import (
     LAYERS_ONLY,
@@ -68,9 +68,9 @@ class TensorFlowAdapter(Adapter):
                 f"Keras runs on {keras.backend.backend()} here, this adapter reads TensorFlow.\n"
                 "  Set KERAS_BACKEND=tensorflow before Keras is imported."
             )
-        self._inputs = Inputs(model, self._float_dtype())
         self._structure: Structure | None = None
         self._readings = Readings(model, self._tree)
+        self._inputs = Inputs(model, self._float_dtype())
 
     # Facts
 
@@ -108,11 +108,11 @@ class TensorFlowAdapter(Adapter):
 
     def _known(self) -> Structure:
         """Layers and weights by name, worked out again when the model was changed."""
-        key = structure_key(self._model)
+        key = self._readings.look()
         if self._structure is None or self._structure.key != key:
             tree = layer_tree(self._model)
             variables = named_variables(self._model, tree)
-            text = description(self._model, tree, variables)
+            text = description(self._model, tree, variables) + self._readings.described()
             self._structure = Structure(key, tree, variables, text)
         return self._structure
 
@@ -177,6 +177,21 @@ class TensorFlowAdapter(Adapter):
         weights: Mapping[str, Array] | None = None,
     ) -> Outputs:
         reading = self._reading(x)
+        try:
+            return self._run(reading, x, peel, intercept, layers, kinds, weights)
+        finally:
+            self._readings.ran(reading, x, self._inputs.nest_for(len(x)))
+
+    def _run(
+        self,
+        reading: Reading,
+        x: Leaves,
+        peel: bool,
+        intercept: Intercept | None,
+        layers: Sequence[str],
+        kinds: frozenset[str] | None,
+        weights: Mapping[str, Array] | None,
+    ) -> Outputs:
         names = self._names(reading, x, layers) if layers else []
         only_layers = kinds is not None and kinds <= LAYERS_ONLY
         if isinstance(reading, EagerModel):

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import tensorflow as tf
 from pellucid.adapters.keras_layers import LayerTree, structure_key
 from pellucid.adapters.tensorflow_eager import EagerModel
 from pellucid.adapters.tensorflow_segments import Chains
+from pellucid.adapters.tensorflow_state import State, described, frozen, plain_state
 from pellucid.adapters.tensorflow_trace import Trace, no_retracing_warnings
 from pellucid.errors import ModelError
 from pellucid.types import Leaves
@@ -47,6 +49,49 @@ class Readings:
         self._made: OrderedDict[Any, Reading] = OrderedDict()
         self._notes: dict[str, None] = {}
         self._lock = threading.RLock()
+        self._own: set[str] = set()
+        self._state: State = {}
+        self._ran: weakref.WeakSet[Reading] = weakref.WeakSet()
+
+    def look(self) -> tuple[Any, ...]:
+        """A key for all a trace holds on to: layers, their attributes, what functions hold."""
+        with self._lock:
+            self._state = plain_state(self._model)
+            return structure_key(self._model), frozen(self._state, self._own)
+
+    def described(self) -> str:
+        """What the model's functions and modules hold, when last looked at."""
+        return described(self._state, self._own)
+
+    @property
+    def own(self) -> frozenset[str]:
+        """Attributes the model changes itself when it runs: counters, which say nothing."""
+        return frozenset(self._own)
+
+    def ran(self, reading: "Reading", x: Leaves, nest: Any) -> None:
+        """After the first run of a reading: what has changed meanwhile the model changes itself."""
+        if reading in self._ran:
+            return
+        with self._lock:
+            self._ran.add(reading)
+            self._leave_out(self._state, x, nest, reading)
+
+    def _leave_out(self, before: State, x: Leaves, nest: Any, reading: "Reading") -> None:
+        now = plain_state(self._model)
+        places = before.keys() | now.keys()
+        changed = {p for p in places if before.get(p) != now.get(p)}
+        if changed - self._own:
+            self._own |= changed
+            self._store(reading, x, nest)
+
+    def _store(self, reading: "Reading", x: Leaves, nest: Any) -> None:
+        # A trace for one batch size alone is found again by that size.
+        key = self._key(x, nest)
+        if isinstance(reading, TracedModel) and reading.fixed:
+            key = (*key, tuple(a.shape[:1] for a in x))
+        self._made[key] = reading
+        while len(self._made) > KEPT:
+            self._made.popitem(last=False)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -66,18 +111,16 @@ class Readings:
             call = self._call_with(nest)
             if self._keras and not all(a.built for a in self._model._flatten_layers()):
                 _build(call, x)
-                key = self._key(x, nest)
+                self.look()
+            before = self._state
             found = self._read(call, x)
-            # A trace for one batch size alone is found again by that size.
-            fixed = isinstance(found, TracedModel) and found.fixed
-            self._made[(*key, sizes) if fixed else key] = found
-            while len(self._made) > KEPT:
-                self._made.popitem(last=False)
+            self._leave_out(before, x, nest, found)
+            self._store(found, x, nest)
             return found
 
     def _key(self, x: Leaves, nest: Any) -> tuple[Any, ...]:
         shapes = tuple((tuple(a.shape[1:]), a.dtype.name) for a in x)
-        return structure_key(self._model), repr(nest), shapes
+        return self.look(), repr(nest), shapes
 
     def _call_with(self, nest: Any) -> Call:
         """The model as a function of leaves, in inference mode."""

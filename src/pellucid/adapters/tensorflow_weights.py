@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pellucid.adapters.keras_layers import LayerTree
+from pellucid.adapters.tensorflow_state import keras_own, stand_in
 
 
 def named_variables(model: Any, tree: LayerTree) -> dict[str, tf.Variable]:
@@ -73,16 +74,26 @@ def _described(layer: Any) -> str:
     """The class and the plain settings of a layer; nothing that differs between equal models."""
     parts = [type(layer).__qualname__]
     for name, value in sorted(getattr(layer, "__dict__", {}).items()):
-        if name.startswith("_") or name in _INDIVIDUAL:
+        if name in _INDIVIDUAL or (name.startswith("_") and not _is_users(layer, name)):
             continue
         if isinstance(value, bool | int | float | str | tuple):
             parts.append(f"{name}={_plain(value)}")
+        elif isinstance(value, list | dict | np.ndarray | tf.__internal__.EagerTensor):
+            parts.append(f"{name}={stand_in(value)}")
         elif callable(value) and hasattr(value, "__qualname__"):
             parts.append(f"{name}={value.__qualname__}")
     if not isinstance(layer, keras.layers.Layer) and isinstance(layer, Callable):
         code = getattr(layer, "__code__", None)
         parts.append(str(getattr(code, "co_code", b"")))
     return ",".join(parts)
+
+
+def _is_users(layer: Any, name: str) -> bool:
+    """Whether a private attribute is one of the user's class, not of Keras's bookkeeping."""
+    theirs = isinstance(layer, keras.layers.Layer) and not type(layer).__module__.startswith(
+        "keras"
+    )
+    return theirs and name not in keras_own()
 
 
 _INDIVIDUAL = frozenset(

@@ -25,7 +25,9 @@ def make_baseline(
 
     `spec` is a number; an array of the input's shape, with or without the batch axis; "zeros";
     "mean" (each sample's mean, per channel); "blur" (Gaussian, sigma an eighth of the longest
-    side); "noise" (uniform over each sample's own range, the same draw for every sample).
+    side); "noise" (normal around the middle of each sample's range, a quarter of the range wide and
+    clipped to it; the same draw for every sample). "mean" and "noise" are of one sample's own
+    numbers, so for a table they want an input with axes: pass a typical row of the data instead.
     Integer inputs (ids) are kept as they are unless an array is given, for no path leads through
     whole numbers; with `keep_integers=False` they get the baseline too, rounded where it is named.
 

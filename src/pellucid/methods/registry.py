@@ -118,7 +118,10 @@ def _register_plug_in(point: EntryPoint) -> None:
 def method_class(name: str) -> type[Method]:
     """The method of this name; `MethodError` with the nearest ones where there is none."""
     if not isinstance(name, str):
-        raise MethodError(f"Expected the name of a method, got {type(name).__name__}.")
+        raise MethodError(
+            f"Expected the name of one method, got {type(name).__name__}.\n"
+            "  Explainer(model, [...]).compare(x) takes several."
+        )
     known = _REGISTERED if name in _REGISTERED else registered()
     if name not in known:
         raise MethodError(

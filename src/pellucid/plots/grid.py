@@ -76,7 +76,7 @@ def grid(
     images = True
     for row in cells.values():
         for explanation, number_ in zip(row, samples, strict=True):
-            images &= all([is_image(picked(explanation, number_, i)) for i in parts])
+            images &= all(is_image(picked(explanation, number_, i)) for i in parts)
     if len(parts) > 1 or not images:
         options = {"image": kind, "percentile": percentile, "reduction": reduction}
         return _mixed(cells, titles, samples, parts, scale, theme=theme, **options)

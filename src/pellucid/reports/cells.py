@@ -8,13 +8,14 @@ from matplotlib.colors import to_hex
 
 from pellucid.explanation import Explanation
 from pellucid.plots.image import image_map, is_image, signed_part
+from pellucid.plots.parts import looked_at, part_label
 from pellucid.plots.scale import Scale
 from pellucid.plots.series import series
 from pellucid.plots.style import LIGHT, Sheet, elide, number, short_name
 from pellucid.plots.table import top_features
 from pellucid.reports.images import Quality, overlay_uri, png_uri
 from pellucid.reports.items import Answer
-from pellucid.reports.words import meaning
+from pellucid.reports.words import is_noise, meaning
 
 TITLES = {
     "saliency": "Saliency",
@@ -40,16 +41,26 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One map or one set of bars, under its question."""
+class Layer:
+    """One input of the model in a cell: a map on its ground, a drawn series, or bars."""
 
-    question: str
-    found: str
     alt: str
+    label: str = ""
+    """The input's name and share, where there are several."""
+    part: int = 0
     overlay: str = ""
     figure: str = ""
     note: str = ""
     bars: tuple[Bar, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one method said to one question: one layer an input."""
+
+    question: str
+    found: str
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
@@ -81,16 +92,16 @@ def question_of(answer: Answer) -> str:
 
 def column_of(method: str, answers: Sequence[Answer], quality: Quality) -> Column:
     """All maps of one method for one input, on one scale."""
-    part = answers[0].explanation.parts[0]
-    scale = _shared_scale(answers)
+    images, others = _shared_scale(answers, images=True), _shared_scale(answers, images=False)
+    scale = images or others or Scale(0.0, True)
     top = number(scale.limit)
     ends = (f"−{top}", "0", f"+{top}") if scale.signed else ("0", top)
     return Column(
         title=method_title(method),
         name=method,
         asks=meaning(answers[0].explanation, answers[0].sample)[0],
-        cells=tuple(_cell(answer, scale, quality) for answer in answers),
-        gradient=ramp(scale.signed) if is_image(part) else "",
+        cells=tuple(_cell(answer, images, others, quality) for answer in answers),
+        gradient=ramp(scale.signed) if images is not None else "",
         ends=ends if scale.limit else ("0",),
         signed=scale.signed,
     )
@@ -101,48 +112,68 @@ def ramp(signed: bool) -> str:
     return ", ".join(to_hex(LIGHT.colour_map(signed)(x)) for x in np.linspace(0, 1, 9))
 
 
-def _shared_scale(answers: Sequence[Answer]) -> Scale:
-    """One scale for a method's answers about one input, so that they can be compared."""
-    parts = [a.explanation.parts[0] for a in answers]
-    signed = any(signed_part(part) for part in parts)
-    if not all(is_image(part) for part in parts):
-        values = [part.values[a.sample] for part, a in zip(parts, answers, strict=True)]
-        return Scale.of(values, percentile=100, signed=signed)
-    maps = [image_map(part, a.sample) for part, a in zip(parts, answers, strict=True)]
-    return Scale.of(maps, signed=signed)
+def _shared_scale(answers: Sequence[Answer], *, images: bool) -> Scale | None:
+    """One scale for a method's maps, or bars, of one input, so that they can be compared."""
+    found = [
+        (part, a.sample)
+        for a in answers
+        for i, part in enumerate(a.explanation.parts)
+        if is_image(part) == images and looked_at(a.explanation, i)
+    ]
+    if not found:
+        return None
+    signed = any(signed_part(part) for part, _ in found)
+    if not images:
+        return Scale.of([p.values[i] for p, i in found], percentile=100, signed=signed)
+    return Scale.of([image_map(part, i) for part, i in found], signed=signed)
 
 
-def _cell(answer: Answer, scale: Scale, quality: Quality) -> Cell:
+def _cell(answer: Answer, images: Scale | None, others: Scale | None, quality: Quality) -> Cell:
     explanation, sample = answer.explanation, answer.sample
-    part = explanation.parts[0]
     found = meaning(explanation, sample)[1]
     alt = f"{method_title(explanation.method)}, {answer.question} {found}"
-    if is_image(part):
-        values = image_map(part, sample)
-        finite = np.isfinite(values).all()
-        note = "" if values.any() and finite else "all values are zero"
-        note = note if finite else "some values are not finite"
-        uri = overlay_uri(values, scale, quality)
-        return Cell(question_of(answer), found, alt, overlay=uri, note=note)
-    if "step" in part.dims:
-        return Cell(question_of(answer), found, alt, figure=series_uri(explanation, sample))
-    return Cell(
-        question_of(answer), found, alt, bars=feature_bars(explanation, sample, scale.limit)
-    )
+    layers = []
+    for i, part in enumerate(explanation.parts):
+        label = part_label(explanation, sample, i)
+        here = f"{label}. {alt}" if label else alt
+        if not looked_at(explanation, i):
+            layers.append(Layer(here, label, i))
+        elif is_image(part) and images is not None:
+            values = image_map(part, sample)
+            note = _note(values, is_noise(explanation, sample))
+            uri = overlay_uri(values, images, quality)
+            layers.append(Layer(here, label, i, overlay=uri, note=note))
+        elif "step" in part.dims:
+            layers.append(Layer(here, label, i, figure=series_uri(explanation, sample, i)))
+        else:
+            longest = others.limit if others is not None else 0.0
+            count = 8 if images is None else 5
+            bars = feature_bars(explanation, sample, longest, count, part=i)
+            layers.append(Layer(here, label, i, bars=bars))
+    return Cell(question_of(answer), found, tuple(layers))
 
 
-def series_uri(explanation: Explanation, sample: int) -> str:
+def _note(values: np.ndarray, noise: bool) -> str:
+    """What has to be said on the map itself, where it shows nothing that counts."""
+    if not np.isfinite(values).all():
+        return "some values are not finite"
+    if not values.any():
+        return "all values are zero"
+    return "noise: the score hardly changes" if noise else ""
+
+
+def series_uri(explanation: Explanation, sample: int, part: int = 0) -> str:
     """The drawn series as a PNG data URI."""
-    sheet = series(explanation, sample).figure
+    sheet = series(explanation, sample, part=part).figure
     assert isinstance(sheet, Sheet)
     return png_uri(sheet._repr_png_())
 
 
 def feature_bars(
-    explanation: Explanation, sample: int, longest: float, count: int = 8
+    explanation: Explanation, sample: int, longest: float, count: int = 8, *, part: int = 0
 ) -> tuple[Bar, ...]:
     """The strongest features as bars that a page can draw without a picture."""
-    features = top_features(explanation, sample, count)
+    features = top_features(explanation, sample, count, part=part)
     most = max([longest, *(abs(f.attribution) for f in features)]) or 1.0
     return tuple(
         Bar(

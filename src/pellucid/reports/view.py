@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pellucid.explanation import Explanation
 from pellucid.plots.image import as_rgb, is_image, picture_of
+from pellucid.plots.parts import first_image
 from pellucid.plots.style import elide, number, short_name
 from pellucid.reports.cells import Column, column_of, method_title, question_of, ramp
 from pellucid.reports.images import (
     Quality,
     ground_uri,
+    is_small,
     photo_uri,
     thumbnail_uri,
 )
@@ -48,6 +50,15 @@ class Prediction:
     width: float
 
 
+class Ground(NamedTuple):
+    """One input's picture for maps to lie on."""
+
+    part: int
+    uri: str
+    width: int
+    height: int
+
+
 @dataclass(frozen=True)
 class ItemView:
     """One input of the study."""
@@ -56,7 +67,10 @@ class ItemView:
     name: str
     caption: str
     photo: str
-    ground: str
+    small: bool
+    """Whether the picture is shown as the squares it is made of."""
+    grounds: tuple[Ground, ...]
+    """The inputs that are pictures, in grey."""
     thumbnail: str
     width: int
     height: int
@@ -82,6 +96,7 @@ class PageView:
     has_channels: bool
     has_errors: bool
     has_images: bool
+    has_bars: bool
     ramps: tuple[str, str]
 
 
@@ -90,11 +105,11 @@ def study_view(study: Study, quality: Quality) -> PageView:
     items = tuple(_item(item, i, quality) for i, item in enumerate(study.items, start=1))
     first = study.items[0].answers[0].explanation
     facts = study.model or {k: v for k, v in first.provenance.items() if np.isscalar(v)}
-    parts = [a.explanation.parts[0] for item in study.items for a in item.answers]
+    parts = [p for item in study.items for a in item.answers for p in a.explanation.parts]
     images = [is_image(part) for part in parts]
     return PageView(
         title=study.title,
-        summary=_summary(study, all(images)),
+        summary=_summary(study, all(images), any(images)),
         items=items,
         model=tuple((_label(k), _fact(v)) for k, v in facts.items()),
         notes=tuple(study.notes),
@@ -102,11 +117,12 @@ def study_view(study: Study, quality: Quality) -> PageView:
         has_channels=any("channel" in part.dims for part in parts),
         has_errors=any(row.error for item in items for row in item.rows),
         has_images=any(images),
+        has_bars=not all(images),
         ramps=(ramp(True), ramp(False)),
     )
 
 
-def _summary(study: Study, images: bool) -> str:
+def _summary(study: Study, images: bool, maps: bool) -> str:
     """Tell in a few sentences what the page is."""
     methods = dict.fromkeys(
         method_title(a.explanation.method) for i in study.items for a in i.answers
@@ -118,7 +134,7 @@ def _summary(study: Study, images: bool) -> str:
         f"Why did the model answer as it did? This page puts that question to it for {what}, "
         f"by {how}. "
     )
-    if images:
+    if maps:
         text += "Each map colours the picture by what moved the model's score and which way. "
     return text + (
         "A map is a measurement of the model, not a fact about the world; the words and numbers "
@@ -128,14 +144,17 @@ def _summary(study: Study, images: bool) -> str:
 
 def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
     first, answers = item.answers[0], item.answers
-    part = first.explanation.parts[0]
-    photo, ground, thumbnail, width, height = "", "", "", 0, 0
-    if is_image(part) or item.picture is not None:
-        given = item.picture
-        pixels = picture_of(part, first.sample) if given is None else as_rgb(given)
-        height, width = pixels.shape[:2]
-        photo, ground = photo_uri(pixels, quality), ground_uri(pixels, quality)
-        thumbnail = thumbnail_uri(pixels)
+    photo, thumbnail, small, width, height = "", "", False, 0, 0
+    grounds = []
+    for i, part in enumerate(first.explanation.parts):
+        given = item.picture if not photo else None
+        if is_image(part) or (given is not None and first_image(first.explanation) is None):
+            pixels = picture_of(part, first.sample) if given is None else as_rgb(given)
+            grounds.append(Ground(i, ground_uri(pixels, quality), pixels.shape[1], pixels.shape[0]))
+            if not photo:
+                height, width = pixels.shape[:2]
+                photo, thumbnail = photo_uri(pixels, quality), thumbnail_uri(pixels)
+                small = is_small(pixels)
     groups: dict[str, list[Answer]] = {}
     for answer in answers:
         groups.setdefault(answer.explanation.method, []).append(answer)
@@ -156,7 +175,8 @@ def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
         name=item.name,
         caption=item.caption,
         photo=photo,
-        ground=ground,
+        small=small,
+        grounds=tuple(grounds),
         thumbnail=thumbnail,
         width=width,
         height=height,

@@ -93,7 +93,9 @@ def caveats(explanation: Explanation, sample: int = 0) -> list[str]:
 
 def relative_error(explanation: Explanation, sample: int = 0) -> float | None:
     """The standard error as a share of the map, root mean square; None for exact methods."""
-    parts = [(p.values[sample], p.stderr[sample]) for p in explanation.parts if p.stderr is not None]
+    parts = [
+        (p.values[sample], p.stderr[sample]) for p in explanation.parts if p.stderr is not None
+    ]
     if not parts:
         return None
     size, error = (
@@ -160,9 +162,7 @@ def _found_nothing(explanation: Explanation, seen: Sequence[int], target: str) -
     return f"Every value is zero: it found nothing in {whole} that bears on {target}.{others}"
 
 
-def _found_in_parts(
-    explanation: Explanation, sample: int, seen: Sequence[int], target: str
-) -> str:
+def _found_in_parts(explanation: Explanation, sample: int, seen: Sequence[int], target: str) -> str:
     """How much lies on each input, then what was found in those that hold most."""
     held = shares(explanation, sample)
     order = sorted(seen, key=lambda i: -held[i])
@@ -219,7 +219,7 @@ def is_noise(explanation: Explanation, sample: int) -> bool:
         if explanation.method in SENSITIVITY:
             strength = strength * float(np.ptp(part.inputs[sample]) or 1.0)
         elif "grid" in explanation.extras:
-            strength = strength * np.asarray(explanation.extras["grid"])[0].size
+            strength = strength * np.atleast_1d(explanation.extras["grid"])[0].size
         largest = max(largest, float(strength.max(initial=0.0)))
         total += float(strength.sum())
     return 0 < largest < ROUNDING * size and total < 100 * ROUNDING * size
@@ -246,7 +246,9 @@ def _found_control(explanation: Explanation, sample: int) -> str:
         values = image_map(explanation.parts[image], sample)
         if values.any():
             place = mostly(np.abs(values))
-            return f"The edges lie {place}; a map that looks like this one says little of the model."
+            return (
+                f"The edges lie {place}; a map that looks like this one says little of the model."
+            )
     return "A method that cannot be told apart from this one has said nothing about the model."
 
 
