@@ -157,9 +157,9 @@ class Explanation:
         return top_features(self, k, sample)
 
     def plot(self, sample: int = 0, **options: Any) -> Any:
-        """Draw one sample as its kind of input asks for; Axes or a Figure, never shown.
+        """Draw one sample as its kind of input asks for; a Figure, never shown.
 
-        Options go to `pellucid.plots.plot`: `kind`, `ax`, ...
+        Options go to `pellucid.plots.plot`: `kind`, `ax` (whose Axes then come back), ...
         """
         from pellucid.plots import plot
 

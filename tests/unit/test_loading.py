@@ -408,7 +408,7 @@ def test_shapes_to_build_for_beyond_any_layer_are_refused(tmp_path: Path, keras_
     def widen(config: dict[str, Any]) -> dict[str, Any]:
         return layer(config, build_config={"shapes_dict": {"x_shape": [None, 10**12]}})
 
-    with pytest.raises(UnsafeModelError, match="size bomb.*x_shape="):
+    with pytest.raises(UnsafeModelError, match=r"size bomb.*x_shape="):
         loading.load(rewritten(keras_file, tmp_path / "m.keras", widen), trust=True)
 
 

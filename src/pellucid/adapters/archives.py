@@ -215,9 +215,8 @@ def _scan_sizes(entry: dict[str, Any], weight_bytes: int) -> Iterator[Finding]:
                 f"size bomb: a layer declares {key}={value:,}, the weights file has "
                 f"{weight_bytes:,} bytes",
             )
-        elif key in _SIZE_KEYS:
-            if _product(value) > _SIZE_LIMIT:
-                yield _size_bomb(key, value)
+        elif key in _SIZE_KEYS and _product(value) > _SIZE_LIMIT:
+            yield _size_bomb(key, value)
     config = entry.get("config")
     if isinstance(config, dict) and str(entry.get("module") or "keras").startswith("keras"):
         for key, value in config.items():
