@@ -139,6 +139,7 @@ def activation_and_head(name: str, framework: str):
         feature = run.conv(run.relu(run.depthwise(x, "depthwise")), "pointwise")
         if framework == "keras":  # the layer holds its activation there
             feature = np.maximum(feature, 0)
+            return feature, lambda a, i: run.dense(_mean_of_positions(a), "head")
         return feature, lambda a, i: run.dense(_mean_of_positions(np.maximum(a, 0)), "head")
     skip = run.relu(run.batch_norm(run.conv(x, "conv1"), "norm1"))
     feature = run.conv(skip, "conv2")

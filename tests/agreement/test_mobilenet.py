@@ -35,11 +35,12 @@ def off_the_grid(x: np.ndarray, dtype: str) -> np.ndarray:
 
 def pair(dtype: str) -> tuple[Model, Model]:
     """The same network in Keras and in torch, in float32 or float64."""
-    keras.config.set_floatx(dtype)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
     try:
         network, class_names, _ = demo_model()
     finally:
-        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy(before)
     torch_network = mobilenet_torch.build_mobilenet().eval()
     if dtype == "float64":
         torch_network = torch_network.double()

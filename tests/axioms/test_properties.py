@@ -125,7 +125,7 @@ def test_two_hundred_calls_leave_memory_flat(framework):
             method = methods[i % len(methods)]
             explain(wrapped, x, method, **METHODS[method])
 
-    some(80)
+    some(200)
     gc.collect()
     process = psutil.Process()
     before, objects = process.memory_info().rss, len(gc.get_objects())

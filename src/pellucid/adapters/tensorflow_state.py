@@ -120,7 +120,7 @@ def _content(array: np.ndarray) -> Any:
         return _SKIP
     if array.nbytes > _WHOLE:
         array = array.reshape(-1)[:: array.size // 65536] if array.flags.c_contiguous else array
-    content = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    content = np.ascontiguousarray(array).tobytes()
     return "array", array.shape, array.dtype.str, zlib.crc32(content)
 
 
