@@ -26,7 +26,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 
 types: $(VENV)/.installed-test
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict
