@@ -20,7 +20,9 @@ def build_mobilenet() -> keras.Model:
         convolution.set_weights([layer.kernel])
         ones, zeros = np.ones_like(layer.bias), np.zeros_like(layer.bias)
         # The batch norm is in the kernel already: this one only adds the bias.
-        norm.set_weights([ones, layer.bias, zeros, ones * (1 - norm.epsilon)])
+        # In float64, so that in a float64 model variance + epsilon is 1 to the last bit.
+        variance = ones.astype(np.float64) - norm.epsilon
+        norm.set_weights([ones, layer.bias, zeros, variance])
     head = model.get_layer("predictions")
     head.set_weights([classifier.kernel[0, 0], classifier.bias])
     return model
