@@ -19,12 +19,12 @@ from pellucid.reports.words import meaning
 METHODS: dict[str, dict[str, Any]] = {
     "gradcam": {},
     "occlusion": {"window": 56, "stride": 28},
-    "integrated_gradients": {"steps": 31},
-    "smoothgrad": {"samples": 20},
+    "integrated_gradients": {"steps": 24},
+    "smoothgrad": {"samples": 12},
     "saliency": {},
 }
 QUICK = ("gradcam", "saliency")
-PHOTOS = 5
+PHOTOS = 4
 """How many photos by default, so that the demo takes under a minute on two cores."""
 
 _CODE = """\
