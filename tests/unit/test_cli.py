@@ -521,7 +521,7 @@ def test_unsafe_models_end_with_four(run: Any, folder: Path, monkeypatch: Any) -
 
 
 def test_yes_asks_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pellucid.adapters.file_formats import inspect_file
+    from pellucid.adapters.loading.file_formats import inspect_file
     from pellucid.cli import models
 
     (folder / "model.pkl").write_bytes(pickle.dumps([1]))

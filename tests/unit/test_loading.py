@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pellucid.adapters import loading
-from pellucid.adapters.file_formats import FileFormat, inspect_file
+from pellucid.adapters.loading import opening as loading
+from pellucid.adapters.loading.file_formats import FileFormat, inspect_file
 from pellucid.errors import (
     CapabilityError,
     InputError,
@@ -143,7 +143,7 @@ def test_what_a_pickle_would_import_is_listed(tmp_path: Path, marker: Path) -> N
 
 def test_inspecting_imports_no_framework(tmp_path: Path, keras_file: Path) -> None:
     code = (
-        "import sys; from pellucid.adapters.file_formats import inspect_file;"
+        "import sys; from pellucid.adapters.loading.file_formats import inspect_file;"
         f"inspect_file({str(keras_file)!r});"
         "print([m for m in ('keras', 'tensorflow', 'torch', 'h5py') if m in sys.modules])"
     )

@@ -7,7 +7,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from pellucid.adapters import tensorflow_namespace as xp  # noqa: E402
+from pellucid.adapters.tensorflow import namespace as xp  # noqa: E402
 
 A = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
 B = np.random.default_rng(1).normal(size=(2, 3, 4)).astype("float32")

@@ -172,7 +172,7 @@ def explain_all(request: Request, model: "Model", pictures: Pictures) -> Outcome
 
 def plan(request: Request, facts: Any, unreadable: Mapping[str, str]) -> dict[str, Any]:
     """What a run would do, with the methods' cost, found without loading the model."""
-    from pellucid.adapters.trust import describe
+    from pellucid.adapters.loading.trust import describe
     from pellucid.methods.registry import method_class
 
     missing = [str(path) for path in request.images if not path.is_file()]

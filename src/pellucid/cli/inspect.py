@@ -24,7 +24,7 @@ def inspect(
     facts = models.file_facts(model)
     document: dict[str, Any] = {"source": model, "file": None, "model": None}
     if facts is not None:
-        from pellucid.adapters.trust import describe
+        from pellucid.adapters.loading.trust import describe
 
         document["file"] = describe(facts)
     refused: PellucidError | None = None

@@ -13,7 +13,7 @@ from pellucid.cli import console
 from pellucid.errors import UnsafeModelError
 
 if TYPE_CHECKING:
-    from pellucid.adapters.file_formats import FileFacts
+    from pellucid.adapters.loading.file_formats import FileFacts
     from pellucid.model import Model
 
 DEMO = "demo"
@@ -21,8 +21,8 @@ DEMO = "demo"
 
 def file_facts(model: str) -> "FileFacts | None":
     """What is known of a model file before loading it; None for a factory or the demo's model."""
-    from pellucid.adapters.file_formats import inspect_file
     from pellucid.adapters.loading import is_spec
+    from pellucid.adapters.loading.file_formats import inspect_file
 
     if (model == DEMO and not Path(DEMO).exists()) or is_spec(model):
         return None

@@ -12,7 +12,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pellucid.adapters.keras_layers import (
+from pellucid.adapters.protocol import LayerInfo
+from pellucid.adapters.tensorflow.graph import Program, Step
+from pellucid.adapters.tensorflow.interpret import interpret, plan, read_program
+from pellucid.adapters.tensorflow.layers import (
     CallStack,
     LayerTree,
     first_tensor,
@@ -21,11 +24,8 @@ from pellucid.adapters.keras_layers import (
     parameter_count,
     watched_calls,
 )
-from pellucid.adapters.protocol import LayerInfo
-from pellucid.adapters.tensorflow_graph import Program, Step
-from pellucid.adapters.tensorflow_interpret import interpret, plan, read_program
-from pellucid.adapters.tensorflow_peel import Ending, confirmed, ending_of
-from pellucid.adapters.tensorflow_raw import Perform
+from pellucid.adapters.tensorflow.peel import Ending, confirmed, ending_of
+from pellucid.adapters.tensorflow.raw import Perform
 from pellucid.types import Leaves, Outputs
 
 Call = Callable[[Sequence[Any]], Any]

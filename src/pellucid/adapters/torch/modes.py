@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pellucid.adapters.operations_torch import FINAL, METADATA, PASS, QUESTIONS, kind_of
 from pellucid.adapters.protocol import Intercept, Operation
+from pellucid.adapters.torch.operations import FINAL, METADATA, PASS, QUESTIONS, kind_of
 
 
 def name_of(function: Any) -> str:

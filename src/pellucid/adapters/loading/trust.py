@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from pellucid.adapters.file_formats import FileFacts, FileFormat
+from pellucid.adapters.loading.file_formats import FileFacts, FileFormat
 from pellucid.errors import InputError, LoadError, UnsafeModelError
 
 Trust = None | bool | str

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pellucid.adapters.operations_tensorflow import CALLS, FINAL, PASS
-from pellucid.adapters.tensorflow_raw import performer
+from pellucid.adapters.tensorflow.operations import CALLS, FINAL, PASS
+from pellucid.adapters.tensorflow.raw import performer
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Open one file format each. Nothing here asks for trust: `loading` has decided by then."""
+"""Open one file format each. Nothing here asks for trust: `opening` has decided by then."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pellucid.adapters.file_formats import FileFacts
+from pellucid.adapters.loading.file_formats import FileFacts
 from pellucid.errors import CapabilityError, LoadError, MissingExtraError, PellucidError
 
 
@@ -112,7 +112,7 @@ def load_hdf5(facts: FileFacts, trusted: bool) -> Loaded:
 def load_saved_model(facts: FileFacts, trusted: bool) -> Loaded:
     """A SavedModel folder, as a `tf.Module` that is called like the model it was saved from."""
     require("tensorflow", "tensorflow", f"Loading {facts.path.name}")
-    from pellucid.adapters.saved_model import SavedModel
+    from pellucid.adapters.tensorflow.saved_model import SavedModel
 
     advice = "Check that the folder was copied whole: saved_model.pb and variables/."
     with _explained(facts, "TensorFlow", advice):
@@ -171,7 +171,7 @@ def load_skops(facts: FileFacts, trusted: bool) -> Loaded:
     require("skops", "sklearn", f"Loading {facts.path.name}")
     import skops.io  # pyright: ignore[reportMissingImports]  # comes with the sklearn extra
 
-    from pellucid.adapters.trust import refusal
+    from pellucid.adapters.loading.trust import refusal
 
     with _explained(facts, "skops", "Save it again with skops.io.dump."):
         unknown = skops.io.get_untrusted_types(file=facts.path)

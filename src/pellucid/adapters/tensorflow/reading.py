@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pellucid.adapters.keras_layers import LayerTree, structure_key
-from pellucid.adapters.tensorflow_eager import EagerModel
-from pellucid.adapters.tensorflow_segments import Chains
-from pellucid.adapters.tensorflow_state import State, described, frozen, plain_state
-from pellucid.adapters.tensorflow_trace import Trace, no_retracing_warnings
+from pellucid.adapters.tensorflow.eager import EagerModel
+from pellucid.adapters.tensorflow.layers import LayerTree, structure_key
+from pellucid.adapters.tensorflow.segments import Chains
+from pellucid.adapters.tensorflow.state import State, described, frozen, plain_state
+from pellucid.adapters.tensorflow.trace import Trace, no_retracing_warnings
 from pellucid.errors import ModelError
 from pellucid.types import Leaves
 

@@ -6,8 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from pellucid.adapters.protocol import Intercept, Operation
-from pellucid.adapters.tensorflow_graph import Program, Step
-from pellucid.adapters.tensorflow_raw import Perform, arguments
+from pellucid.adapters.tensorflow.graph import Program, Step
+from pellucid.adapters.tensorflow.raw import Perform, arguments
 from pellucid.errors import CapabilityError, InputError
 
 

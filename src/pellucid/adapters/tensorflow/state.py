@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pellucid.adapters.keras_layers import children
+from pellucid.adapters.tensorflow.layers import children
 
 State = dict[str, Any]
 """Where a value is held -> what stands for it; equal for equal values."""

@@ -15,8 +15,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Cut
-from pellucid.adapters.torch_layers import Named, call_number, with_first
-from pellucid.adapters.torch_modes import (
+from pellucid.adapters.torch.layers import Named, call_number, with_first
+from pellucid.adapters.torch.modes import (
     Position,
     WeightFreezer,
     is_question,

@@ -10,10 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from pellucid.adapters.operations_tensorflow import BRANCHES, LOOPS, READS
-from pellucid.adapters.tensorflow_gradients import CustomGradient, perform_with_gradient
-from pellucid.adapters.tensorflow_graph import Program, Step, Where, read_graph
-from pellucid.adapters.tensorflow_raw import Perform, function_graph, performer
+from pellucid.adapters.tensorflow.gradients import CustomGradient, perform_with_gradient
+from pellucid.adapters.tensorflow.graph import Program, Step, Where, read_graph
+from pellucid.adapters.tensorflow.operations import BRANCHES, LOOPS, READS
+from pellucid.adapters.tensorflow.raw import Perform, function_graph, performer
 from pellucid.errors import CapabilityError
 
 Overrides = Mapping[int, tf.Tensor]

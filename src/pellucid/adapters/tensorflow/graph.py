@@ -11,9 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from pellucid.adapters.operations_tensorflow import CALLS, READS, SHAPES, kind_of
-from pellucid.adapters.tensorflow_gradients import CustomGradient, custom_gradients
-from pellucid.adapters.tensorflow_raw import Perform, function_graph, gradient_name
+from pellucid.adapters.tensorflow.gradients import CustomGradient, custom_gradients
+from pellucid.adapters.tensorflow.operations import CALLS, READS, SHAPES, kind_of
+from pellucid.adapters.tensorflow.raw import Perform, function_graph, gradient_name
 
 Where = Callable[[Any, int], tuple[str, int]]
 """From a graph and the position of an operation in it to the layer path and call number."""

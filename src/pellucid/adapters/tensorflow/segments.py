@@ -12,9 +12,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from pellucid.adapters.operations_tensorflow import SHAPES
-from pellucid.adapters.tensorflow_graph import Program
-from pellucid.adapters.tensorflow_interpret import interpret, plan
+from pellucid.adapters.tensorflow.graph import Program
+from pellucid.adapters.tensorflow.interpret import interpret, plan
+from pellucid.adapters.tensorflow.operations import SHAPES
 
 KEPT = 24
 """How many chains of compiled pieces are kept."""

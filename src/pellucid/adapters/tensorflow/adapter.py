@@ -13,8 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pellucid.adapters import tensorflow_namespace
-from pellucid.adapters.keras_layers import LayerTree, layer_tree
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import (
     LAYERS_ONLY,
@@ -26,15 +24,17 @@ from pellucid.adapters.protocol import (
     OperationInfo,
     Tier,
 )
-from pellucid.adapters.tensorflow_cut import TracedCut
-from pellucid.adapters.tensorflow_eager import EagerModel
-from pellucid.adapters.tensorflow_inputs import Inputs, guessed_specs
-from pellucid.adapters.tensorflow_interpret import interpret, plan
-from pellucid.adapters.tensorflow_operations import LayerExit, intercepting
-from pellucid.adapters.tensorflow_reading import Reading, Readings, is_out_of_memory
-from pellucid.adapters.tensorflow_segments import Chains
-from pellucid.adapters.tensorflow_trace import Trace
-from pellucid.adapters.tensorflow_weights import (
+from pellucid.adapters.tensorflow import namespace
+from pellucid.adapters.tensorflow.cut import TracedCut
+from pellucid.adapters.tensorflow.eager import EagerModel
+from pellucid.adapters.tensorflow.inputs import Inputs, guessed_specs
+from pellucid.adapters.tensorflow.intercepting import LayerExit, intercepting
+from pellucid.adapters.tensorflow.interpret import interpret, plan
+from pellucid.adapters.tensorflow.layers import LayerTree, layer_tree
+from pellucid.adapters.tensorflow.reading import Reading, Readings, is_out_of_memory
+from pellucid.adapters.tensorflow.segments import Chains
+from pellucid.adapters.tensorflow.trace import Trace
+from pellucid.adapters.tensorflow.weights import (
     description,
     fingerprint,
     named_variables,
@@ -57,7 +57,7 @@ class Structure:
 class TensorFlowAdapter(Adapter):
     """A Keras model on the TensorFlow backend, a `tf.Module`, or a function of tensors."""
 
-    xp = tensorflow_namespace
+    xp = namespace
 
     def __init__(self, model: Any) -> None:
         self._model = model

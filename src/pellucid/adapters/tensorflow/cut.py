@@ -6,10 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from pellucid.adapters.operations_tensorflow import DATA_SIZED, SHAPES
 from pellucid.adapters.protocol import Cut
-from pellucid.adapters.tensorflow_graph import Program
-from pellucid.adapters.tensorflow_segments import Chain
+from pellucid.adapters.tensorflow.graph import Program
+from pellucid.adapters.tensorflow.operations import DATA_SIZED, SHAPES
+from pellucid.adapters.tensorflow.segments import Chain
 from pellucid.errors import InputError
 from pellucid.types import Array, Leaves, Outputs
 

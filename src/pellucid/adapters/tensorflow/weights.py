@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pellucid.adapters.keras_layers import LayerTree
-from pellucid.adapters.tensorflow_state import keras_own, stand_in
+from pellucid.adapters.tensorflow.layers import LayerTree
+from pellucid.adapters.tensorflow.state import keras_own, stand_in
 
 
 def named_variables(model: Any, tree: LayerTree) -> dict[str, tf.Variable]:

@@ -10,7 +10,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pellucid.adapters.keras_layers import (
+from pellucid.adapters.protocol import Cut, Intercept, LayerInfo
+from pellucid.adapters.tensorflow.cut import times
+from pellucid.adapters.tensorflow.intercepting import LayerExit
+from pellucid.adapters.tensorflow.layers import (
     CallStack,
     LayerTree,
     first_tensor,
@@ -19,10 +22,7 @@ from pellucid.adapters.keras_layers import (
     replace_first,
     watched_calls,
 )
-from pellucid.adapters.protocol import Cut, Intercept, LayerInfo
-from pellucid.adapters.tensorflow_cut import times
-from pellucid.adapters.tensorflow_operations import LayerExit
-from pellucid.adapters.tensorflow_peel import confirmed
+from pellucid.adapters.tensorflow.peel import confirmed
 from pellucid.errors import LayerError
 from pellucid.types import Array, Leaves, Outputs
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as _private_ops
 
-from pellucid.adapters.operations_tensorflow import CONSTANT_ARGUMENTS, RENAMED
+from pellucid.adapters.tensorflow.operations import CONSTANT_ARGUMENTS, RENAMED
 from pellucid.errors import CapabilityError
 
 Perform = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]

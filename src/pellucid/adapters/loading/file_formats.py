@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pellucid.adapters import archives, pickles
-from pellucid.adapters.archives import Finding
+from pellucid.adapters.loading import archives, pickles
+from pellucid.adapters.loading.archives import Finding
 from pellucid.errors import LoadError, quote_nearest
 
 RunsCode = Literal["no", "yes", "if trusted"]

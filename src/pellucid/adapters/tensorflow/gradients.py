@@ -12,8 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from pellucid.adapters.operations_tensorflow import CALLS
-from pellucid.adapters.tensorflow_raw import registered_gradient
+from pellucid.adapters.tensorflow.operations import CALLS
+from pellucid.adapters.tensorflow.raw import registered_gradient
 from pellucid.errors import CoverageError
 
 NATURAL: frozenset[tuple[str, str]] = frozenset(
@@ -86,7 +86,7 @@ def _build(operation: tf.Operation) -> Backward | None:
     with operation.graph.as_default():
         graph: Any = tf.function(backward, autograph=False).get_concrete_function(*specs).graph
     # Imported here: reading a graph asks for the custom gradients in it.
-    from pellucid.adapters.tensorflow_interpret import read_program
+    from pellucid.adapters.tensorflow.interpret import read_program
 
     return Backward(read_program(graph), tuple(outer for outer, _ in graph.captures), tuple(given))
 

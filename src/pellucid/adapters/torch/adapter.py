@@ -21,8 +21,8 @@ from pellucid.adapters.protocol import (
     OperationInfo,
     Tier,
 )
-from pellucid.adapters.torch_cut import open_at
-from pellucid.adapters.torch_inputs import (
+from pellucid.adapters.torch.cut import open_at
+from pellucid.adapters.torch.inputs import (
     Structure,
     arguments,
     as_tensor,
@@ -32,15 +32,15 @@ from pellucid.adapters.torch_inputs import (
     takes_steps_first,
     unflatten,
 )
-from pellucid.adapters.torch_layers import exit_hook, find_modules, list_layers
-from pellucid.adapters.torch_modes import (
+from pellucid.adapters.torch.layers import exit_hook, find_modules, list_layers
+from pellucid.adapters.torch.modes import (
     FinalActivationFinder,
     InterceptMode,
     Position,
     map_tensors,
     watching,
 )
-from pellucid.adapters.torch_state import (
+from pellucid.adapters.torch.state import (
     evaluating,
     module_fingerprint,
     quietly,

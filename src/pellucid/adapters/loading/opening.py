@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pellucid.adapters import loaders
-from pellucid.adapters.archives import Finding
-from pellucid.adapters.file_formats import FileFacts, FileFormat, inspect_file
-from pellucid.adapters.loaders import Loaded
-from pellucid.adapters.trust import Trust, disguised, malformed, refusal, vouched
+from pellucid.adapters.loading import loaders
+from pellucid.adapters.loading.archives import Finding
+from pellucid.adapters.loading.file_formats import FileFacts, FileFormat, inspect_file
+from pellucid.adapters.loading.loaders import Loaded
+from pellucid.adapters.loading.trust import Trust, disguised, malformed, refusal, vouched
 from pellucid.errors import InputError, LoadError, PellucidError, quote_nearest
 
 if TYPE_CHECKING:

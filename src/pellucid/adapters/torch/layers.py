@@ -7,8 +7,8 @@ import torch
 
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import Intercept, LayerInfo
-from pellucid.adapters.torch_modes import Position, TorchOperation, tensors_in, watching
-from pellucid.adapters.torch_state import parameter_count
+from pellucid.adapters.torch.modes import Position, TorchOperation, tensors_in, watching
+from pellucid.adapters.torch.state import parameter_count
 from pellucid.errors import CapabilityError, LayerError
 
 Named = list[tuple[str, torch.nn.Module]]

@@ -1,0 +1,5 @@
+"""PyTorch modules and functions of tensors."""
+
+from pellucid.adapters.torch.adapter import TorchAdapter
+
+__all__ = ["TorchAdapter"]
