@@ -4,15 +4,17 @@ A model is traced once for each shape of input. Plain runs and gradients use the
 function; layer questions use compiled pieces of it; operation by operation it is interpreted.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from pellucid.adapters.keras.inputs import Inputs, guessed_specs
+from pellucid.adapters.keras.layers import LayerTree, channel_axis, layer_tree
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import (
     LAYERS_ONLY,
@@ -27,10 +29,10 @@ from pellucid.adapters.protocol import (
 from pellucid.adapters.tensorflow import namespace
 from pellucid.adapters.tensorflow.cut import TracedCut
 from pellucid.adapters.tensorflow.eager import EagerModel
-from pellucid.adapters.tensorflow.inputs import Inputs, guessed_specs
+from pellucid.adapters.tensorflow.inputs import as_array, as_leaf
 from pellucid.adapters.tensorflow.intercepting import LayerExit, intercepting
 from pellucid.adapters.tensorflow.interpret import interpret, plan
-from pellucid.adapters.tensorflow.layers import LayerTree, layer_tree
+from pellucid.adapters.tensorflow.layers import children
 from pellucid.adapters.tensorflow.reading import Reading, Readings, is_out_of_memory
 from pellucid.adapters.tensorflow.segments import Chains
 from pellucid.adapters.tensorflow.trace import Trace
@@ -70,7 +72,8 @@ class TensorFlowAdapter(Adapter):
             )
         self._structure: Structure | None = None
         self._readings = Readings(model, self._tree)
-        self._inputs = Inputs(model, self._float_dtype())
+        as_own = functools.partial(as_leaf, float_dtype=self._float_dtype())
+        self._inputs = Inputs(model, as_array, as_own)
 
     # Facts
 
@@ -79,7 +82,7 @@ class TensorFlowAdapter(Adapter):
         trainable = self._keras or isinstance(self._model, tf.Module)
         return Tier.TRAINABLE if trainable else Tier.TRANSPARENT
 
-    @cached_property
+    @functools.cached_property
     def device(self) -> str:  # type: ignore[override]
         variables = list(self._variables().values())
         where = variables[0].device if variables else ""
@@ -88,10 +91,10 @@ class TensorFlowAdapter(Adapter):
             return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
         return f"{found.device_type}:{found.device_index or 0}"
 
-    @cached_property
+    @functools.cached_property
     def channel_axis(self) -> int:  # type: ignore[override]
-        formats = (getattr(a, "data_format", None) for a in self._tree().layers.values())
-        return 1 if next((f for f in formats if f), "") == "channels_first" else -1
+        default = keras.config.image_data_format() if self._keras else ""
+        return channel_axis(self._tree().layers.values(), default)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -110,7 +113,7 @@ class TensorFlowAdapter(Adapter):
         """Layers and weights by name, worked out again when the model was changed."""
         key = self._readings.look()
         if self._structure is None or self._structure.key != key:
-            tree = layer_tree(self._model)
+            tree = layer_tree(self._model, children)
             variables = named_variables(self._model, tree)
             text = description(self._model, tree, variables) + self._readings.described()
             self._structure = Structure(key, tree, variables, text)

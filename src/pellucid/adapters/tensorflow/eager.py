@@ -10,18 +10,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pellucid.adapters.keras.calls import CallStack, watched_calls
+from pellucid.adapters.keras.layers import LayerTree, numbered, parameter_count
 from pellucid.adapters.protocol import Cut, Intercept, LayerInfo
 from pellucid.adapters.tensorflow.cut import times
 from pellucid.adapters.tensorflow.intercepting import LayerExit
-from pellucid.adapters.tensorflow.layers import (
-    CallStack,
-    LayerTree,
-    first_tensor,
-    numbered,
-    parameter_count,
-    replace_first,
-    watched_calls,
-)
+from pellucid.adapters.tensorflow.layers import first_tensor, replace_first
 from pellucid.adapters.tensorflow.peel import confirmed
 from pellucid.errors import LayerError
 from pellucid.types import Array, Leaves, Outputs

@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pellucid.adapters.keras.layers import LayerTree, structure_key
 from pellucid.adapters.tensorflow.eager import EagerModel
-from pellucid.adapters.tensorflow.layers import LayerTree, structure_key
+from pellucid.adapters.tensorflow.layers import children
 from pellucid.adapters.tensorflow.segments import Chains
 from pellucid.adapters.tensorflow.state import State, described, frozen, plain_state
 from pellucid.adapters.tensorflow.trace import Trace, no_retracing_warnings
@@ -57,7 +58,8 @@ class Readings:
         """A key for all a trace holds on to: layers, their attributes, what functions hold."""
         with self._lock:
             self._state = plain_state(self._model)
-            return structure_key(self._model), frozen(self._state, self._own)
+            roots = [self._model] if self._keras else children(self._model)
+            return structure_key(roots), frozen(self._state, self._own)
 
     def described(self) -> str:
         """What the model's functions and modules hold, when last looked at."""

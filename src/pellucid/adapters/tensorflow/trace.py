@@ -12,18 +12,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pellucid.adapters.keras.calls import CallStack, watched_calls
+from pellucid.adapters.keras.layers import LayerTree, numbered, parameter_count
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.adapters.tensorflow.graph import Program, Step
 from pellucid.adapters.tensorflow.interpret import interpret, plan, read_program
-from pellucid.adapters.tensorflow.layers import (
-    CallStack,
-    LayerTree,
-    first_tensor,
-    masked_like,
-    numbered,
-    parameter_count,
-    watched_calls,
-)
+from pellucid.adapters.tensorflow.layers import first_tensor, masked_like
 from pellucid.adapters.tensorflow.peel import Ending, confirmed, ending_of
 from pellucid.adapters.tensorflow.raw import Perform
 from pellucid.types import Leaves, Outputs

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pellucid.adapters.tensorflow.layers import LayerTree
+from pellucid.adapters.keras.layers import LayerTree
 from pellucid.adapters.tensorflow.state import keras_own, stand_in
 
 
