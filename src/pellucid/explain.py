@@ -386,7 +386,7 @@ def _dims_of(values: np.ndarray, array: np.ndarray, own: tuple[str, ...]) -> tup
 _PACKAGES = {
     "torch": ("torch",),
     "tensorflow": ("tensorflow",),
-    "keras": ("keras", "tensorflow"),
+    "keras": ("keras",),
 }
 
 
@@ -405,8 +405,8 @@ def provenance(model: Model) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
     }
-    for package in _PACKAGES.get(model.framework, ()):
-        versions[package] = _version_of(package)
+    for name in (model.framework, model.adapter.backend):
+        versions |= {package: _version_of(package) for package in _PACKAGES.get(name, ())}
     return {
         "versions": versions,
         "framework": model.framework,

@@ -170,10 +170,10 @@ def test_an_operation_can_be_called_with_other_inputs_and_without_its_bias(net, 
     def without(op):
         return op(weights={"weight": 2 * op.weights["weight"]}) if op.kind == "linear" else op()
 
-    linear = TorchAdapter(torch.nn.Linear(2, 2))
+    layer = torch.nn.Linear(2, 2)
+    linear = TorchAdapter(layer)
     rows = torch.ones(1, 2)
     plain = linear.run((rows,))
-    layer = linear._module
     torch.testing.assert_close(
         linear.run((rows,), intercept=without), (2 * plain - layer.bias).detach()
     )

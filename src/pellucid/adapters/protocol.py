@@ -144,6 +144,11 @@ class Adapter(ABC):
     @abstractmethod
     def device(self) -> str: ...
 
+    @property
+    def backend(self) -> str:
+        """The package that computes: the framework itself, except for Keras."""
+        return self.framework
+
     def channel_axis_of(self, rank: int) -> int:
         """Where the channels of an array of this rank are: 1 or -1, `channel_axis` for images."""
         return self.channel_axis

@@ -21,6 +21,21 @@ def _tensorflow(model: Any) -> Adapter:
     return TensorFlowAdapter(model)
 
 
+def _keras(model: Any) -> Adapter:
+    backend = _keras_backend()
+    if backend == "torch":
+        from pellucid.adapters.keras.on_torch import keras_on_torch
+
+        return keras_on_torch(model)
+    return _tensorflow(model)
+
+
+def _keras_backend() -> str:
+    """The backend that Keras runs on in this process; TensorFlow where it is not imported."""
+    keras = sys.modules.get("keras")
+    return "tensorflow" if keras is None else keras.config.backend()
+
+
 def _callable(model: Any) -> Adapter:
     from pellucid.adapters.callable import CallableAdapter
 
@@ -30,7 +45,7 @@ def _callable(model: Any) -> Adapter:
 _ADAPTERS: dict[str, Callable[[Any], Adapter]] = {
     "torch": _torch,
     "tensorflow": _tensorflow,
-    "keras": _tensorflow,
+    "keras": _keras,
     "callable": _callable,
 }
 
@@ -56,11 +71,11 @@ def recognise(model: Any, x: Any = None) -> str:
     """
     roots = _roots(model)
     if "keras" in roots:
-        backend = sys.modules["keras"].config.backend()
-        if backend != "tensorflow":
+        backend = _keras_backend()
+        if backend not in {"tensorflow", "torch"}:
             raise CapabilityError(
                 f"Keras runs on its {backend} backend here; pellucid reads Keras on TensorFlow"
-                " so far.\n  Set KERAS_BACKEND=tensorflow before Keras is imported."
+                " and torch.\n  Set KERAS_BACKEND=tensorflow before Keras is imported."
             )
         return "keras"
     for name in ("torch", "tensorflow"):

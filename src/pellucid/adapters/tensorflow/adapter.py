@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pellucid.adapters.keras.description import described
 from pellucid.adapters.keras.inputs import Inputs, guessed_specs
 from pellucid.adapters.keras.layers import LayerTree, channel_axis, layer_tree
 from pellucid.adapters.layers import find_layer
@@ -36,12 +37,7 @@ from pellucid.adapters.tensorflow.layers import children
 from pellucid.adapters.tensorflow.reading import Reading, Readings, is_out_of_memory
 from pellucid.adapters.tensorflow.segments import Chains
 from pellucid.adapters.tensorflow.trace import Trace
-from pellucid.adapters.tensorflow.weights import (
-    description,
-    fingerprint,
-    named_variables,
-    read,
-)
+from pellucid.adapters.tensorflow.weights import fingerprint, named_variables, read
 from pellucid.errors import CapabilityError, InputError, LayerError, quote_nearest
 from pellucid.types import Array, Leaves, Outputs
 
@@ -82,6 +78,10 @@ class TensorFlowAdapter(Adapter):
         trainable = self._keras or isinstance(self._model, tf.Module)
         return Tier.TRAINABLE if trainable else Tier.TRANSPARENT
 
+    @property
+    def backend(self) -> str:
+        return "tensorflow"
+
     @functools.cached_property
     def device(self) -> str:  # type: ignore[override]
         variables = list(self._variables().values())
@@ -115,7 +115,7 @@ class TensorFlowAdapter(Adapter):
         if self._structure is None or self._structure.key != key:
             tree = layer_tree(self._model, children)
             variables = named_variables(self._model, tree)
-            text = description(self._model, tree, variables) + self._readings.described()
+            text = described(self._model, tree, variables) + self._readings.described()
             self._structure = Structure(key, tree, variables, text)
         return self._structure
 

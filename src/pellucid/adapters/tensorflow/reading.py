@@ -13,10 +13,11 @@ import keras
 import tensorflow as tf
 
 from pellucid.adapters.keras.layers import LayerTree, structure_key
+from pellucid.adapters.keras.state import State
 from pellucid.adapters.tensorflow.eager import EagerModel
 from pellucid.adapters.tensorflow.layers import children
 from pellucid.adapters.tensorflow.segments import Chains
-from pellucid.adapters.tensorflow.state import State, described, frozen, plain_state
+from pellucid.adapters.tensorflow.state import described, frozen, plain_state
 from pellucid.adapters.tensorflow.trace import Trace, no_retracing_warnings
 from pellucid.errors import ModelError
 from pellucid.types import Leaves

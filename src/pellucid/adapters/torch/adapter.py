@@ -1,10 +1,8 @@
 """PyTorch modules and functions of tensors."""
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import array_api_compat.torch
@@ -22,17 +20,7 @@ from pellucid.adapters.protocol import (
     Tier,
 )
 from pellucid.adapters.torch.cut import open_at
-from pellucid.adapters.torch.inputs import (
-    Structure,
-    arguments,
-    as_tensor,
-    flatten,
-    guess_inputs,
-    stacked,
-    takes_steps_first,
-    unflatten,
-)
-from pellucid.adapters.torch.layers import exit_hook, find_modules, list_layers
+from pellucid.adapters.torch.layers import exit_hook, find_modules, layer_calls, list_layers
 from pellucid.adapters.torch.modes import (
     FinalActivationFinder,
     InterceptMode,
@@ -40,93 +28,68 @@ from pellucid.adapters.torch.modes import (
     map_tensors,
     watching,
 )
-from pellucid.adapters.torch.state import (
-    evaluating,
-    module_fingerprint,
-    quietly,
-    uncompiled,
-    unwrapped,
-    version_key,
-)
-from pellucid.errors import CapabilityError, InputError
+from pellucid.adapters.torch.reading import ModuleReading, Reading
+from pellucid.adapters.torch.state import quietly
 from pellucid.types import Array, Leaves, Outputs
 
 
 class TorchAdapter(Adapter):
-    """A `torch.nn.Module`, or a function from tensors to tensors."""
+    """A `torch.nn.Module`, a function from tensors to tensors, or what `reading` reads."""
 
-    framework = "torch"
     xp = array_api_compat.torch
-    channel_axis = 1
 
-    def __init__(self, model: Any) -> None:
-        self._model = unwrapped(model)
-        self._is_unwrapped = self._model is not model
-        self._module = self._model if isinstance(self._model, torch.nn.Module) else None
-        if self._module is not None and any(
-            isinstance(m, torch.jit.ScriptModule) for m in self._module.modules()
-        ):
-            raise CapabilityError(
-                "A scripted (TorchScript) module hides its operations from Python.\n"
-                "  Wrap the module it was made from, or a function `lambda x: scripted(x)` with"
-                " framework='callable' for methods that only run the model."
-            )
-        self.supports = Tier.TRAINABLE if self._module is not None else Tier.TRANSPARENT
-        self._structure: Structure = None
+    def __init__(self, model: Any, reading: Reading | None = None) -> None:
+        self._reading = ModuleReading(model) if reading is None else reading
+        self.framework = self._reading.framework
+        self.supports = Tier.TRAINABLE if self._reading.trainable else Tier.TRANSPARENT
+        self._structure: Any = None
         self._differentiating = threading.local()
         self._final: dict[Any, tuple[str | None, ...]] = {}
         self._fingerprint: tuple[Any, str] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return ("read from the ordinary module inside a wrapper",) if self._is_unwrapped else ()
+        return self._reading.notes
 
     @property
-    def _weight(self) -> torch.Tensor | None:
-        if self._module is None:
-            return None
-        return next((p for p in self._module.parameters() if p.is_floating_point()), None)
+    def backend(self) -> str:
+        return "torch"
 
     @property
     def device(self) -> str:
-        return "cpu" if self._weight is None else str(self._weight.device)
+        return self._reading.device
 
     @property
     def inputs(self) -> tuple[InputSpec, ...] | None:
-        return self._guessed_inputs
+        return self._reading.inputs
 
-    @cached_property
-    def _guessed_inputs(self) -> tuple[InputSpec, ...] | None:
-        return guess_inputs(self._module)
+    @property
+    def channel_axis(self) -> int:  # type: ignore[override]
+        return self._reading.channel_axis
 
     def channel_axis_of(self, rank: int) -> int:
-        # Images have their channels first in torch; series only where they are convolved.
-        return -1 if rank == 3 and takes_steps_first(self._module) else self.channel_axis
+        return self._reading.channel_axis_of(rank)
 
     def accept(self, x: Any) -> Leaves:
-        leaves, self._structure = flatten(stacked(x, self.inputs))
-        weight, wants_floats = self._weight, self.inputs is not None and len(leaves) == 1
-        return tuple(as_tensor(a, weight, wants_floats=wants_floats) for a in leaves)
+        leaves, self._structure = self._reading.accept(x)
+        return leaves
 
     def restore(self, leaves: Sequence[Any]) -> Any:
-        return unflatten(leaves, self._structure)
+        return self._reading.restore(leaves, self._structure)
 
-    def _call_directly(self, given: Sequence[torch.Tensor]) -> Outputs:
-        positional, named = arguments(self._model, given, self._structure)
-        return uncompiled(self._model)(*positional, **named)
+    def _call(self, given: Sequence[torch.Tensor]) -> Outputs:
+        return self._reading.call(given, self._structure)
 
-    def _call(self, leaves: Sequence[torch.Tensor]) -> Outputs:
-        # A copy, because a first layer that works in place would change the caller's tensor.
-        return self._call_directly([a.clone() for a in leaves])
+    def _quietly(self, *, differentiate: bool) -> contextlib.AbstractContextManager[None]:
+        return quietly(self._reading.evaluating(), differentiate=differentiate)
 
     @property
     def _is_differentiating(self) -> bool:
         return getattr(self._differentiating, "depth", 0) > 0
 
     def _key(self, x: Leaves) -> Any:
-        """What decides the way through the model: input shapes, and which modules it holds."""
-        parts = () if self._module is None else tuple(map(id, self._module.modules()))
-        return tuple((tuple(a.shape[1:]), a.dtype) for a in x), parts
+        """What decides the way through the model: input shapes, and what it is made of."""
+        return tuple((tuple(a.shape[1:]), a.dtype) for a in x), self._reading.way()
 
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
         key = self._key(x)
@@ -152,10 +115,13 @@ class TorchAdapter(Adapter):
             yield taken_off
 
     def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
-        if self._module is None:
-            return ()
-        with quietly(self._module, differentiate=False):
-            return list_layers(self._module, None if x is None else lambda: self._call(x))
+        modules, count = self._reading.layers(), self._reading.parameter_count
+        if x is None or not modules:
+            return list_layers(modules, count)
+        self._reading.prepare(x, self._structure)
+        with self._quietly(differentiate=False):
+            # Copies, because a first layer that works in place would change the caller's.
+            return layer_calls(modules, count, lambda: self._call([a.clone() for a in x]))
 
     def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
         seen: list[OperationInfo] = []
@@ -179,9 +145,13 @@ class TorchAdapter(Adapter):
         kinds: frozenset[str] | None = None,
         weights: Mapping[str, Array] | None = None,
     ) -> Outputs:
-        call = self._with_weights(weights)
+        self._reading.prepare(x, self._structure)
+
+        def call(given: Sequence[torch.Tensor]) -> Outputs:
+            return self._reading.call(given, self._structure, weights)
+
         with contextlib.ExitStack() as stack:
-            stack.enter_context(quietly(self._module, differentiate=self._is_differentiating))
+            stack.enter_context(self._quietly(differentiate=self._is_differentiating))
             position = Position()
             if intercept is not None:
                 by_operation = kinds != LAYERS_ONLY
@@ -203,31 +173,13 @@ class TorchAdapter(Adapter):
         self, intercept: Intercept, layers: Sequence[str], position: Position, by_operation: bool
     ) -> contextlib.AbstractContextManager[None]:
         """Hooks on the requested layers; on all, where operations want to know their module."""
-        requested = find_modules(self._module, layers) if layers else []
-        on_exit = exit_hook(intercept, layers, requested) if layers else None
-        if by_operation and self._module is not None:
-            requested = [(n, m) for n, m in self._module.named_modules() if n]
-        return watching(requested, position, on_exit)
-
-    def _with_weights(
-        self, weights: Mapping[str, Array] | None
-    ) -> Callable[[Sequence[torch.Tensor]], Outputs]:
-        """The model as a function of its input copies, with some weights replaced."""
-        if not weights:
-            return self._call_directly
-        module = self._module
-        if module is None:
-            raise CapabilityError("A function has no weights to replace.")
-        known = self.weights()
-        unknown = [name for name in weights if name not in known]
-        if unknown:
-            raise InputError(f"No weights named {unknown}; `model.adapter.weights()` lists them.")
-
-        def call(given: Sequence[torch.Tensor]) -> Outputs:
-            positional, named = arguments(module, given, self._structure)
-            return torch.func.functional_call(module, dict(weights), positional, named)
-
-        return call
+        requested = find_modules(self._reading, layers) if layers else []
+        on_exit = exit_hook(intercept, layers, self._reading.separator, requested)
+        if by_operation:
+            # A layer asked for by another of its names is shown by that one.
+            named = {id(m): (n, m) for n, m in [*self._reading.layers(), *requested]}
+            requested = list(named.values())
+        return watching(requested, position, on_exit if layers else None)
 
     def vjp(
         self, fn: Callable[[Leaves], tuple[Array, Any]], x: Leaves
@@ -244,7 +196,7 @@ class TorchAdapter(Adapter):
         def pullback(cotangent: Array) -> Leaves:
             if not value.requires_grad:
                 return tuple(torch.zeros_like(a) for a in leaves)
-            with torch.inference_mode(False), evaluating(self._module):
+            with torch.inference_mode(False), self._reading.evaluating():
                 found = iter(
                     torch.autograd.grad(
                         value, floats, cotangent, retain_graph=True, allow_unused=True
@@ -256,13 +208,14 @@ class TorchAdapter(Adapter):
         return value.detach(), aux, pullback
 
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut:
+        self._reading.prepare(x, self._structure)
         return open_at(
             layer,
-            find_modules(self._module, [layer]),
+            find_modules(self._reading, [layer]),
             x,
-            call=self._call_directly,
+            call=self._call,
             peeling=lambda: self._peeling(x, peel),
-            quiet=lambda: quietly(self._module, differentiate=self._is_differentiating),
+            quiet=lambda: self._quietly(differentiate=self._is_differentiating),
         )
 
     def stop_gradient(self, a: Array) -> Array:
@@ -285,10 +238,8 @@ class TorchAdapter(Adapter):
         return lambda *arrays: Custom.apply(*(a.clone() for a in arrays))
 
     def weights(self, select: Callable[[str], bool] | None = None) -> dict[str, Array]:
-        if self._module is None:
-            raise CapabilityError("A function has no weights to read.")
-        named = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
-        return {n: w.detach() for n, w in named.items() if select is None or select(n)}
+        named = self._reading.weights()
+        return {n: w for n, w in named.items() if select is None or select(n)}
 
     def asarray(self, a: np.ndarray) -> Array:
         whole = np.ascontiguousarray(a)
@@ -302,11 +253,9 @@ class TorchAdapter(Adapter):
         return (a.float() if a.dtype is torch.bfloat16 else a).numpy()
 
     def fingerprint(self) -> str:
-        if self._module is None:
-            return _function_fingerprint(self._model)
-        key = version_key(self._module)
-        if self._fingerprint is None or self._fingerprint[0] != key:
-            self._fingerprint = (key, module_fingerprint(self._module))
+        key = self._reading.version()
+        if key is None or self._fingerprint is None or self._fingerprint[0] != key:
+            self._fingerprint = (key, self._reading.fingerprint())
         return self._fingerprint[1]
 
     def is_out_of_memory(self, error: BaseException) -> bool:
@@ -317,10 +266,3 @@ class TorchAdapter(Adapter):
 
 def _live(a: torch.Tensor) -> torch.Tensor:
     return a.detach().requires_grad_(True) if a.is_floating_point() else a.detach()
-
-
-def _function_fingerprint(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    name = getattr(function, "__qualname__", "")
-    text = repr((name, code and code.co_code, code and code.co_consts))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Cut
-from pellucid.adapters.torch.layers import Named, call_number, with_first
+from pellucid.adapters.torch.layers import call_number, with_first
 from pellucid.adapters.torch.modes import (
     Position,
     WeightFreezer,
@@ -25,6 +25,7 @@ from pellucid.adapters.torch.modes import (
     tensors_in,
     watching,
 )
+from pellucid.adapters.torch.reading import Named
 from pellucid.errors import LayerError
 from pellucid.types import Leaves, Outputs
 

@@ -8,23 +8,22 @@ import torch
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import Intercept, LayerInfo
 from pellucid.adapters.torch.modes import Position, TorchOperation, tensors_in, watching
-from pellucid.adapters.torch.state import parameter_count
+from pellucid.adapters.torch.reading import Named, Reading
 from pellucid.errors import CapabilityError, LayerError
 
-Named = list[tuple[str, torch.nn.Module]]
+Count = Callable[[torch.nn.Module], int]
 
 
-def find_modules(module: torch.nn.Module | None, paths: Sequence[str]) -> Named:
+def find_modules(reading: Reading, paths: Sequence[str]) -> Named:
     """The modules that `paths` name (call numbers left out), aliases too."""
-    if module is None:
+    if not reading.trainable:
         raise CapabilityError(
             "A function has no layers. Wrap the torch.nn.Module to explain at a layer."
         )
-    known = dict(module.named_modules(remove_duplicate=False))
-    known.pop("", None)
+    known = dict(reading.layers(aliases=True))
     found = []
     for path in dict.fromkeys(p.partition("#")[0] for p in paths):
-        name = find_layer(path, known, separator=".")
+        name = find_layer(path, known, separator=reading.separator)
         found.append((name, known[name]))
     return found
 
@@ -42,21 +41,22 @@ def call_number(layer: str) -> int:
     return int(number) if number else 1
 
 
-def list_layers(module: torch.nn.Module, run: Callable[[], Any] | None) -> tuple[LayerInfo, ...]:
-    """All modules; with `run`, one entry a call in the order they return, with output shapes."""
-    modules = [(n, m) for n, m in module.named_modules() if n]
-    if run is None:
-        return tuple(
-            LayerInfo(n, type(m).__name__, None, parameter_count(m), i)
-            for i, (n, m) in enumerate(modules)
-        )
+def list_layers(modules: Named, count: Count) -> tuple[LayerInfo, ...]:
+    """All modules in the order in which they are held."""
+    return tuple(
+        LayerInfo(n, type(m).__name__, None, count(m), i) for i, (n, m) in enumerate(modules)
+    )
+
+
+def layer_calls(modules: Named, count: Count, run: Callable[[], Any]) -> tuple[LayerInfo, ...]:
+    """One entry a call, in the order in which they return in a run, with output shapes."""
     calls: list[LayerInfo] = []
 
     def note(path: str, number: int, part: torch.nn.Module, output: Any) -> None:
         first = next(tensors_in(output), None)
         shape = None if first is None else (None, *first.shape[1:])
-        kind, count = type(part).__name__, parameter_count(part)
-        calls.append(LayerInfo(call_path(path, number), kind, shape, count, len(calls)))
+        name, kind = call_path(path, number), type(part).__name__
+        calls.append(LayerInfo(name, kind, shape, count(part), len(calls)))
 
     with watching(modules, Position(), note):
         run()
@@ -78,11 +78,14 @@ def with_first(output: Any, value: torch.Tensor) -> Any:
     return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
 
 
-def exit_hook(intercept: Intercept, layers: Sequence[str], modules: Named) -> Callable[..., Any]:
+def exit_hook(
+    intercept: Intercept, layers: Sequence[str], separator: str, modules: Named
+) -> Callable[..., Any]:
     """What hands requested layer calls to the interceptor, for `watching`."""
     names = dict(modules)
     wanted = {
-        (find_layer(p.partition("#")[0], names, separator="."), call_number(p)) for p in layers
+        (find_layer(p.partition("#")[0], names, separator=separator), call_number(p))
+        for p in layers
     }
 
     def at_exit(path: str, number: int, module: torch.nn.Module, output: Any) -> Any:

@@ -5,7 +5,7 @@ import hashlib
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,9 @@ def evaluating(module: torch.nn.Module | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quietly(module: torch.nn.Module | None, *, differentiate: bool) -> Iterator[None]:
+def quietly(
+    evaluated: contextlib.AbstractContextManager[None], *, differentiate: bool
+) -> Iterator[None]:
     """Evaluation mode, our own gradient mode, and the random state put back."""
     state, numpy_state, python_state = (
         torch.get_rng_state(),
@@ -55,7 +57,7 @@ def quietly(module: torch.nn.Module | None, *, differentiate: bool) -> Iterator[
     )
     try:
         with (
-            evaluating(module),
+            evaluated,
             torch.inference_mode(False),
             torch.set_grad_enabled(differentiate),
         ):
@@ -91,13 +93,16 @@ def version_key(module: torch.nn.Module) -> tuple[Any, ...]:
     Writing through `.data` moves no version, so a few of each weight's numbers are looked at.
     """
     parts = tuple((n, id(m), m.extra_repr()) for n, m in module.named_modules())
-    state = module.state_dict(keep_vars=True)
-    weights = tuple(
-        (n, w.data_ptr(), w._version, _sample(w.detach()))
-        for n, w in state.items()
+    return parts, weights_key(module.state_dict(keep_vars=True))
+
+
+def weights_key(weights: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Changes whenever a weight is replaced or written to; cheap."""
+    return tuple(
+        (name, w.data_ptr(), w._version, _sample(w.detach()))
+        for name, w in weights.items()
         if isinstance(w, torch.Tensor)
     )
-    return parts, weights
 
 
 def _sample(weight: torch.Tensor) -> bytes:

@@ -1,0 +1,130 @@
+"""The plain values that Keras layers compute with besides their weights.
+
+Numbers, strings and arrays held by a layer decide what it computes, as its weights do. A changed
+one is seen by what stands for it here.
+"""
+
+import functools
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+State = dict[str, Any]
+"""Where a value is held -> what stands for it; equal for equal values."""
+
+_WHOLE = 16 * 1024**2
+"""Bytes up to which an array is compared whole; of a larger one 65,536 of its numbers."""
+
+_PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None)})
+SKIP = object()
+"""Stands for what is no plain value."""
+
+ITEMS = 256
+"""Containers longer than this are not looked into."""
+
+_PARTS = frozenset(
+    "tensorflow.Module tensorflow.Variable torch.Module torch.Parameter flax.Object".split()
+)
+"""Classes whose objects are looked into where they are used, by the root of their module."""
+
+
+def layer_state(roots: Iterable[keras.layers.Layer]) -> State:
+    """The plain attributes of every layer in and below `roots`, Keras's bookkeeping left out."""
+    state: State = {}
+    number, own = 0, keras_own()
+    for root in roots:
+        for layer in root._flatten_layers():
+            for name, held in list(layer.__dict__.items()):
+                if name not in own:
+                    value = represented(held)
+                    if value is not SKIP:
+                        state[f"layer {number}.{name}"] = value
+            number += 1
+    return state
+
+
+def worded(value: Any) -> Any:
+    """A stand-in without the numbers that differ from process to process."""
+    if isinstance(value, Function):
+        return value.name
+    return tuple(map(worded, value)) if isinstance(value, tuple) else value
+
+
+def stand_in(value: Any) -> Any | None:
+    """What stands for a value in a description; None where it is no plain value."""
+    found = represented(value)
+    return None if found is SKIP else str(worded(found))
+
+
+class Function:
+    """A function is the same while it is the same object."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.name = str(getattr(function, "__qualname__", type(function).__qualname__))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Function) and self.function is other.function
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+
+@functools.cache
+def keras_own() -> frozenset[str]:
+    """Attributes of Keras's own bookkeeping, which change with use and not what is computed."""
+    model = keras.Sequential()
+    model.compile("sgd", "mse")
+    names = {*vars(keras.layers.Layer()), *vars(keras.Model()), *vars(model)}
+    changed = {"call", "quantized_call", "history", "stop_training", "_build_shapes_dict"}
+    return frozenset((names | changed) - {"activation"})
+
+
+def represented(value: Any, depth: int = 0) -> Any:
+    """What stands for a value: equal for equal ones; `SKIP` where it is no plain value."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if isinstance(value, np.ndarray | np.generic):
+        return _content(np.asarray(value))
+    if isinstance(value, list | tuple | dict):
+        if depth > 2 or len(value) > ITEMS:
+            return SKIP
+        parts = value.items() if isinstance(value, dict) else value
+        found = [represented(part, depth + 1) for part in list(parts)]
+        return (len(found), *(part for part in found if part is not SKIP))
+    if isinstance(value, keras.Variable) or _is_part(kind):
+        return SKIP
+    if keras.ops.is_tensor(value):
+        return (
+            SKIP if _is_symbolic(value) else _content(np.asarray(keras.ops.convert_to_numpy(value)))
+        )
+    return Function(value) if callable(value) else SKIP
+
+
+@functools.cache
+def _is_part(kind: type) -> bool:
+    """Whether objects of a class are layers, modules or variables of some framework."""
+    if issubclass(kind, keras.layers.Layer):
+        return True
+    bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in kind.__mro__}
+    return not bases.isdisjoint(_PARTS)
+
+
+def _is_symbolic(tensor: Any) -> bool:
+    """Whether a tensor of the backend stands for a number that no one knows yet."""
+    if keras.config.backend() == "tensorflow":
+        return not hasattr(tensor, "numpy")
+    return "Tracer" in type(tensor).__name__ or str(getattr(tensor, "device", "")) == "meta"
+
+
+def _content(array: np.ndarray) -> Any:
+    if array.dtype.hasobject:
+        return SKIP
+    if array.nbytes > _WHOLE:
+        array = array.reshape(-1)[:: array.size // 65536] if array.flags.c_contiguous else array
+    content = np.ascontiguousarray(array).tobytes()
+    return "array", array.shape, array.dtype.str, zlib.crc32(content)

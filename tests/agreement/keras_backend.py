@@ -1,0 +1,76 @@
+"""Explanations of the tiny Keras models on another backend, for the tests of this process.
+
+A process has one Keras backend, so the others run in processes of their own: jobs come as JSON
+on stdin, what was found goes to the `.npz` file named. See `test_keras_backends.py`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Job = dict[str, Any]
+"""`model`, `style`, `method`, `options`; method "layers" lists the calls of layers."""
+
+KERAS_S_OWN = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+"""As in pyproject.toml: Keras 3.15 converts its variables this way, under NumPy 2."""
+
+
+def key(job: Job, what: Any) -> str:
+    return "|".join((job["model"], job["style"], job["method"], str(what)))
+
+
+def run_on(backend: str, jobs: list[Job], folder: Path) -> dict[str, np.ndarray]:
+    """Everything the jobs found on a backend, by `key`; warnings are errors there too."""
+    found = folder / f"{backend}.npz"
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    command = [sys.executable, "-W", "error", "-W", KERAS_S_OWN, __file__, str(found)]
+    done = subprocess.run(
+        command,
+        input=json.dumps(jobs),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    with np.load(found) as arrays:
+        return dict(arrays)
+
+
+def main(jobs: list[Job], path: str) -> None:
+    import keras
+
+    found: dict[str, np.ndarray] = {"backend": np.array(keras.config.backend())}
+    for job in jobs:
+        try:
+            found |= {key(job, what): value for what, value in answer(job).items()}
+        except Exception:
+            # The test of this job fails with the text; the others go on.
+            found[key(job, "error")] = np.array(traceback.format_exc())
+    np.savez(path, **found)  # type: ignore[arg-type]
+
+
+def answer(job: Job) -> dict[str, np.ndarray]:
+    from pellucid import explain, wrap
+    from pellucid.testing import build
+
+    model, x = build(job["model"], "keras", style=job["style"])
+    if job["method"] == "layers":
+        wrapped = wrap(model)
+        calls = [(c.path, c.kind, str(c.shape), c.parameters) for c in wrapped.layers(x)]
+        tree = [(c.path, c.kind, "", c.parameters) for c in wrapped.layers()]
+        final = wrapped.adapter.final_activation(wrapped.accept(x).leaves)
+        return {"calls": np.array(calls), "tree": np.array(tree), "final": np.array(str(final))}
+    e = explain(model, x, job["method"], **job["options"])
+    found = {str(i): part.values for i, part in enumerate(e.parts)}
+    return {**found, "evaluations": np.array(e.evaluations), "explained": np.array(e.explained)}
+
+
+if __name__ == "__main__":
+    main(json.load(sys.stdin), sys.argv[1])

@@ -1,0 +1,78 @@
+"""Keras on its other backends: the numbers, layers and peeled ends of Keras on TensorFlow."""
+
+import numpy as np
+import pytest
+from keras_backend import Job, answer, key, run_on
+from test_matrix import (
+    CAM_LAYERS,
+    CONTROLS,
+    METHODS,
+    OF_MAXIMUM,
+    columns,
+    difference,
+    gradcam_reference,
+    reference,
+)
+
+BACKENDS = ("torch",)
+MODELS = [(name, style) for name, framework, style in columns() if framework == "keras"]
+CAM_MODELS = [(name, style) for name, style in MODELS if (name, "keras") in CAM_LAYERS]
+CAM_STYLES = {"sequential": "relu2", "nested": "base/relu#2"}
+
+
+def job(name: str, style: str, method: str) -> Job:
+    options = METHODS.get(method, {})
+    if method == "gradcam":
+        options = {"layer": CAM_STYLES.get(style, CAM_LAYERS[name, "keras"])}
+    return {"model": name, "style": style, "method": method, "options": options}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """All that each backend gives; one process a backend."""
+    methods = (*METHODS, *CONTROLS, "layers")
+    jobs = [job(name, style, method) for name, style in MODELS for method in methods]
+    jobs += [job(name, style, "gradcam") for name, style in CAM_MODELS]
+    folder = tmp_path_factory.mktemp("keras")
+    return {backend: run_on(backend, jobs, folder) for backend in BACKENDS}
+
+
+def results(found, backend: str, done: Job) -> dict[str, np.ndarray]:
+    assert found[backend]["backend"] == backend
+    error = found[backend].get(key(done, "error"))
+    assert error is None, str(error)
+    start = key(done, "")
+    return {k[len(start) :]: v for k, v in found[backend].items() if k.startswith(start)}
+
+
+def maps(result: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [result[k] for k in sorted(result) if k.isdigit()]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "style"), MODELS)
+@pytest.mark.parametrize("method", list(METHODS))
+def test_methods_agree_with_the_paper_form(found, method, name, style, backend):
+    result = results(found, backend, job(name, style, method))
+    assert difference(maps(result), reference(name, method)) < OF_MAXIMUM
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "style"), CAM_MODELS)
+def test_gradcam_agrees_with_the_paper_form(found, name, style, backend):
+    result = results(found, backend, job(name, style, "gradcam"))
+    assert difference(maps(result), (gradcam_reference(name, "keras"),)) < OF_MAXIMUM
+    assert tuple(result["evaluations"]) == (5, 5, 5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "style"), MODELS)
+def test_all_else_is_as_on_tensorflow(found, name, style, backend):
+    for method in ("layers", *CONTROLS, *METHODS):
+        done = job(name, style, method)
+        here, there = answer(done), results(found, backend, done)
+        assert here.keys() == there.keys()
+        if maps(here):
+            assert difference(maps(there), tuple(maps(here))) < 2 * OF_MAXIMUM, method
+        for what in here.keys() - {str(i) for i in range(len(maps(here)))}:
+            np.testing.assert_array_equal(there[what], here[what], err_msg=f"{method}, {what}")
