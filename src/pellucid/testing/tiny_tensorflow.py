@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pellucid.testing.tiny_numpy import BATCH_NORM_EPSILON
+from pellucid.testing.tiny_numpy import BATCH_NORM_EPSILON, HEADS, LAYER_NORM_EPSILON
 
 Tensor = Any
 """`tf.Tensor`, which TensorFlow's own stubs do not describe."""
@@ -39,6 +39,29 @@ class TinyModule(tf.Module):
         )
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, BATCH_NORM_EPSILON)
 
+    def layer_norm(self, x: Tensor, layer: str) -> Tensor:
+        """Normalise each token over its channels."""
+        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+        gamma, beta = self.parts[f"{layer}_gamma"], self.parts[f"{layer}_beta"]
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, LAYER_NORM_EPSILON)
+
+    def attention(self, x: Tensor, block: str) -> Tensor:
+        """`(n, t, 8) -> (n, t, 8)`; the batch's size may be unknown while tracing."""
+        tokens, channels = x.shape[1], x.shape[2]
+        query, key, value = (
+            tf.transpose(
+                tf.reshape(
+                    self.dense(x, f"{block}_{part}"), [-1, tokens, HEADS, channels // HEADS]
+                ),
+                [0, 2, 1, 3],
+            )
+            for part in ("query", "key", "value")
+        )
+        scale = (channels // HEADS) ** -0.5
+        share = tf.nn.softmax(tf.linalg.matmul(query, key, transpose_b=True) * scale)
+        joined = tf.transpose(tf.linalg.matmul(share, value), [0, 2, 1, 3])
+        return self.dense(tf.reshape(joined, [-1, tokens, channels]), f"{block}_output")
+
 
 class Dense(TinyModule):
     """`(n, 6) -> (n, 3)`."""
@@ -68,6 +91,16 @@ class Cnn(TinyModule):
 
     def __call__(self, x: Tensor) -> Tensor:
         x = tf.nn.max_pool2d(tf.nn.relu(self.conv(x, "conv1")), 2, 2, "VALID")
+        x = tf.nn.relu(self.conv(x, "conv2"))
+        return self.dense(tf.reduce_mean(x, axis=[1, 2]), "head")
+
+
+class CnnFunctional(TinyModule):
+    """`(n, 8, 10, 3) -> (n, 3)`; the second convolution is called twice."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = tf.nn.avg_pool2d(tf.nn.relu(self.conv(x, "conv1")), ksize=2, strides=2, padding="VALID")
+        x = tf.nn.relu(self.conv(x, "conv2"))
         x = tf.nn.relu(self.conv(x, "conv2"))
         return self.dense(tf.reduce_mean(x, axis=[1, 2]), "head")
 
@@ -114,15 +147,32 @@ class TwoInputs(TinyModule):
         return self.dense(tf.nn.relu(self.dense(joined, "hidden")), "head")
 
 
+class Vit(TinyModule):
+    """`(n, 8, 6, 3) -> (n, 3)`, attention written out."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        patches = tf.nn.conv2d(x, self.parts["patch_kernel"], strides=2, padding="VALID")
+        tokens = tf.reshape(tf.nn.bias_add(patches, self.parts["patch_bias"]), [-1, 12, 8])
+        first = tf.repeat(self.parts["class_token_value"][None], tf.shape(x)[0], axis=0)
+        tokens = tf.concat([first, tokens], axis=1) + self.parts["position_value"]
+        for block in ("block1", "block2"):
+            tokens += self.attention(self.layer_norm(tokens, f"{block}_norm1"), block)
+            hidden = self.dense(self.layer_norm(tokens, f"{block}_norm2"), f"{block}_mlp1")
+            tokens += self.dense(tf.nn.gelu(hidden), f"{block}_mlp2")
+        return self.dense(self.layer_norm(tokens, "norm")[:, 0], "head")
+
+
 CLASSES: Mapping[str, type[TinyModule]] = {
     "dense": Dense,
     "dense_softmax": DenseSoftmax,
     "sigmoid": Sigmoid,
     "cnn": Cnn,
+    "cnn_functional": CnnFunctional,
     "residual": Residual,
     "depthwise": Depthwise,
     "shared": Shared,
     "two_inputs": TwoInputs,
+    "vit": Vit,
 }
 
 

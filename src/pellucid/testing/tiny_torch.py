@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pellucid.testing.tiny_numpy import BATCH_NORM_EPSILON
+from pellucid.testing.tiny_numpy import BATCH_NORM_EPSILON, HEADS, LAYER_NORM_EPSILON
 
 
 class Dense(nn.Module):
@@ -53,6 +53,22 @@ class Cnn(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.relu(self.conv1(x)))
         x = self.relu(self.conv2(x))
+        return self.head(x.mean(dim=(2, 3)))
+
+
+class CnnFunctional(nn.Module):
+    """`(n, 3, 8, 10) -> (n, 3)`; three spellings of a functional ReLU, one convolution twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv2 = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.avg_pool2d(functional.relu(self.conv1(x)), 2)
+        x = torch.relu(self.conv2(x))
+        x = self.conv2(x).relu_()
         return self.head(x.mean(dim=(2, 3)))
 
 
@@ -131,14 +147,78 @@ class TwoInputs(nn.Module):
         return self.head(functional.relu(self.hidden(joined)))
 
 
+class HandWrittenAttention(nn.Module):
+    """`(n, t, c) -> (n, t, c)`, as timm writes it: projections and a call of one function."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
+        self.out_proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, t, c = x.shape
+        query, key, value = (
+            part(x).reshape(n, t, HEADS, c // HEADS).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return self.out_proj(mixed.transpose(1, 2).reshape(n, t, c))
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block, `(n, t, 8) -> (n, t, 8)`."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(8, eps=LAYER_NORM_EPSILON)
+        self.attention = attention
+        self.norm2 = nn.LayerNorm(8, eps=LAYER_NORM_EPSILON)
+        self.mlp1 = nn.Linear(8, 16)
+        self.gelu = nn.GELU()
+        self.mlp2 = nn.Linear(16, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = self.norm1(x)
+        if isinstance(self.attention, nn.MultiheadAttention):
+            x = x + self.attention(given, given, given, need_weights=False)[0]
+        else:
+            x = x + self.attention(given)
+        return x + self.mlp2(self.gelu(self.mlp1(self.norm2(x))))
+
+
+class Vit(nn.Module):
+    """`(n, 3, 8, 6) -> (n, 3)`; torch's attention module in one block, hand-written in the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 2, stride=2)
+        self.class_token = nn.Parameter(torch.zeros(1, 8))
+        self.position = nn.Parameter(torch.zeros(13, 8))
+        self.block1 = Block(nn.MultiheadAttention(8, HEADS, batch_first=True))
+        self.block2 = Block(HandWrittenAttention(8))
+        self.norm = nn.LayerNorm(8, eps=LAYER_NORM_EPSILON)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        first = self.class_token.expand(len(x), 1, 8)
+        tokens = torch.cat([first, tokens], dim=1) + self.position
+        tokens = self.norm(self.block2(self.block1(tokens)))
+        return self.head(tokens[:, 0])
+
+
 CLASSES: Mapping[str, type[nn.Module]] = {
     "dense": Dense,
     "sigmoid": Sigmoid,
     "cnn": Cnn,
+    "cnn_functional": CnnFunctional,
     "residual": Residual,
     "depthwise": Depthwise,
     "shared": Shared,
     "two_inputs": TwoInputs,
+    "vit": Vit,
 }
 
 
@@ -146,13 +226,36 @@ def build(name: str, weights: Mapping[str, np.ndarray]) -> nn.Module:
     """Build the model in inference mode, with these weights; two inputs are two arguments."""
     model = Dense(ends_in_softmax=True) if name == "dense_softmax" else CLASSES[name]()
     by_layer = {path.split(".")[-1]: module for path, module in model.named_modules()}
+    by_layer |= {path.replace(".", "_"): module for path, module in model.named_modules()}
     for key, value in weights.items():
         layer, part = key.split("/")
-        module = by_layer[layer]
-        target = getattr(module, _TORCH_NAMES.get(part, part))
         with torch.no_grad():
+            if part == "value":
+                getattr(model, layer).copy_(torch.tensor(value))
+                continue
+            block, _, kind = layer.rpartition("_")
+            if kind in _ATTENTION:
+                target = _attention_part(by_layer[f"{block}_attention"], kind, part)
+                module: nn.Module | None = None
+            else:
+                module = by_layer[layer]
+                target = getattr(module, _TORCH_NAMES.get(part, part))
             target.copy_(torch.from_numpy(_torch_order(value, module)))
     return model.eval()
+
+
+_ATTENTION = ("query", "key", "value", "output")
+
+
+def _attention_part(attention: nn.Module, kind: str, part: str) -> Tensor:
+    """The weight or bias of one projection; torch keeps three of them in one array."""
+    name = _TORCH_NAMES.get(part, part)
+    if kind == "output":
+        return getattr(attention.out_proj, name)
+    if isinstance(attention, nn.MultiheadAttention):
+        place = _ATTENTION.index(kind)
+        return getattr(attention, f"in_proj_{name}").chunk(3)[place]
+    return getattr(getattr(attention, kind), name)
 
 
 _TORCH_NAMES = {
@@ -164,7 +267,7 @@ _TORCH_NAMES = {
 }
 
 
-def _torch_order(value: np.ndarray, module: nn.Module) -> np.ndarray:
+def _torch_order(value: np.ndarray, module: nn.Module | None) -> np.ndarray:
     """Put a kernel in torch's order: (out, in) or (out, in of the group, rows, columns)."""
     if value.ndim == 2:
         value = value.T

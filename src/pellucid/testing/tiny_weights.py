@@ -17,25 +17,52 @@ INPUT_SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "dense": ((6,),),
     "sigmoid": ((6,),),
     "cnn": ((12, 10, 3),),
+    "cnn_functional": ((8, 10, 3),),
     "residual": ((8, 6, 3),),
     "depthwise": ((8, 6, 4),),
     "shared": ((6,), (6,)),
     "two_inputs": ((8, 6, 3), (5,)),
+    "vit": ((8, 6, 3),),
 }
+
+BLOCK_SHAPES: Mapping[str, tuple[int, ...]] = {
+    "query": (8, 8), "key": (8, 8), "value": (8, 8), "output": (8, 8),
+    "mlp1": (8, 16), "mlp2": (16, 8),
+}  # fmt: skip
+"""Kernels of one block of `vit`; the columns of query, key and value are head by head."""
 
 KERNEL_SHAPES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "dense": {"hidden1": (6, 8), "hidden2": (8, 7), "head": (7, 3)},
     "sigmoid": {"hidden1": (6, 8), "head": (8, 1)},
     "cnn": {"conv1": (3, 3, 3, 6), "conv2": (3, 3, 6, 8), "head": (8, 3)},
+    "cnn_functional": {"conv1": (3, 3, 3, 6), "conv2": (3, 3, 6, 6), "head": (6, 3)},
     "residual": {"conv1": (3, 3, 3, 6), "conv2": (3, 3, 6, 6), "head": (6, 3)},
     "depthwise": {"depthwise": (3, 3, 4, 2), "pointwise": (1, 1, 8, 8), "head": (8, 3)},
     "shared": {"encoder1": (6, 8), "encoder2": (8, 5), "hidden": (10, 8), "head": (8, 3)},
     "two_inputs": {"conv": (3, 3, 3, 6), "table": (5, 6), "hidden": (12, 8), "head": (8, 3)},
+    "vit": {
+        "patch": (2, 2, 3, 8),
+        **{f"block1_{part}": shape for part, shape in BLOCK_SHAPES.items()},
+        **{f"block2_{part}": shape for part, shape in BLOCK_SHAPES.items()},
+        "head": (8, 3),
+    },
 }
 """Layer name -> kernel shape, in TensorFlow's order: (rows, columns, in, out or multiplier)."""
 
 BATCH_NORMS: Mapping[str, Mapping[str, int]] = {"residual": {"norm1": 6, "norm2": 6}}
 """Layer name -> channels."""
+
+LAYER_NORMS: Mapping[str, Mapping[str, int]] = {
+    "vit": dict.fromkeys(
+        ("block1_norm1", "block1_norm2", "block2_norm1", "block2_norm2", "norm"), 8
+    )
+}
+"""Layer name -> channels."""
+
+VALUE_SHAPES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "vit": {"class_token": (1, 8), "position": (13, 8)}
+}
+"""Learned arrays that multiply nothing: 12 patches of 2 by 2 pixels and the class token."""
 
 ARCHITECTURES: Mapping[str, str] = {**{name: name for name in FORWARDS}, "dense_softmax": "dense"}
 """Model name -> architecture: `dense_softmax` is `dense` with a softmax on top."""
@@ -63,13 +90,19 @@ def _draw_weights(architecture: str, rng: np.random.Generator) -> dict[str, np.n
         is_depthwise = layer == "depthwise"
         inputs = math.prod(shape[:2] if is_depthwise else shape[:-1])
         outputs = math.prod(shape[2:]) if is_depthwise else shape[-1]
-        weights[f"{layer}/kernel"] = rng.normal(0.0, math.sqrt(2 / inputs), shape)
+        gain = 1 if architecture == "vit" else 2  # a ReLU lets half of the variance through
+        weights[f"{layer}/kernel"] = rng.normal(0.0, math.sqrt(gain / inputs), shape)
         weights[f"{layer}/bias"] = rng.normal(0.0, 0.3, outputs)
     for layer, channels in BATCH_NORMS.get(architecture, {}).items():
         weights[f"{layer}/gamma"] = rng.uniform(0.6, 1.6, channels)
         weights[f"{layer}/beta"] = rng.normal(0.0, 0.3, channels)
         weights[f"{layer}/mean"] = rng.normal(0.0, 0.5, channels)
         weights[f"{layer}/variance"] = rng.uniform(0.4, 2.0, channels)
+    for layer, channels in LAYER_NORMS.get(architecture, {}).items():
+        weights[f"{layer}/gamma"] = rng.uniform(0.6, 1.6, channels)
+        weights[f"{layer}/beta"] = rng.normal(0.0, 0.3, channels)
+    for layer, shape in VALUE_SHAPES.get(architecture, {}).items():
+        weights[f"{layer}/value"] = rng.normal(0.0, 0.5, shape)
     return {name: value.astype(np.float32) for name, value in weights.items()}
 
 
@@ -116,4 +149,4 @@ def _forward(
 ) -> tuple[np.ndarray, np.ndarray]:
     run = Pass(weights)
     logits = FORWARDS[architecture](run, *(leaf.astype(np.float64) for leaf in inputs))
-    return logits, np.asarray(run.kink_distance)
+    return logits, np.broadcast_to(run.kink_distance, len(logits))
