@@ -18,8 +18,17 @@ test: $(VENV)/.installed-test
 test-all: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
-bench: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/run.py
+# `make bench BENCH="P1 P2"` runs some; BENCH_VENV=... names an environment that has the peers.
+BENCH ?=
+BENCH_VENV ?= .venv-bench
+bench: $(BENCH_VENV)/bin/python
+	PYTHONPATH=src $(BENCH_VENV)/bin/python benchmarks/run.py $(BENCH)
+
+.venv-bench/bin/python:
+	$(PYTHON) -m venv .venv-bench
+	$@ -m pip install --quiet torch==2.14.1 torchvision==0.29.1
+	$@ -m pip install --quiet --requirement benchmarks/requirements.txt . \
+	  || { rm -rf .venv-bench; exit 1; }
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
@@ -32,7 +41,7 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) demo-output site
+	rm -rf $(VENV) .venv-bench demo-output site
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,149 +1,133 @@
-"""`make bench`: ratios to peers, printed and written to RESULTS.md.
+"""`make bench`, or `python benchmarks/run.py P1 P2 ...`: ratios to peers into RESULTS.md.
 
-Same evaluations on both sides. The workloads P1 to P16 of the performance plan come with the
-rooms they measure; here stand those of gradients, Grad-CAM and occlusion.
+Every workload runs in a process of its own (TensorFlow loaded before Triton crashes), and its
+memory is measured in two more. A section of RESULTS.md is replaced when its workload is run again.
 """
 
+import argparse
+import importlib
+import json
+import os
 import platform
+import re
+import subprocess
 import sys
-import warnings
-from importlib.metadata import version
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-import torch
-from harness import compare, load
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+THREADS = "2"
 
-from pellucid import explain, wrap
-from pellucid.demo import demo_model, demo_photos, load_photo
-from pellucid.demo.weights import preprocess
-from pellucid.testing.mobilenet_torch import build_mobilenet
+# The room of each workload: a module here with a function of the workload's name in lower case.
+WORKLOADS = {
+    "P1": "paths",
+    "P2": "paths",
+    "P7": "cam",
+    "P8": "cam",
+    "P10": "paths",
+    "P16": "keras_gradients",
+    "overhead": "paths",
+    "photos": "photos",
+}
+PACKAGES = (
+    "torch", "torchvision", "captum", "grad-cam", "shap",
+    "tensorflow", "keras", "tf-keras-vis", "tf-explain", "xplique", "numpy",
+)  # fmt: skip
+RESULTS = Path(__file__).with_name("RESULTS.md")
+PREAMBLE = """# Benchmarks
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from captum.attr import IntegratedGradients, LayerGradCam, Occlusion, Saliency
-
-torch.set_num_threads(2)
-
-
-def relative(a, b) -> float:
-    a, b = np.asarray(a), np.asarray(b)
-    return float(np.abs(a - b).max() / np.abs(b).max())
-
-
-def torch_rows():
-    x = np.stack([load_photo(p.path) for p in demo_photos()])
-    x = torch.from_numpy(np.moveaxis(preprocess(x), -1, 1).copy())
-    network = build_mobilenet().eval()
-    logits = build_mobilenet().eval()
-    logits.classifier[1] = torch.nn.Identity()
-    target = logits(x).argmax(1)
-    model = wrap(network)
-    e = {}
-
-    def ours(name, **options):
-        def work():
-            e[name] = explain(model, x, name, target=target.tolist(), **options)
-
-        return work
-
-    found = {}
-
-    def peer(name, work):
-        def run():
-            found[name] = work()
-
-        return run
-
-    yield compare(
-        "saliency, MobileNetV2 224², 8 photos", "captum",
-        ours("saliency"),
-        peer("saliency", lambda: Saliency(logits).attribute(
-            x.clone().requires_grad_(), target, abs=False)),
-        lambda: relative(e["saliency"].values, found["saliency"].detach()),
-    )  # fmt: skip
-    layer = logits.features
-    yield compare(
-        "Grad-CAM, MobileNetV2 224², 8 photos", "captum",
-        ours("gradcam", layer="features"),
-        peer("gradcam", lambda: LayerGradCam(logits, layer).attribute(
-            x, target, relu_attributions=True)),
-        lambda: relative(e["gradcam"].extras["grid"][:, None], found["gradcam"].detach()),
-    )  # fmt: skip
-    yield compare(
-        "integrated gradients n = 8, MobileNetV2 224², 8 photos", "captum, internal batch 8",
-        ours("integrated_gradients", steps=8),
-        peer("ig", lambda: IntegratedGradients(logits).attribute(
-            x, target=target, n_steps=8, method="gausslegendre", internal_batch_size=8)),
-        lambda: relative(e["integrated_gradients"].values, found["ig"].detach()),
-        runs=3,
-    )  # fmt: skip
-    yield compare(
-        "occlusion, 49 windows, MobileNetV2 224², 8 photos", "captum, 4 windows at once",
-        ours("occlusion", window=32, stride=32),
-        peer("occlusion", lambda: Occlusion(logits).attribute(
-            x, (3, 32, 32), (3, 32, 32), target=target, perturbations_per_eval=4)),
-        lambda: relative(e["occlusion"].values, found["occlusion"].detach()),
-        runs=3,
-    )  # fmt: skip
+Made by `make bench`. Peer and ours run in one process, interleaved, with the same weights, dtype
+and threads (2); a ratio above 1 says that we are faster. Evaluations are rows that went through
+the model, forward (f) and backward (b), counted by a wrapper around it. Peak memory is the growth
+of the resident set's high-water mark during a second run, in a process of its own for each side.
+'Difference' is of the values, in units of the peer's maximum, unless the notes say otherwise.
+"""
 
 
-def keras_rows():
-    import keras
-    import tensorflow as tf
+def cases(name):
+    """The cases of one workload, in order."""
+    return getattr(importlib.import_module(WORKLOADS[name]), name.lower())()
 
-    network, _, prepare = demo_model()
-    x = prepare(np.stack([load_photo(p.path) for p in demo_photos()]))
-    last = network.layers[-1]
-    sub_model = keras.Model(network.input, [network.get_layer("out_relu").output, last.output])
-    target = network(x).numpy().argmax(1)
-    model, e, found = wrap(network), {}, {}
 
-    def ours():
-        e["gradcam"] = explain(model, x, "gradcam", target=target.tolist())
+def work(name: str, side: str, out: Path) -> None:
+    """One workload in this process: time and evaluations, or one side's memory."""
+    from harness import measure, peak_memory
 
-    def textbook():
-        with tf.GradientTape() as tape:
-            activation, output = sub_model(x)
-            tape.watch(activation)
-            score = tf.gather(tf.math.log(output + 0.0), target, batch_dims=1)
-        gradient = tape.gradient(score, activation)
-        weight = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-        found["gradcam"] = tf.nn.relu(tf.reduce_sum(weight * activation, -1)).numpy()
+    found = []
+    for case in cases(name):
+        if side == "both":
+            line = measure(case)
+            print(line.row(None, None), file=sys.stderr, flush=True)
+            found.append(line.record())
+        else:
+            found.append(peak_memory(getattr(case, side)) if case.memory else None)
+    out.write_text(json.dumps(found))
 
-    # The textbook form explains the log-probability; the maps differ by the softmax's own part.
-    yield compare(
-        "Grad-CAM, Keras MobileNetV2 224², 8 photos", "sub-model and eager tape (textbook form)",
-        ours, textbook, lambda: float("nan"),
-    )  # fmt: skip
+
+def started(name: str, side: str) -> list:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "found.json"
+        command = [sys.executable, __file__, name, "--side", side, "--out", str(out)]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), THREADS)
+        subprocess.run(command, check=True, env=os.environ | threads)
+        return json.loads(out.read_text())
+
+
+def section(name: str) -> str:
+    from harness import HEADER, Line, load
+
+    before, when = load(), datetime.now(UTC)
+    lines = [Line(**record) for record in started(name, "both")]
+    ours, peer = started(name, "ours"), started(name, "peer")
+    rows = [line.row(a, b) for line, a, b in zip(lines, ours, peer, strict=True)]
+    facts = (
+        f"{when:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, load {before} before and {load()}"
+        f" after, Python {platform.python_version()}."
+    )
+    return "\n".join([f"## {name}", "", facts, "", HEADER, *rows, ""])
+
+
+def versions() -> str:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return "Versions: " + ", ".join(found) + ".\n"
+
+
+def write(made: dict[str, str]) -> None:
+    """RESULTS.md with these sections in place of their older ones."""
+    kept = {}
+    if RESULTS.exists():
+        for part in re.split(r"(?m)^(?=## )", RESULTS.read_text())[1:]:
+            kept[part.split()[1]] = part.rstrip() + "\n"
+    kept |= made
+    ordered = sorted(kept, key=lambda n: list(WORKLOADS).index(n) if n in WORKLOADS else 99)
+    RESULTS.write_text("\n".join([PREAMBLE, versions(), *(kept[n] for n in ordered)]))
 
 
 def main() -> None:
-    lines = [
-        "| workload | peer | ours, s | peer, s | peer ÷ ours [min..max] | largest difference |",
-        "|---|---|---|---|---|---|",
-    ]
-    print("\n".join(lines))
-    for rows in (torch_rows, keras_rows):
-        for ratio in rows():
-            lines.append(ratio.row())
-            print(lines[-1], flush=True)
-    packages = ("pellucid", "torch", "captum", "tensorflow", "keras", "numpy")
-    versions = ", ".join(f"{p} {version(p)}" for p in packages)
-    text = "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            f"Python {platform.python_version()}, {versions}; {load()}.",
-            "Same evaluations, float32, interleaved runs; 'largest difference' is of the maps,",
-            "in units of the maximum.",
-            "",
-            *lines,
-            "",
-        ]
-    )
-    Path(__file__).with_name("RESULTS.md").write_text(text)
-    print(load(), file=sys.stderr)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(WORKLOADS)}; default: all P")
+    parser.add_argument("--side", choices=("both", "ours", "peer"), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    names = given.names or [n for n in WORKLOADS if n != "photos"]
+    unknown = [n for n in names if n not in WORKLOADS]
+    if unknown:
+        parser.error(f"no workloads {unknown}; there are {', '.join(WORKLOADS)}")
+    if given.side:
+        work(names[0], given.side, given.out)
+        return
+    for name in names:
+        made = section(name)
+        print(made, flush=True)
+        write({name: made})
 
 
 if __name__ == "__main__":

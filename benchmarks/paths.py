@@ -1,0 +1,164 @@
+"""P1, P2, P10 and our own overhead: path methods on torch."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import torch
+from harness import Case, Counter
+from torch_parts import Counted, captum, digits, l1_errors, path_truth, relative, spread, trained
+
+from pellucid import explain, wrap
+
+TOLERANCE = 0.01
+ORACLE = (8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256)
+GOALS = {
+    ("smooth", "logit"): ("≥ 3 ×", "≥ 2.5 ×"),
+    ("smooth", "softmax"): ("≥ 2 ×", "≥ 1.8 ×"),
+    ("ReLU", "logit"): ("1 % met or said", "–"),
+    ("ReLU", "softmax"): ("1 % met or said", "–"),
+}
+
+
+def p1() -> Iterator[Case]:
+    """Integrated gradients to 1 % attribution error, 64 inputs."""
+    x = digits()[0][1500:1564]
+    for kind in ("smooth", "ReLU"):
+        for what in ("logit", "softmax"):
+            yield from _p1_of(kind, what, x)
+
+
+def _p1_of(kind: str, what: str, x: torch.Tensor) -> Iterator[Case]:
+    counter = Counter()
+    net = trained(kind)
+    if what == "softmax":
+        net = torch.nn.Sequential(net, torch.nn.Softmax(1)).eval()
+    counted = Counted(net, counter)
+    target = net(x).argmax(1)
+    model = wrap(counted, output="probability" if what == "softmax" else "auto")
+    peer = captum().IntegratedGradients(counted)
+
+    @cache
+    def truth() -> np.ndarray:
+        return path_truth(net, x, target)
+
+    def by_captum(steps: int):
+        def run():
+            found = peer.attribute(x, target=target, n_steps=steps, method="gausslegendre")
+            return found.detach().numpy()
+
+        return run
+
+    @cache
+    def oracle() -> int:
+        """The fewest steps for which nine in ten samples are within 1 %: no user knows it."""
+        for steps in ORACLE:
+            errors = l1_errors(by_captum(steps)(), truth())
+            if np.quantile(errors, 0.9) < TOLERANCE:
+                return steps
+        return ORACLE[-1]
+
+    def ours(**options):
+        return lambda: explain(model, x, "integrated_gradients", target=target.tolist(), **options)
+
+    def note(e, found) -> str:
+        errors = l1_errors(e.values, truth())
+        said = sum(len(_named(w)) for w in e.warnings if w.startswith("not converged"))
+        over = int((errors > TOLERANCE).sum())
+        return (
+            f"error ours {spread(errors)}; peer {spread(l1_errors(found, truth()))};"
+            f" {over} of {len(errors)} over 1 %, {said} said not converged"
+        )
+
+    def difference(e, found) -> float:
+        return relative(e.values, found)
+
+    goal, dataset_goal = GOALS[kind, what]
+    label = f"IG to 1 %, {kind} digits CNN, {what}, 64 inputs"
+    common = {"difference": difference, "counter": counter, "note": note}
+    yield Case(
+        label, "captum, its default of 50 steps", ours(tolerance=TOLERANCE), by_captum(50),
+        goal=goal, **common,
+    )  # fmt: skip
+    yield Case(
+        label, "captum at the fewest steps that do (p90), unknown to users",
+        ours(tolerance=TOLERANCE), lambda: by_captum(oracle())(),
+        goal="≤ 1.3 × the evaluations" if kind == "ReLU" else "–", **common,
+    )  # fmt: skip
+    yield Case(
+        label + ", dataset mode", "captum, its default of 50 steps",
+        ours(tolerance=TOLERANCE, calibrate=8), by_captum(50), goal=dataset_goal, **common,
+    )  # fmt: skip
+
+
+def _named(warning: str) -> list[str]:
+    return warning.partition("[")[2].partition("]")[0].split(",")
+
+
+def _resnet(counter: Counter) -> Counted:
+    import torchvision
+
+    torch.manual_seed(0)
+    return Counted(torchvision.models.resnet18().eval(), counter).eval()
+
+
+def p2() -> Iterator[Case]:
+    """The same 50 steps on ResNet18, one input of 112²."""
+    counter = Counter()
+    net = _resnet(counter)
+    x = torch.randn(1, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    target = int(net(x).argmax())
+    model, peer = wrap(net), captum().IntegratedGradients(net)
+
+    def ours():
+        return explain(model, x, "integrated_gradients", target=target, steps=50).values
+
+    def by_captum(**options):
+        def run():
+            found = peer.attribute(x, target=target, n_steps=50, method="gausslegendre", **options)
+            return found.detach().numpy()
+
+        return run
+
+    label = "IG, 50 steps, ResNet18 112², 1 input"
+    yield Case(
+        label, "captum", ours, by_captum(), relative, counter,
+        goal="≥ 1.2 ×, memory ≤ 0.5", runs=9,
+    )  # fmt: skip
+    yield Case(
+        label, "captum, internal batch 16", ours, by_captum(internal_batch_size=16), relative,
+        counter, runs=5,
+    )  # fmt: skip
+
+
+def overhead() -> Iterator[Case]:
+    """All that is not the model: our loop against a bare loop over the same micro-batches."""
+    counter = Counter()
+    net = _resnet(counter)
+    x = torch.randn(8, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    target = net(x).argmax(1)
+    model = wrap(net)
+    size, steps = 8, 16
+    nodes = (np.polynomial.legendre.leggauss(steps)[0] + 1) / 2
+
+    def ours():
+        return explain(
+            model, x, "integrated_gradients", target=target.tolist(), steps=steps, batch_size=size
+        ).values
+
+    def bare():
+        with torch.no_grad():
+            net(x)
+            net(torch.zeros_like(x[:1]))
+        for row in range(len(x)):
+            for part in np.array_split(nodes, steps // size):
+                t = torch.tensor(part, dtype=torch.float32)[:, None, None, None]
+                points = (t * x[row : row + 1]).requires_grad_()
+                torch.autograd.grad(net(points)[:, target[row]].sum(), points)
+        return np.ones(1)
+
+    yield Case(
+        "IG, 16 steps, ResNet18 112², 8 inputs, micro-batches of 8 (model about 50 ms)",
+        "the model alone, a bare loop", ours, bare, lambda a, b: float("nan"), counter,
+        goal="≥ 0.95 ×", runs=7,
+    )  # fmt: skip
