@@ -13,6 +13,7 @@ from pellucid.adapters.derived import layer_gradient, patch, record
 from pellucid.adapters.protocol import LAYERS_ONLY
 from pellucid.adapters.torch import TorchAdapter
 from pellucid.errors import CapabilityError, LayerError
+from pellucid.testing import build
 
 
 class Block(torch.nn.Module):
@@ -490,3 +491,16 @@ def test_a_changed_model_is_read_anew():
     net[0].weight.data.mul_(-2)
     seen.add(adapter.fingerprint())
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize("variants", [1, 3])
+def test_an_input_that_is_used_above_the_cut_is_the_real_one(variants):
+    """The other branch of a twin reads its input after the layer's exit, on the first run too."""
+    model, x = build("shared", "torch")
+    adapter = TorchAdapter(model)
+    leaves = adapter.accept(x)
+    cut = adapter.cut(leaves, "encoder.encoder2")
+    value = torch.repeat_interleave(cut.value, variants, dim=0) * 1.5 + 0.1
+    repeated = tuple(torch.repeat_interleave(a, variants, dim=0) for a in leaves)
+    expected = patch(adapter, repeated, {"encoder.encoder2": value})
+    torch.testing.assert_close(cut.run(value), expected)

@@ -105,6 +105,10 @@ class PrefixSkipper(TorchFunctionMode):
         self._handed_out: dict[int, torch.Tensor] = {}
         self._crossers: set[int] = set()
 
+    def start(self, leaves: Leaves) -> None:
+        """The model's inputs: above the layer they cross it like anything else from below."""
+        self._crossers.update(map(id, leaves))
+
     def stop(self) -> None:
         """At the layer's exit: from here on the model computes."""
         self.skipping = False
@@ -163,6 +167,7 @@ class TorchCut(Cut):
         self._leaves, self._recorder = leaves, recorder
         self._replay, self._whole = replay, whole
         self._replays = {True: True, False: True}
+        self._checked = False
 
     def run(self, value: torch.Tensor) -> Outputs:
         rows, variants = self._leaves[0].shape[0], value.shape[0]
@@ -174,17 +179,25 @@ class TorchCut(Cut):
         # where nothing but the layer's output reaches the part above.
         as_cut = variants == rows
         if self._replays[as_cut]:
-            with torch.no_grad():
-                check = value.shape == self.value.shape and bool(torch.equal(value, self.value))
             try:
-                out = self._replay(PrefixSkipper(self._recorder, may_cross=as_cut), value)
-                if not check or _close(out, self.outputs):
-                    return out
+                if not as_cut or self._checked:
+                    return self._replayed(value, as_cut)
+                # Before a replay is believed it has to give the outputs of run 1.
+                with torch.no_grad():
+                    own = value.shape == self.value.shape and bool(torch.equal(value, self.value))
+                    first = None if own else self._replayed(self.value, True)
+                first = self._replayed(value, True) if first is None else first
+                self._checked = _close(first, self.outputs)
+                if self._checked:
+                    return first if own else self._replayed(value, True)
             except ReplayMismatch:
                 pass
             self._replays[as_cut] = False
         leaves = tuple(a.repeat_interleave(variants // rows, dim=0) for a in self._leaves)
         return self._whole(leaves, value)
+
+    def _replayed(self, value: torch.Tensor, may_cross: bool) -> Outputs:
+        return self._replay(PrefixSkipper(self._recorder, may_cross=may_cross), value)
 
 
 def _close(a: Outputs, b: Outputs) -> bool:
@@ -235,10 +248,11 @@ def open_at(
     def replay(skipper: PrefixSkipper, value: torch.Tensor) -> Outputs:
         hook = replacing(value, skipper.stop)
         with quiet(), watching(watched, Position(), hook):
-            stand_ins = [a.new_zeros(()).expand(a.shape) for a in leaves]
+            given = [a.clone() for a in leaves]
+            skipper.start(tuple(given))
             with peeling() as taken_off:
                 with skipper:
-                    outputs = call(stand_ins)
+                    outputs = call(given)
                 return taken_off(outputs)
 
     def whole(rows: Leaves, value: torch.Tensor) -> Outputs:
