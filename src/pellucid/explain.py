@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -22,9 +22,10 @@ from pellucid.inputs.layout import modality
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import make_method, registered
 from pellucid.model import Batch, Model, check_class_names, wrap
+from pellucid.opened import at_layer
 from pellucid.targets import Target, resolve_target
 from pellucid.task import Task
-from pellucid.types import TargetLike, shape_of
+from pellucid.types import Evaluations, TargetLike, shape_of
 
 
 def explain(
@@ -66,34 +67,57 @@ def explain(
     >>> e.values.shape == x.shape, e.evaluations.forward    # 2 × (20 windows + 1), and f(x')
     (True, 43)
     """
+    given = {
+        "layer": layer, "baseline": baseline, "features": features,
+        "budget": budget, "tolerance": tolerance,
+    }  # fmt: skip
+    return explain_each(
+        model, x, method, (target,), seed=seed, batch_size=batch_size, progress=progress,
+        parameters={k: v for k, v in given.items() if v is not None} | parameters,
+    )[0]  # fmt: skip
+
+
+def explain_each(
+    model: Any,
+    x: Any,
+    method: str,
+    targets: Sequence[TargetLike],
+    *,
+    parameters: Mapping[str, Any],
+    seed: int = 0,
+    batch_size: int | str = "auto",
+    progress: Progress | None = None,
+) -> tuple[Explanation, ...]:
+    """One explanation for each of several targets of a method that `shares_forward`.
+
+    Forward passes are shared, so `evaluations.forward` of each is that of all together, which
+    `provenance["notes"]` says; backward passes are its own.
+    """
     began = time.perf_counter()
     wrapped = wrap(model, example=x)
     # An adapter remembers how the last inputs were held together: one's own for each explanation,
     # so that a prediction in between (from a progress callback, say) changes nothing.
     wrapped = replace(wrapped, adapter=copy(wrapped.adapter))
-    given = {
-        "layer": layer, "baseline": baseline, "features": features,
-        "budget": budget, "tolerance": tolerance,
-    }  # fmt: skip
-    chosen = _method(method, {k: v for k, v in given.items() if v is not None} | parameters)
+    chosen = _method(method, parameters)
     _check_seed(seed)
     require_tier(wrapped, type(chosen))
     batch = wrapped.accept(x)
-    _check_modality(wrapped, batch, type(chosen))
+    recorded = chosen.parameters()
+    layered = chosen.works_at_layer and recorded.get("layer") is not None
+    _check_modality(wrapped, batch, type(chosen), layered=layered)
     _check_feature_names(wrapped, batch)
-    counted = CountedModel(wrapped.adapter, peel=wrapped.peel)
     schedule = Schedule(
         batch_size,
         is_out_of_memory=wrapped.adapter.is_out_of_memory,
-        memory=wrapped.batch_sizes,
+        # A batch size that is good above a layer says nothing of the whole model.
+        memory={} if layered else wrapped.batch_sizes,
         progress=progress,
     )
     task = Task(
-        wrapped, batch, counted, seed=int(seed), schedule=schedule,
-        keeps_integers=type(chosen).needs >= Tier.DIFFERENTIABLE,
+        wrapped, batch, CountedModel(wrapped.adapter, peel=wrapped.peel), seed=int(seed),
+        schedule=schedule, keeps_integers=type(chosen).needs >= Tier.DIFFERENTIABLE and not layered,
     )  # fmt: skip
-    recorded = chosen.parameters()
-    if chosen.opens_at_layer:
+    if layered or chosen.opens_at_layer:
         recorded["layer"] = task.layer(recorded.get("layer"))
         task.predict_by_cut(recorded["layer"])
     elif chosen.opens_with_gradient:
@@ -102,18 +126,24 @@ def explain(
         task.predict()
     check_class_names(wrapped.class_names, task.outputs)
     explained = wrapped.explained(batch.leaves)
-    task.set_target(
+    resolved = [
         resolve_target(
             target, task.outputs, len(batch), wrapped.class_names,
             explained=explained, to_numpy=wrapped.adapter.to_numpy,
         )
-    )  # fmt: skip
-    score = task.to_numpy(task.score(task.outputs, np.arange(len(batch)))).astype(np.float64)
-    attribution = chosen.attribute(task)
-    return _build(
-        task, chosen, attribution, score,
-        recorded=recorded | dict(attribution.parameters),
-        explained=explained, seconds=time.perf_counter() - began,
+        for target in targets
+    ]  # fmt: skip
+    task.set_target(*resolved)
+    scores = task.scores()
+    at = at_layer(task, recorded["layer"]) if layered else task
+    attributions = chosen.attribute_each(at)
+    return tuple(
+        _build(
+            at, chosen, attribution, score, target=target, origin=task,
+            recorded=recorded | dict(attribution.parameters),
+            explained=explained, seconds=time.perf_counter() - began,
+        )
+        for attribution, score, target in zip(attributions, scores, resolved, strict=True)
     )  # fmt: skip
 
 
@@ -168,7 +198,9 @@ def require_tier(model: Model, method: type[Method]) -> None:
     )
 
 
-def _check_modality(model: Model, batch: Batch, method: type[Method]) -> None:
+def _check_modality(
+    model: Model, batch: Batch, method: type[Method], *, layered: bool = False
+) -> None:
     kinds = {modality(dims) for dims in batch.dims}
     if method.modalities and not kinds & method.modalities:
         wanted = ", ".join(sorted(method.modalities))
@@ -177,13 +209,14 @@ def _check_modality(model: Model, batch: Batch, method: type[Method]) -> None:
             f" {', '.join(sorted(kinds))} of shape {batch.arrays[0].shape}.\n"
             "  integrated_gradients and occlusion work on every kind."
         )
-    if method.needs >= Tier.DIFFERENTIABLE and method.needs < Tier.TRANSPARENT:
+    if not layered and Tier.DIFFERENTIABLE <= method.needs < Tier.TRANSPARENT:
         floats = [a.dtype.kind == "f" for a in batch.arrays]
         if not any(floats):
             raise CapabilityError(
                 f"{method.name} needs an input of real numbers, but these are"
                 f" {', '.join(str(a.dtype) for a in batch.arrays)}.\n"
-                "  Cast them to float if they are quantities; occlusion works on them as they are."
+                "  Cast them to float if they are quantities; occlusion works on them as they are,"
+                " gradients at a layer above them (layer=), such as an embedding."
             )
 
 
@@ -193,6 +226,8 @@ def _build(
     found: Attribution,
     score: np.ndarray,
     *,
+    target: Target,
+    origin: Task,
     recorded: Mapping[str, Any],
     explained: str,
     seconds: float,
@@ -200,24 +235,24 @@ def _build(
     model, batch = task.wrapped, task.batch
     _check_values(method, found, batch)
     outputs = _matrix(task)
-    prediction, names = _prediction(model, outputs, len(batch), task.target, explained)
+    prediction, names = _prediction(model, outputs, len(batch), target, explained)
     return _sealed(
         Explanation(
             parts=_parts(model, batch, found),
             method=method.name,
             parameters=dict(recorded),
-            target=task.target.recorded(),
-            target_names=task.target.names,
+            target=target.recorded(),
+            target_names=target.names,
             prediction=prediction,
             prediction_names=names,
             score=score.astype(np.float32),
             outputs=outputs,
-            probabilities=_probabilities(model, batch, outputs),
-            evaluations=task.model.evaluations,
+            probabilities=_probabilities(model, origin.batch, outputs),
+            evaluations=_evaluations(task),
             seconds=seconds,
             seed=task.seed,
             explained=explained,
-            provenance=provenance(model),
+            provenance=_shared(provenance(model), len(task.targets)),
             baseline_score=_float32(found.baseline_score),
             gap=_gap(method, found, score),
             class_names=model.class_names,
@@ -227,6 +262,21 @@ def _build(
             structure=batch.structure,
         )
     )
+
+
+def _evaluations(task: Task) -> Evaluations:
+    """What was counted at the model; backward passes are shared out among several targets."""
+    counted = task.model.evaluations
+    return counted._replace(backward=counted.backward // len(task.targets))
+
+
+def _shared(known: dict[str, Any], targets: int) -> dict[str, Any]:
+    if targets > 1:
+        known["notes"].append(
+            f"the forward passes were shared by the explanations of {targets} targets:"
+            " evaluations.forward is that of all together"
+        )
+    return known
 
 
 def _sealed(e: Explanation) -> Explanation:

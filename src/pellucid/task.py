@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from pellucid.model import (
 from pellucid.targets import Target
 from pellucid.types import Array, Leaves, Outputs
 
+if TYPE_CHECKING:
+    from pellucid.opened import OpenedLayer
+
 
 class _SeveralOutputs(Exception):  # noqa: N818 - control flow inside this module
     """The model returns more than one array, so outputs cannot be differentiated as one."""
@@ -34,7 +37,7 @@ class Task:
 
     `rows` arguments say which sample each row of a micro-batch belongs to. With `keeps_integers`
     whole-number inputs stay as they are where others go to their baseline, for methods that
-    follow a path.
+    follow a path. With `opened` the leaves are what a layer returned, in place of the inputs.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class Task:
         seed: int,
         schedule: Schedule,
         keeps_integers: bool = True,
+        opened: "OpenedLayer | None" = None,
     ) -> None:
+        self.opened = opened
         self.wrapped = model
         self.batch = batch
         self.model = counted
@@ -56,7 +61,7 @@ class Task:
         self.cut_layer: str | None = None
         self.cuts: list[tuple[int, int, CountedCut]] = []
         self.outputs: Outputs = None
-        self._target: Target | None = None
+        self.targets: tuple[Target, ...] = ()
         self._pullback: Callable[[Array], Leaves] | None = None
 
     @property
@@ -73,17 +78,23 @@ class Task:
 
     @property
     def target(self) -> Target:
-        if self._target is None:
+        """What is explained; the first where several targets share the work."""
+        if not self.targets:
             raise RuntimeError("The target is resolved after the prediction.")
-        return self._target
+        return self.targets[0]
+
+    @property
+    def origin(self) -> "Task":
+        """The task over the model's own inputs."""
+        return self if self.opened is None else self.opened.origin
 
     @property
     def differentiable(self) -> tuple[bool, ...]:
         """Which inputs are real numbers, so that a gradient means something."""
         return tuple(a.dtype.kind == "f" for a in self.batch.arrays)
 
-    def set_target(self, target: Target) -> None:
-        self._target = target
+    def set_target(self, *targets: Target) -> None:
+        self.targets = targets
 
     def predict(self) -> None:
         """Run the model on the batch, in micro-batches; `outputs` is what is explained."""
@@ -94,7 +105,7 @@ class Task:
             return single_output(run_checked(self.model, leaves, self.model.adapter, rows))
 
         parts = [out for _, _, out in self.schedule.run(self.count, evaluate, key="forward")]
-        self.outputs = self._join(parts)
+        self.outputs = self.join(parts)
 
     def predict_for_gradient(self) -> None:
         """As `predict`, and where one micro-batch holds all, keep the graph for `gradients`.
@@ -121,23 +132,25 @@ class Task:
             raise _SeveralOutputs
         return outputs, None
 
-    def gradients(self) -> tuple[np.ndarray, ...]:
-        """∂score/∂x of every sample, float32, one array per input."""
+    def gradients(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        """∂score/∂x of every sample for each target, float32, one array per input."""
 
         def evaluate(rows: np.ndarray) -> tuple[np.ndarray, ...]:
             if self._pullback is not None:
                 _, _, back = self.model.adapter.vjp(
-                    lambda given: (self.score(given[0], rows), None), (self.outputs,)
+                    lambda given: (self._scores(given[0], rows), None), (self.outputs,)
                 )
-                ones = self.asarray(np.ones(len(rows), dtype=np.float32))
-                grads = self._pullback(back(ones)[0])
+                grads = [self._pullback(back(one)[0]) for one in self._cotangents(len(rows))]
             else:
-                grads = self.gradient(self.take(self.x, rows), rows)[1]
-            return tuple(self.to_numpy(g).astype(np.float32) for g in grads)
+                grads = self.gradients_at(self.take(self.x, rows), rows)
+            return tuple(self.to_numpy(g).astype(np.float32) for leaves in grads for g in leaves)
 
         if self._pullback is not None:
-            return evaluate(np.arange(self.count))
-        return over_samples(self, evaluate, key="gradient")
+            found = evaluate(np.arange(self.count))
+        else:
+            found = over_samples(self, evaluate, key="gradient")
+        size = len(self.batch.arrays)
+        return tuple(found[i : i + size] for i in range(0, len(found), size))
 
     def predict_by_cut(self, layer: str) -> None:
         """Run the model once and keep it open at `layer`, for every sample."""
@@ -151,17 +164,22 @@ class Task:
             return cut
 
         self.cuts = list(self.schedule.run(self.count, evaluate, key="forward"))
-        self.outputs = self._join([single_output(cut.outputs) for _, _, cut in self.cuts])
+        self.outputs = self.join([single_output(cut.outputs) for _, _, cut in self.cuts])
 
     def score(self, outputs: Outputs, rows: np.ndarray) -> Array:
         """The explained number of each output row, `(m,)`, native and differentiable."""
         return self.target.score(single_output(outputs), self.model.adapter, rows)
 
+    def scores(self) -> np.ndarray:
+        """The explained number of every sample for each target, `(targets, n)` float64."""
+        scores = self.to_numpy(self._scores(self.outputs, np.arange(self.count)))
+        return scores.astype(np.float64).reshape(len(self.targets), -1)
+
     def score_of(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
         """The explained number of new rows, `(m,)` float64, without a gradient."""
-        leaves = self._in_own_type(leaves)
+        leaves = self.in_own_type(leaves)
         with self._named(leaves, rows):
-            outputs = self.model.run(leaves)
+            outputs = self._run(leaves, rows)
         scores = self.to_numpy(self.score(outputs, rows)).astype(np.float64)
         if not np.isfinite(scores).all():
             bad = np.unique(rows[~np.isfinite(scores)])[:20].tolist()
@@ -175,19 +193,62 @@ class Task:
         """`(score (m,), ∂score/∂leaf for each leaf)`, float32 or better."""
 
         def fn(given: Leaves) -> tuple[Array, None]:
-            return self.score(self.model.run(given), rows), None
+            return self.score(self._run(given, rows), rows), None
 
-        leaves = self._in_own_type(leaves)
+        leaves = self.in_own_type(leaves)
         with self._named(leaves, rows):
             value, _, pullback = self.model.vjp(fn, leaves)
             return value, pullback(self.xp.ones_like(value))
 
-    def _in_own_type(self, leaves: Leaves) -> Leaves:
+    def gradients_at(self, leaves: Leaves, rows: np.ndarray) -> tuple[Leaves, ...]:
+        """∂score/∂leaf for each target: one forward pass, a backward pass a target."""
+        if len(self.targets) == 1:
+            return (self.gradient(leaves, rows)[1],)
+        leaves = self.in_own_type(leaves)
+        with self._named(leaves, rows):
+            _, _, pullback = self.model.vjp(
+                lambda given: (self._scores(self._run(given, rows), rows), None), leaves
+            )
+            return tuple(pullback(one) for one in self._cotangents(len(rows)))
+
+    def gradients_from_inputs(self, inputs: Leaves, rows: np.ndarray) -> tuple[Leaves, ...]:
+        """∂score/∂leaf for each target where the model runs on `inputs`.
+
+        As `gradients_at`, unless the leaves are those of a layer: then at what the layer returns
+        for these inputs.
+        """
+        if self.opened is None:
+            return self.gradients_at(inputs, rows)
+        with self.origin._named(inputs, rows):
+            cut = self.opened.cut(self.origin.in_own_type(inputs))
+            _, _, pullback = self.model.vjp(
+                lambda given: (self._scores(cut.run(given[0]), rows), None), (cut.value,)
+            )
+            return tuple(pullback(one) for one in self._cotangents(len(rows)))
+
+    def _run(self, leaves: Leaves, rows: np.ndarray) -> Outputs:
+        """The model's outputs for leaves of this task, whose rows belong to samples `rows`."""
+        return self.model.run(leaves) if self.opened is None else self.opened.run(leaves[0], rows)
+
+    def _scores(self, outputs: Outputs, rows: np.ndarray) -> Array:
+        """The scores of all targets, one target after the other, `(targets · m,)`."""
+        outputs = single_output(outputs)
+        scores = [target.score(outputs, self.model.adapter, rows) for target in self.targets]
+        return scores[0] if len(scores) == 1 else self.xp.concat(scores, axis=0)
+
+    def _cotangents(self, rows: int) -> list[Array]:
+        """For each target, ones at its own part of `_scores`."""
+        each = np.repeat(np.eye(len(self.targets), dtype=np.float32), rows, axis=1)
+        return [self.asarray(one) for one in each]
+
+    def in_own_type(self, leaves: Leaves) -> Leaves:
         """Rows made in NumPy in the type of the model's inputs, which NumPy may not have."""
         pairs = zip(leaves, self.x, strict=True)
         return tuple(a if a.dtype == b.dtype else self.xp.astype(a, b.dtype) for a, b in pairs)
 
     def _named(self, leaves: Leaves, rows: np.ndarray) -> AbstractContextManager[None]:
+        if self.opened is not None:  # a layer's values cannot be run one by one to find the row
+            leaves = tuple(a[:1] for a in leaves)
         return model_errors(
             self.model, leaves, self.model.adapter, rows, what="changed copies of the samples"
         )
@@ -200,7 +261,12 @@ class Task:
         return tuple(self.xp.take(a, index, axis=0) for a in leaves)
 
     def baselines(self, spec: Any) -> tuple[np.ndarray, ...]:
-        """The reference inputs, `(n, ...)` each; `spec` as in `make_baseline`, or one per input."""
+        """The reference inputs, `(n, ...)` each; `spec` as in `make_baseline`, or one per input.
+
+        At a layer: what the layer returns for them.
+        """
+        if self.opened is not None:
+            return (self.opened.values(self.origin.baselines(spec)),)
         specs = _per_input(spec, self.batch)
         return tuple(
             make_baseline(s, a, dims, seed=self.seed, name=name, keep_integers=self.keeps_integers)
@@ -210,22 +276,33 @@ class Task:
         )
 
     def baseline_scores(self, baseline: tuple[np.ndarray, ...]) -> np.ndarray:
-        """f(x') of each sample, `(n,)`; run once where all samples share the reference."""
-        shared = all(bool((b == b[:1]).all()) for b in baseline)
-        rows = np.arange(self.count)
-        native = tuple(map(self.asarray, baseline))
+        """f(x') of each sample, `(n,)`; see `baseline_scores_each`."""
+        return self.baseline_scores_each(baseline)[0]
+
+    def baseline_scores_each(self, baseline: tuple[np.ndarray, ...]) -> np.ndarray:
+        """f(x') of each sample for each target, `(targets, n)`.
+
+        Run once where all samples share the reference. At a layer: f where the layer returns x'
+        and all that goes round the layer comes from x.
+        """
+        shared = self.opened is None and all(bool((b == b[:1]).all()) for b in baseline)
+        native = self.in_own_type(tuple(map(self.asarray, baseline)))
+
+        def evaluate(start: int, stop: int) -> np.ndarray:
+            rows = np.arange(start, stop)
+            leaves = tuple(a[start : stop if not shared else start + 1] for a in native)
+            with self._named(leaves, rows[: int(leaves[0].shape[0])]):
+                outputs = self._run(leaves, rows)
+            if shared:
+                outputs = _repeat(single_output(outputs), self.count, self.xp)
+                rows = np.arange(self.count)
+            scores = self.to_numpy(self._scores(outputs, rows)).astype(np.float64)
+            return scores.reshape(len(self.targets), -1)
+
         if shared:
-            single = self._in_own_type(tuple(a[:1] for a in native))
-            with self._named(single, rows[:1]):
-                output = self.model.run(single)
-            repeated = _repeat(single_output(output), self.count, self.xp)
-            return _finite(self.to_numpy(self.score(repeated, rows)).astype(np.float64))
-        run = self.schedule.run(
-            self.count,
-            lambda a, b: self.score_of(tuple(leaf[a:b] for leaf in native), rows[a:b]),
-            key="forward",
-        )
-        return _finite(np.concatenate([scores for _, _, scores in run]))
+            return _finite(evaluate(0, 1))
+        run = self.schedule.run(self.count, evaluate, key="forward")
+        return _finite(np.concatenate([scores for _, _, scores in run], axis=1))
 
     def layer(self, name: str | None) -> str:
         """The full path of a layer; chosen for CAM methods where `name` is None."""
@@ -279,14 +356,15 @@ class Task:
     def to_numpy(self, a: Array) -> np.ndarray:
         return np.asarray(self.model.adapter.to_numpy(a))
 
-    def _join(self, parts: list[Outputs]) -> Outputs:
+    def join(self, parts: list[Outputs]) -> Outputs:
+        """The outputs of consecutive rows as those of all rows."""
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
         if isinstance(first, dict):
-            return {key: self._join([p[key] for p in parts]) for key in first}
+            return {key: self.join([p[key] for p in parts]) for key in first}
         if isinstance(first, tuple | list):
-            return tuple(self._join([p[i] for p in parts]) for i in range(len(first)))
+            return tuple(self.join([p[i] for p in parts]) for i in range(len(first)))
         return self.xp.concat(parts, axis=0)
 
 
@@ -294,7 +372,7 @@ def _finite(scores: np.ndarray) -> np.ndarray:
     if not np.isfinite(scores).all():
         raise ModelError(
             f"The model returned NaN or infinity for the baseline of the rows"
-            f" {np.flatnonzero(~np.isfinite(scores))[:20].tolist()}.\n"
+            f" {np.flatnonzero(~np.isfinite(scores).all(axis=0))[:20].tolist()}.\n"
             "  Choose a baseline that the model is defined on, such as a typical row of the data."
         )
     return scores

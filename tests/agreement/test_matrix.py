@@ -26,6 +26,8 @@ METHODS = {
     "gradient_x_input": {},
     "integrated_gradients": {"steps": 6},
     "smoothgrad": {"samples": 3, "noise": 0.02, "seed": 7},
+    "squaregrad": {"samples": 3, "noise": 0.02, "seed": 7},
+    "vargrad": {"samples": 6, "noise": 0.3, "seed": 7},
     "occlusion": {"window": 3, "stride": 2},
 }
 CONTROLS = ("random", "edges", "constant")

@@ -3,8 +3,8 @@
 import pellucid.methods.cam.gradcam
 import pellucid.methods.controls.controls
 import pellucid.methods.gradient.integrated_gradients
+import pellucid.methods.gradient.noise
 import pellucid.methods.gradient.saliency
-import pellucid.methods.gradient.smoothgrad
 import pellucid.methods.perturbation.occlusion  # noqa: F401 - each registers its method
 from pellucid.methods.registry import seal_built_in
 

@@ -47,6 +47,12 @@ class Method(ABC):
     """The prediction comes from the cut the method makes, so that the model runs once."""
     opens_with_gradient: ClassVar[bool] = False
     """The prediction keeps its graph, so that one gradient at x needs no second forward."""
+    works_at_layer: ClassVar[bool] = False
+    """With its field `layer` set, the task's leaves are what that layer returned."""
+    shares_forward: ClassVar[bool] = False
+    """`attribute_each` explains several targets from the same forward passes."""
+    refusals: ClassVar[Mapping[str, str]] = {}
+    """Why it does not take a parameter that methods like it take."""
     conflicts: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of parameters that may not be given together."""
     cost: ClassVar[str] = ""
@@ -55,6 +61,10 @@ class Method(ABC):
 
     @abstractmethod
     def attribute(self, task: Task) -> Attribution: ...
+
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
+        """One attribution for each of the task's targets."""
+        return (self.attribute(task),)
 
     def parameters(self) -> dict[str, Any]:
         """The parameters in force, defaults filled in."""

@@ -148,7 +148,7 @@ def make_method(name: str, parameters: Mapping[str, Any]) -> Method:
     if issubclass(cls, _FunctionMethod):
         return cls.with_parameters(parameters)
     known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    _check_names(name, parameters, known)
+    _check_names(name, parameters, known, cls.refusals)
     for a, b in cls.conflicts:
         if parameters.get(a) is not None and parameters.get(b) is not None:
             raise MethodError(f"{name} takes {a} or {b}, not both.")
@@ -181,9 +181,13 @@ def _check_types(cls: type[Method], given: Mapping[str, Any]) -> None:
             raise MethodError(f"Expected {cls.name}'s {name} to be {words}, got {value!r}.")
 
 
-def _check_names(method: str, given: Mapping[str, Any], known: list[str]) -> None:
+def _check_names(
+    method: str, given: Mapping[str, Any], known: list[str], refusals: Mapping[str, str] = {}
+) -> None:
     unknown = [p for p in given if p not in known]
     if unknown:
+        if unknown[0] in refusals:
+            raise MethodError(f"{method} takes no {unknown[0]}: {refusals[unknown[0]]}.")
         takes = ", ".join(known) if known else "none"
         near = quote_nearest(unknown[0], known)
         raise MethodError(

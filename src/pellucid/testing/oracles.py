@@ -44,20 +44,40 @@ def integrated_gradients(score: Score, leaves: Leaves, steps: int) -> list[np.nd
     return [t * a for t, a in zip(total, leaves, strict=True)]
 
 
-def smoothgrad(
+def _noisy_gradients(
     score: Score, leaves: Leaves, samples: int, noise: float, seed: int
 ) -> list[np.ndarray]:
-    """The mean gradient over noisy copies, with pellucid's documented draws."""
-    total = [np.zeros_like(a) for a in leaves]
+    """The gradients `(samples, ...)` at noisy copies, with pellucid's documented draws."""
+    found = []
     for j in range(samples):
         moved = []
         for index, a in enumerate(leaves):
             rng = np.random.default_rng([seed, 2, index, j])
             draw = rng.standard_normal(a.shape, dtype=np.float32)
             moved.append(a + (noise * np.ptp(a.astype(np.float32)) * draw).astype(np.float64))
-        for part, g in zip(total, gradient(score, moved), strict=True):
-            part += g / samples
-    return total
+        found.append(gradient(score, moved))
+    return [np.stack(column) for column in zip(*found, strict=True)]
+
+
+def smoothgrad(
+    score: Score, leaves: Leaves, samples: int, noise: float, seed: int
+) -> list[np.ndarray]:
+    """The mean gradient over noisy copies (Smilkov et al. 2017)."""
+    return [g.mean(axis=0) for g in _noisy_gradients(score, leaves, samples, noise, seed)]
+
+
+def squaregrad(
+    score: Score, leaves: Leaves, samples: int, noise: float, seed: int
+) -> list[np.ndarray]:
+    """The mean squared gradient over noisy copies (Hooker et al. 2019)."""
+    return [(g**2).mean(axis=0) for g in _noisy_gradients(score, leaves, samples, noise, seed)]
+
+
+def vargrad(
+    score: Score, leaves: Leaves, samples: int, noise: float, seed: int
+) -> list[np.ndarray]:
+    """The variance of the gradient over noisy copies (Adebayo et al. 2018), over m − 1."""
+    return [g.var(axis=0, ddof=1) for g in _noisy_gradients(score, leaves, samples, noise, seed)]
 
 
 def occlusion(score: Score, leaves: Leaves, window: int, stride: int) -> list[np.ndarray]:

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pellucid.adapters.protocol import Tier
-from pellucid.methods.base import Attribution, Method
+from pellucid.methods.base import Attribution
+from pellucid.methods.gradient.base import GradientMethod
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
 
 @register_method("saliency")
 @dataclass(frozen=True)
-class Saliency(Method):
+class Saliency(GradientMethod):
     """How much the explained score changes with each input value, to first order.
 
     a_i = ∂f(x) / ∂x_i
@@ -27,21 +27,20 @@ class Saliency(Method):
     """
 
     absolute: bool = False
+    layer: str | None = None
 
-    family = "gradient"
-    needs = Tier.DIFFERENTIABLE
     opens_with_gradient = True
     cost = "2 F"
     source = "Simonyan et al. 2013"
 
-    def attribute(self, task: Task) -> Attribution:
-        grads = task.gradients()
-        return Attribution(tuple(map(np.abs, grads)) if self.absolute else grads)
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
+        found = task.gradients()
+        return tuple(Attribution(tuple(map(np.abs, g)) if self.absolute else g) for g in found)
 
 
 @register_method("gradient_x_input")
 @dataclass(frozen=True)
-class GradientXInput(Method):
+class GradientXInput(GradientMethod):
     """The gradient times the input: each value's share of a linear model's score.
 
     a_i = x_i ∂f(x) / ∂x_i
@@ -55,13 +54,15 @@ class GradientXInput(Method):
     array([[6., 4.]], dtype=float32)
     """
 
-    family = "gradient"
-    needs = Tier.DIFFERENTIABLE
+    layer: str | None = None
+
     opens_with_gradient = True
     cost = "2 F"
     source = "Shrikumar et al. 2016"
 
-    def attribute(self, task: Task) -> Attribution:
-        grads = task.gradients()
-        pairs = zip(grads, task.batch.arrays, strict=True)
-        return Attribution(tuple(g * a.astype(np.float32) for g, a in pairs))
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
+        own = [a.astype(np.float32) for a in task.batch.arrays]
+        return tuple(
+            Attribution(tuple(g * a for g, a in zip(grads, own, strict=True)))
+            for grads in task.gradients()
+        )

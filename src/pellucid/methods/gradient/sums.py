@@ -1,101 +1,78 @@
 """The one loop of every method that averages gradients: sums run as they come."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from pellucid.task import Task
 from pellucid.types import Array, Leaves
 
+Points = Callable[[int, int], Leaves]
+"""`points(a, b)` makes points a to b, native."""
 
-@dataclass
+Terms = Callable[[int, Leaves, int, int], Leaves]
+"""`terms(target, gradients, a, b)`: what is summed for items a to b, one row an item."""
+
+
 class GradientSums:
-    """Weighted sums of gradients per sample, in float64.
+    """Weighted sums of gradients, or of terms made of them, per target and sample, in float64.
 
-    `first[leaf]` is Σ w g of shape `(k, n, ...)` for k sets of weights; `second[leaf]` is
-    Σ w (g − p)² for the first set about a `pivot` p, kept where a standard error is wanted: about
-    a gradient that is near the mean, float32 squares lose nothing that matters.
+    `totals[k]` is Σ w term_k of shape `(targets, sets, n, ...)` for some sets of weights;
+    there is one term for each leaf, or `copies` for each.
     """
 
-    first: list[np.ndarray]
-    second: list[np.ndarray] = field(default_factory=list)
-    pivot: tuple[Array, ...] = ()
-
-    @classmethod
-    def zeros(cls, task: Task, sets: int = 1, *, pivot: tuple[Array, ...] = ()) -> "GradientSums":
-        shapes = [(sets, *a.shape) for a in task.batch.arrays]
-        return cls(
-            [np.zeros(s) for s in shapes],
-            [np.zeros(s[1:]) for s in shapes] if pivot else [],
-            pivot,
-        )
+    def __init__(self, task: Task, *, sets: int = 1, copies: int = 1) -> None:
+        self.totals = [
+            np.zeros((len(task.targets), sets, *a.shape))
+            for _ in range(copies)
+            for a in task.batch.arrays
+        ]
 
     def add(
         self,
         task: Task,
         samples: np.ndarray,
         weights: np.ndarray,
-        points: Callable[[int, int], Leaves],
+        points: Points,
+        terms: Terms | None = None,
+        *,
+        per_item: int = 1,
+        from_inputs: bool = False,
     ) -> None:
-        """Add the gradients at m points: `points(a, b)` makes points a to b.
+        """Add m items, whose gradients are taken at `per_item` points each.
 
-        `samples (m,)` says whose gradient each is, `weights (k, m)` with what weight it enters
-        each set. A micro-batch is reduced on the model's device before it is brought over.
+        `samples (m,)` says whose each item is, `weights (sets, m)` with what weight it enters
+        each set. The points are leaves of the task, or inputs of its model (`from_inputs`). A
+        micro-batch is reduced on the model's device before it is brought over.
         """
-        squares = bool(self.second)
+        gradients = task.gradients_from_inputs if from_inputs else task.gradients_at
 
-        def evaluate(
-            start: int, stop: int
-        ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-            rows = samples[start:stop]
-            grads = task.gradient(points(start, stop), rows)[1]
-            present, position = np.unique(rows, return_inverse=True)
-            matrix = np.zeros((len(weights), len(present), len(rows)), dtype=np.float32)
-            matrix[:, position, np.arange(len(rows))] = weights[:, start:stop]
-            reducer = task.asarray(matrix.reshape(-1, len(rows)))
-            first = [_reduce(task, reducer, g) for g in grads]
-            second = []
-            if squares:
-                reducer = task.asarray(matrix[0])
-                about = zip(grads, task.take(self.pivot, rows), strict=True)
-                centred = [_float32(task)(g) - p for g, p in about]
-                second = [_reduce(task, reducer, c * c) for c in centred]
-            return present, first, second
+        def evaluate(start: int, stop: int) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+            items = samples[start:stop]
+            present, position = np.unique(items, return_inverse=True)
+            matrix = np.zeros((len(weights), len(present), len(items)), dtype=np.float32)
+            matrix[:, position, np.arange(len(items))] = weights[:, start:stop]
+            reducer = task.asarray(matrix.reshape(-1, len(items)))
+            rows = items if per_item == 1 else np.repeat(items, per_item)
+            found = []
+            for target, grads in enumerate(gradients(points(start, stop), rows)):
+                made = grads if terms is None else terms(target, grads, start, stop)
+                found.append([_reduce(task, reducer, term) for term in made])
+            return present, found
 
-        for _, _, (present, first, second) in task.schedule.run(
-            len(samples), evaluate, key="gradient"
-        ):
-            for total, part in zip(self.first, first, strict=True):
-                total[:, present] += part.reshape(len(weights), len(present), *total.shape[2:])
-            for total, part in zip(self.second, second, strict=False):
-                total[present] += part.reshape(len(present), *total.shape[1:])
+        key = "gradient" if per_item == 1 else f"gradient x {per_item}"
+        for _, _, (present, found) in task.schedule.run(len(samples), evaluate, key=key):
+            for target, parts in enumerate(found):
+                for total, part in zip(self.totals, parts, strict=True):
+                    shape = len(weights), len(present), *total.shape[3:]
+                    total[target][:, present] += part.reshape(shape)
 
 
-def _float32(task: Task) -> Callable[[Array], Array]:
-    return lambda a: task.xp.astype(a, task.xp.float32)
+def float32(task: Task, a: Array) -> Array:
+    """`a` in float32, native."""
+    return task.xp.astype(a, task.xp.float32)
 
 
-def _reduce(task: Task, reducer: Array, grad: Array) -> np.ndarray:
-    flat = task.xp.reshape(_float32(task)(grad), (int(grad.shape[0]), -1))
+def _reduce(task: Task, reducer: Array, term: Array) -> np.ndarray:
+    flat = task.xp.reshape(float32(task, term), (int(term.shape[0]), -1))
     return task.to_numpy(task.xp.matmul(reducer, flat))
-
-
-def on_path(
-    task: Task, start: Leaves, end: Leaves, samples: np.ndarray, positions: np.ndarray
-) -> Callable[[int, int], Leaves]:
-    """Points `start + t (end − start)`, sample `samples[k]` at t = `positions[k]`."""
-
-    def points(a: int, b: int) -> Leaves:
-        rows, t = samples[a:b], positions[a:b]
-        low, high = task.take(start, rows), task.take(end, rows)
-        moved = []
-        for p, q, real in zip(low, high, task.differentiable, strict=True):
-            if not real:
-                moved.append(q)
-                continue
-            wide = task.asarray(t.astype(np.float32).reshape(-1, *(1,) * (len(p.shape) - 1)))
-            moved.append(p + task.xp.astype(wide, p.dtype) * (q - p))
-        return tuple(moved)
-
-    return points
