@@ -6,6 +6,7 @@ on stdin, what was found goes to the `.npz` file named. See `test_keras_backends
 
 import json
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -64,7 +65,9 @@ def answer(job: Job) -> dict[str, np.ndarray]:
     if job["method"] == "layers":
         wrapped = wrap(model)
         calls = [(c.path, c.kind, str(c.shape), c.parameters) for c in wrapped.layers(x)]
-        tree = [(c.path, c.kind, "", c.parameters) for c in wrapped.layers()]
+        # Keras numbers the layers it names itself by what the process has built before.
+        paths = [re.sub(r"/(softmax|dropout)_\d+$", r"/\1", c.path) for c in wrapped.layers()]
+        tree = [(p, c.kind, "", c.parameters) for p, c in zip(paths, wrapped.layers(), strict=True)]
         final = wrapped.adapter.final_activation(wrapped.accept(x).leaves)
         return {"calls": np.array(calls), "tree": np.array(tree), "final": np.array(str(final))}
     e = explain(model, x, job["method"], **job["options"])

@@ -52,27 +52,32 @@ def maps(result: dict[str, np.ndarray]) -> list[np.ndarray]:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("name", "style"), MODELS)
 @pytest.mark.parametrize("method", list(METHODS))
-def test_methods_agree_with_the_paper_form(found, method, name, style, backend):
+def test_methods_agree_with_the_paper_form(found, method, name, style, backend, cell):
     result = results(found, backend, job(name, style, method))
-    assert difference(maps(result), reference(name, method)) < OF_MAXIMUM
+    away = difference(maps(result), reference(name, method))
+    assert cell(method, f"keras on {backend}", away) < OF_MAXIMUM
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("name", "style"), CAM_MODELS)
-def test_gradcam_agrees_with_the_paper_form(found, name, style, backend):
+def test_gradcam_agrees_with_the_paper_form(found, name, style, backend, cell):
     result = results(found, backend, job(name, style, "gradcam"))
-    assert difference(maps(result), (gradcam_reference(name, "keras"),)) < OF_MAXIMUM
+    away = difference(maps(result), (gradcam_reference(name, "keras"),))
+    assert cell("gradcam", f"keras on {backend}", away) < OF_MAXIMUM
     assert tuple(result["evaluations"]) == (5, 5, 5)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("name", "style"), MODELS)
-def test_all_else_is_as_on_tensorflow(found, name, style, backend):
+def test_all_else_is_as_on_tensorflow(found, name, style, backend, cell):
     for method in ("layers", *CONTROLS, *METHODS):
         done = job(name, style, method)
         here, there = answer(done), results(found, backend, done)
         assert here.keys() == there.keys()
         if maps(here):
-            assert difference(maps(there), tuple(maps(here))) < 2 * OF_MAXIMUM, method
+            away = difference(maps(there), tuple(maps(here)))
+            assert away < 2 * OF_MAXIMUM, method
+            if method in CONTROLS:
+                cell(method, f"keras on {backend}", away)
         for what in here.keys() - {str(i) for i in range(len(maps(here)))}:
             np.testing.assert_array_equal(there[what], here[what], err_msg=f"{method}, {what}")

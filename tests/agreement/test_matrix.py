@@ -1,7 +1,8 @@
 """Every method on every framework, with one set of weights, gives one set of numbers.
 
 The reference is no framework's: paper-form methods over the float64 NumPy forward of
-`pellucid.testing`. Allowed: 1e-5 of the map's maximum.
+`pellucid.testing`. Allowed: 1e-5 of the map's maximum. A method is a line in METHODS, a framework
+a line in STYLES_OF; `make agreement` draws what these tests find in docs/agreement.md.
 """
 
 import functools
@@ -10,17 +11,25 @@ import numpy as np
 import pytest
 
 from pellucid import explain
+from pellucid.adapters.protocol import Tier
 from pellucid.explanation import Explanation
+from pellucid.methods.registry import method_class
 from pellucid.testing import build, oracles, reference_forward
 from pellucid.testing.tiny_numpy import Pass, _mean_of_positions
 from pellucid.testing.tiny_weights import weights_and_inputs
 
 OF_MAXIMUM = 1e-5
 MODELS = (
-    "dense", "dense_softmax", "sigmoid", "cnn", "residual", "depthwise", "shared", "two_inputs",
+    "dense", "dense_softmax", "sigmoid", "cnn", "cnn_functional", "residual", "depthwise", "shared",
+    "two_inputs", "vit",
 )  # fmt: skip
 STYLES = ("functional", "sequential", "nested", "subclassed", "reloaded")
 IN_ALL_STYLES = {"dense", "dense_softmax", "cnn"}
+STYLES_OF = {  # framework: the ways it builds a model
+    "torch": lambda name: ("",),
+    "tensorflow": lambda name: ("",),
+    "keras": lambda name: STYLES if name in IN_ALL_STYLES else ("functional", "reloaded"),
+}
 METHODS = {
     "saliency": {},
     "gradient_x_input": {},
@@ -43,12 +52,12 @@ CAM_LAYERS = {  # one path a model, as the framework prints it
 
 def columns() -> list:
     """(model, framework, style): every way each tiny model is built."""
-    rows = []
-    for name in MODELS:
-        rows += [(name, "torch", ""), (name, "tensorflow", "")]
-        styles = STYLES if name in IN_ALL_STYLES else ("functional", "reloaded")
-        rows += [(name, "keras", style) for style in styles]
-    return rows
+    return [
+        (name, framework, style)
+        for name in MODELS
+        for framework, styles in STYLES_OF.items()
+        for style in styles(name)
+    ]
 
 
 def made(name: str, framework: str, style: str):
@@ -96,19 +105,31 @@ def difference(found: list[np.ndarray], expected: tuple[np.ndarray, ...]) -> flo
 
 @pytest.mark.parametrize(("name", "framework", "style"), columns())
 @pytest.mark.parametrize("method", list(METHODS))
-def test_methods_agree_with_the_paper_form(method, name, framework, style):
+def test_methods_agree_with_the_paper_form(method, name, framework, style, cell):
     model, x = made(name, framework, style)
     e = explain(model, x, method, **METHODS[method])
-    assert difference(channels_last(e), reference(name, method)) < OF_MAXIMUM
+    found = cell(method, framework, difference(channels_last(e), reference(name, method)))
+    assert found < OF_MAXIMUM
+
+
+def logits_of(name: str):
+    """The float64 model as a plain function; it has no final activation to take off."""
+
+    def function(*leaves: np.ndarray) -> np.ndarray:
+        return reference_forward(name, leaves, logits=True)
+
+    return function
 
 
 @pytest.mark.parametrize(("name", "framework", "style"), columns())
-def test_controls_and_evaluations_are_the_same_everywhere(name, framework, style):
+def test_controls_and_evaluations_are_the_same_everywhere(name, framework, style, cell):
     model, x = made(name, framework, style)
     base, base_x = build(name, "torch")
     for method in CONTROLS:
-        one, other = explain(model, x, method), explain(base, base_x, method)
-        assert difference(channels_last(one), tuple(channels_last(other))) < OF_MAXIMUM
+        one = explain(model, x, method)
+        other = explain(logits_of(name), build(name, "numpy")[1], method)
+        found = difference(channels_last(one), tuple(channels_last(other)))
+        assert cell(method, framework, found) < OF_MAXIMUM
         assert one.evaluations == other.evaluations
     for method, options in METHODS.items():
         assert (
@@ -117,17 +138,24 @@ def test_controls_and_evaluations_are_the_same_everywhere(name, framework, style
         )
 
 
-@pytest.mark.parametrize("name", ["dense", "cnn", "shared", "two_inputs", "sigmoid"])
-def test_a_plain_callable_agrees_where_no_gradient_is_needed(name):
-    model, x = build(name, "numpy")
-    base, base_x = build(name, "torch")
-    for method in ("occlusion", *CONTROLS):
-        options = METHODS.get(method, {})
-        if name == "sigmoid":  # a plain function shows no final sigmoid to take off
-            options = {**options}
-            continue
-        one, other = explain(model, x, method, **options), explain(base, base_x, method, **options)
-        assert difference(channels_last(one), tuple(channels_last(other))) < OF_MAXIMUM
+WITHOUT_GRADIENT = [m for m in METHODS if method_class(m).needs == Tier.CALLABLE]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("method", WITHOUT_GRADIENT)
+def test_a_plain_callable_agrees_where_no_gradient_is_needed(method, name, cell):
+    e = explain(logits_of(name), build(name, "numpy")[1], method, **METHODS[method])
+    found = difference(channels_last(e), reference(name, method))
+    assert cell(method, "callable", found) < OF_MAXIMUM
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_controls_on_a_plain_callable_are_those_of_torch(name, cell):
+    model, x = build(name, "torch")
+    for method in CONTROLS:
+        e = explain(logits_of(name), build(name, "numpy")[1], method)
+        found = difference(channels_last(e), tuple(channels_last(explain(model, x, method))))
+        assert cell(method, "callable", found) < OF_MAXIMUM
 
 
 def activation_and_head(name: str, framework: str):
@@ -167,7 +195,7 @@ def gradcam_reference(name: str, framework: str) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "framework", "style"), [c for c in columns() if (c[0], c[1]) in CAM_LAYERS]
 )
-def test_gradcam_agrees_with_the_paper_form(name, framework, style):
+def test_gradcam_agrees_with_the_paper_form(name, framework, style, cell):
     model, x = made(name, framework, style)
     layer = CAM_LAYERS[name, framework]
     if style == "sequential":
@@ -175,7 +203,8 @@ def test_gradcam_agrees_with_the_paper_form(name, framework, style):
     if style == "nested":
         layer = next(c.path for c in explain_layers(model, x) if c.path.endswith("relu#2"))
     e = explain(model, x, "gradcam", layer=layer)
-    assert difference([e.values], (gradcam_reference(name, framework),)) < OF_MAXIMUM
+    found = difference([e.values], (gradcam_reference(name, framework),))
+    assert cell("gradcam", framework, found) < OF_MAXIMUM
     assert e.evaluations == (5, 5, 5)
 
 
