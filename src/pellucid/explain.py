@@ -257,7 +257,7 @@ def _build(
             gap=_gap(method, found, score),
             class_names=model.class_names,
             extras=dict(found.extras),
-            warnings=found.warnings + _suspicions(method, found),
+            warnings=found.warnings + _suspicions(method, found, batch),
             batched=batch.batched,
             structure=batch.structure,
         )
@@ -338,9 +338,28 @@ def _check_shape(
         )
 
 
-def _suspicions(method: Method, found: Attribution) -> tuple[str, ...]:
+def _suspicions(method: Method, found: Attribution, batch: Batch) -> tuple[str, ...]:
     if method.family == "controls":
         return ()
+    return _without_gradient(method, found, batch) + _empty_maps(found)
+
+
+def _without_gradient(method: Method, found: Attribution, batch: Batch) -> tuple[str, ...]:
+    """A word for the zeros that inputs of whole numbers get from gradients."""
+    if method.family != "gradient":
+        return ()
+    triples = zip(batch.names, batch.arrays, found.values, strict=True)
+    whole = [n for n, a, v in triples if a.dtype.kind != "f" and not np.any(v)]
+    if not whole:
+        return ()
+    names = ", ".join(map(repr, whole))
+    return (
+        f"{names}: whole numbers have no gradient, so the map there is zero; occlusion gives them"
+        " one",
+    )
+
+
+def _empty_maps(found: Attribution) -> tuple[str, ...]:
     flat = [
         i
         for i in range(len(found.values[0]))

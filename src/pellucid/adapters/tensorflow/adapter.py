@@ -137,7 +137,10 @@ class TensorFlowAdapter(Adapter):
         return tf.convert_to_tensor(a)
 
     def to_numpy(self, a: Array) -> np.ndarray:
-        return a.numpy() if hasattr(a, "numpy") else np.asarray(a)
+        if not hasattr(a, "numpy"):
+            return np.asarray(a)
+        # NumPy has no bfloat16: what stands for it there is no number to most of its functions.
+        return (tf.cast(a, tf.float32) if a.dtype == tf.bfloat16 else a).numpy()
 
     def _reading(self, x: Leaves) -> Reading:
         return self._readings.get(x, self._inputs.nest_for(len(x)))
