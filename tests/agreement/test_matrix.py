@@ -29,7 +29,10 @@ STYLES_OF = {  # framework: the ways it builds a model
     "torch": lambda name: ("",),
     "tensorflow": lambda name: ("",),
     "keras": lambda name: STYLES if name in IN_ALL_STYLES else ("functional", "reloaded"),
+    "tensorlayer": lambda name: ("static", "dynamic", "nested")[: 3 if name in NESTED else 2],
 }
+NESTED = {"dense", "dense_softmax", "cnn", "shared"}
+"""The models that TensorLayer builds with a model inside a model as well."""
 METHODS = {
     "saliency": {},
     "gradient_x_input": {},
@@ -47,6 +50,9 @@ CAM_LAYERS = {  # one path a model, as the framework prints it
     ("residual", "keras"): "conv2",
     ("depthwise", "torch"): "pointwise",
     ("depthwise", "keras"): "pointwise",
+    ("cnn", "tensorlayer"): "relu#2",
+    ("residual", "tensorlayer"): "conv2",
+    ("depthwise", "tensorlayer"): "pointwise",
 }
 
 
@@ -167,7 +173,7 @@ def activation_and_head(name: str, framework: str):
         return feature, lambda a, i: run.dense(_mean_of_positions(a), "head")
     if name == "depthwise":
         feature = run.conv(run.relu(run.depthwise(x, "depthwise")), "pointwise")
-        if framework == "keras":  # the layer holds its activation there
+        if framework in ("keras", "tensorlayer"):  # the layer holds its activation there
             feature = np.maximum(feature, 0)
             return feature, lambda a, i: run.dense(_mean_of_positions(a), "head")
         return feature, lambda a, i: run.dense(_mean_of_positions(np.maximum(a, 0)), "head")

@@ -45,7 +45,10 @@ def native_gradient(name, framework, target):
         with tf.GradientTape() as tape:
             tape.watch(leaves)
             one = tuple(leaves) if len(leaves) > 1 else leaves[0]
-            outputs = model(one) if framework == "keras" else model(*leaves)
+            if framework == "tensorlayer":
+                outputs = model(leaves if len(leaves) > 1 else leaves[0], is_train=False)
+            else:
+                outputs = model(one) if framework == "keras" else model(*leaves)
             score = tf.reduce_sum(outputs[:, target])
         gradients = tape.gradient(score, leaves)
     arrays = tuple(np.asarray(gradient) for gradient in gradients)

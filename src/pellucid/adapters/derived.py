@@ -14,11 +14,16 @@ def record(
     values: dict[str, Array] = {}
 
     def keep(op: Operation) -> Array:
-        values[op.path] = op()
-        return values[op.path]
+        values[numbered(op)] = value = op()
+        return value
 
     outputs = adapter.run(x, peel=peel, intercept=keep, layers=layers, kinds=LAYERS_ONLY)
     return outputs, values
+
+
+def numbered(op: Operation) -> str:
+    """The name of a layer call: its path, with `#2` for a second one."""
+    return op.path if op.call == 1 else f"{op.path}#{op.call}"
 
 
 def patch(
@@ -28,7 +33,7 @@ def patch(
     return adapter.run(
         x,
         peel=peel,
-        intercept=lambda op: values[op.path],
+        intercept=lambda op: values[numbered(op)],
         layers=tuple(values),
         kinds=LAYERS_ONLY,
     )

@@ -36,6 +36,12 @@ def _keras_backend() -> str:
     return "tensorflow" if keras is None else keras.config.backend()
 
 
+def _tensorlayer(model: Any) -> Adapter:
+    from pellucid.adapters.tensorlayer import tensorlayer_adapter
+
+    return tensorlayer_adapter(model)
+
+
 def _callable(model: Any) -> Adapter:
     from pellucid.adapters.callable import CallableAdapter
 
@@ -46,6 +52,7 @@ _ADAPTERS: dict[str, Callable[[Any], Adapter]] = {
     "torch": _torch,
     "tensorflow": _tensorflow,
     "keras": _keras,
+    "tensorlayer": _tensorlayer,
     "callable": _callable,
 }
 
@@ -78,7 +85,7 @@ def recognise(model: Any, x: Any = None) -> str:
                 " and torch.\n  Set KERAS_BACKEND=tensorflow before Keras is imported."
             )
         return "keras"
-    for name in ("torch", "tensorflow"):
+    for name in ("torch", "tensorflow", "tensorlayer"):
         if name in roots:
             return name
     if not callable(model):

@@ -10,7 +10,7 @@ from pellucid.testing.tiny_numpy import FORWARDS, Pass, sigmoid, softmax
 from pellucid.testing.tiny_weights import ARCHITECTURES, weights_and_inputs
 
 NAMES = tuple(ARCHITECTURES)
-FRAMEWORKS = ("numpy", "torch", "tensorflow", "keras")
+FRAMEWORKS = ("numpy", "torch", "tensorflow", "keras", "tensorlayer")
 STYLES = ("functional", "sequential", "nested", "subclassed", "reloaded")
 """Ways to build `dense`, `dense_softmax` and `cnn` in Keras."""
 
@@ -24,8 +24,9 @@ def build(
 ) -> tuple[Any, Inputs]:
     """Build a model and 5 float32 samples in the framework's layout (a tuple for two inputs).
 
-    Two inputs are two arguments in NumPy, torch and TensorFlow, and one tuple in Keras; see
-    `call`. `style` is for Keras alone.
+    Two inputs are two arguments in NumPy, torch and TensorFlow, one tuple in Keras and one list
+    in TensorLayer; see `call`. `style` is one of Keras's `STYLES`, or for TensorLayer "static",
+    "dynamic" or "nested".
     """
     _check("model", name, NAMES)
     _check("framework", framework, FRAMEWORKS)
@@ -35,6 +36,8 @@ def build(
     if framework == "numpy":
         return _numpy_model(name, seed), x
     room = importlib.import_module(f"pellucid.testing.tiny_{framework}")
+    if framework == "tensorlayer":
+        return room.build(name, weights, "static" if style == "functional" else style), x
     if framework == "keras":
         return room.build(name, weights, style), x
     return room.build(name, weights), x
@@ -49,6 +52,9 @@ def call(model: Any, framework: str, x: Inputs) -> np.ndarray:
             return model(*(torch.from_numpy(leaf.copy()) for leaf in leaves)).numpy()
     if framework == "keras":
         return importlib.import_module("keras").ops.convert_to_numpy(model(x, training=False))
+    if framework == "tensorlayer":
+        # A static model wants exactly what it was declared with, and is left in no mode.
+        return np.asarray(model(list(x) if isinstance(x, tuple) else x, is_train=False))
     return np.asarray(model(*leaves))
 
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
-
 from pellucid.adapters.keras.layers import LayerTree
 
 _PATCHING = threading.RLock()
@@ -30,17 +28,18 @@ class CallStack:
         return self.frames[-2] if len(self.frames) > 1 else ("", 1)
 
 
-Returned = Callable[[str, int, keras.layers.Layer, Any], Any]
+Returned = Callable[[str, int, Any, Any], Any]
 """Gets the path, call number, layer and output of a call; what it returns is returned."""
 
 Handler = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
 class _Patch:
-    """The replaced `call` of one layer instance, and who wants to see it, by thread."""
+    """The replaced method of one layer instance, and who wants to see it, by thread."""
 
-    def __init__(self, layer: keras.layers.Layer) -> None:
-        self.name = "quantized_call" if getattr(layer, "quantization_mode", None) else "call"
+    def __init__(self, layer: Any, method: str | None) -> None:
+        keras_own = "quantized_call" if getattr(layer, "quantization_mode", None) else "call"
+        self.name = method or keras_own
         # The instance's dictionary itself: Keras tracks what is set by attribute.
         self.held = layer.__dict__
         self.before = self.held.get(self.name, _MISSING)
@@ -75,12 +74,12 @@ def watched_calls(
 ) -> Iterator[None]:
     """Show each call of the tree's layers made in this thread to `on_return`.
 
-    `call` is replaced on the instances, and taken off again when the last watcher leaves. Other
-    threads that use the model meanwhile pass straight through.
+    `call` (or the tree's `method`) is replaced on the instances, and taken off again when the
+    last watcher leaves. Other threads that use the model meanwhile pass straight through.
     """
     me = threading.get_ident()
 
-    def handler(layer: keras.layers.Layer, path: str) -> Handler:
+    def handler(layer: Any, path: str) -> Handler:
         def handle(original: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
             stack.counts[path] += 1
             number = stack.counts[path]
@@ -100,7 +99,7 @@ def watched_calls(
             for path, layer in tree.layers.items():
                 patch = _PATCHES.get(id(layer))
                 if patch is None:
-                    patch = _PATCHES[id(layer)] = _Patch(layer)
+                    patch = _PATCHES[id(layer)] = _Patch(layer, tree.method)
                 patch.handlers.setdefault(me, []).append(handler(layer, path))
                 installed.append(id(layer))
         yield

@@ -1,6 +1,6 @@
 """A Keras model in words that are the same for equal models in every process."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -10,10 +10,19 @@ from pellucid.adapters.keras.layers import LayerTree
 from pellucid.adapters.keras.state import keras_own, stand_in
 
 
-def described(model: Any, tree: LayerTree, weights: Mapping[str, Any]) -> str:
-    """Layer classes, their settings, and the names, shapes and types of the weights."""
-    parts = [_described(model)]
-    parts += [f"{path}:{_described(layer)}" for path, layer in tree.layers.items()]
+def described(
+    model: Any,
+    tree: LayerTree,
+    weights: Mapping[str, Any],
+    *,
+    without: frozenset[str] | None = None,
+) -> str:
+    """Layer classes, their settings, and the names, shapes and types of the weights.
+
+    Of another library's layers every attribute counts but those `without`.
+    """
+    parts = [_described(model, without)]
+    parts += [f"{path}:{_described(layer, without)}" for path, layer in tree.layers.items()]
     parts += [f"{name}{tuple(w.shape)}{w.dtype}" for name, w in weights.items()]
     return "\n".join(parts)
 
@@ -33,11 +42,13 @@ def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def _described(layer: Any) -> str:
+def _described(layer: Any, without: frozenset[str] | None) -> str:
     """The class and the plain settings of a layer; nothing that differs between equal models."""
     parts = [type(layer).__qualname__]
     for name, value in sorted(getattr(layer, "__dict__", {}).items()):
-        if name in _INDIVIDUAL or (name.startswith("_") and not _is_users(layer, name)):
+        if name in _INDIVIDUAL or name in (without or ()):
+            continue
+        if without is None and name.startswith("_") and not _is_users(layer, name):
             continue
         if isinstance(value, bool | int | float | str | tuple):
             parts.append(f"{name}={_plain(value)}")
@@ -45,7 +56,7 @@ def _described(layer: Any) -> str:
             parts.append(f"{name}={stand_in(value)}")
         elif callable(value) and hasattr(value, "__qualname__"):
             parts.append(f"{name}={value.__qualname__}")
-    if not isinstance(layer, keras.layers.Layer) and isinstance(layer, Callable):
+    if without is None and not isinstance(layer, keras.layers.Layer) and callable(layer):
         code = getattr(layer, "__code__", None)
         parts.append(str(getattr(code, "co_code", b"")))
     return ",".join(parts)

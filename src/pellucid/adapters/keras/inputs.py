@@ -33,10 +33,17 @@ class Inputs:
     that explain with different structures do not meet.
     """
 
-    def __init__(self, model: Any, as_array: AsArray, as_leaf: AsLeaf) -> None:
+    def __init__(
+        self,
+        model: Any,
+        as_array: AsArray,
+        as_leaf: AsLeaf,
+        *,
+        declared: tuple[Any, tuple[InputSpec, ...] | None] | None = None,
+    ) -> None:
         self._as_array, self._as_leaf = as_array, as_leaf
-        self.declared = _declared_nest(model)
-        self.specs = _declared_specs(model)
+        known = declared or (_declared_nest(model), _declared_specs(model))
+        self.declared, self.specs = known
         self._shared: dict[int, Structure] = {}
         self._local = threading.local()
 

@@ -6,7 +6,7 @@ every one carries a suffix that depends on how often the name was used before.
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,22 @@ import numpy as np
 from pellucid.adapters.protocol import LayerInfo
 
 
+def weights_of(layer: keras.layers.Layer) -> Sequence[Any]:
+    """The weights of a Keras layer, once it has some."""
+    return layer.weights if layer.built else ()
+
+
 @dataclass(frozen=True)
 class LayerTree:
-    """Every layer below a model by its path, in the order in which calls would return."""
+    """Every layer below a model by its path, in the order in which calls would return.
 
-    layers: dict[str, keras.layers.Layer]
+    The layers may be those of another library that holds and calls them alike.
+    """
+
+    layers: dict[str, Any]
+    weights_of: Callable[[Any], Sequence[Any]] = weights_of
+    method: str | None = None
+    """The method that a call of a layer runs; None for Keras's own."""
 
     @functools.cached_property
     def path_of(self) -> dict[int, str]:
@@ -28,14 +39,22 @@ class LayerTree:
 
     def infos(self) -> tuple[LayerInfo, ...]:
         return tuple(
-            LayerInfo(path, type(layer).__name__, None, parameter_count(layer), i)
+            LayerInfo(path, type(layer).__name__, None, self.parameters(layer), i)
             for i, (path, layer) in enumerate(self.layers.items())
         )
 
+    def parameters(self, layer: Any) -> int:
+        """Numbers in the layer's weights, those of the layers inside it included."""
+        return _count(self.weights_of(layer))
+
 
 def parameter_count(layer: keras.layers.Layer) -> int:
-    """Numbers in the layer's weights, those of the layers inside it included."""
-    return sum(int(np.prod(v.shape)) for v in layer.weights) if layer.built else 0
+    """Numbers in a Keras layer's weights, those of the layers inside it included."""
+    return _count(weights_of(layer))
+
+
+def _count(weights: Iterable[Any]) -> int:
+    return sum(int(np.prod(v.shape)) for v in weights)
 
 
 def inside(model: Any) -> list[keras.layers.Layer]:
@@ -56,7 +75,7 @@ def layer_tree(
             for layer in children(parent)
             if id(layer) not in seen and not isinstance(layer, keras.layers.InputLayer)
         ]
-        names = _unique_names(parent, found)
+        names = unique_names(parent, found)
         seen.update(map(id, found))
         for layer, name in zip(found, names, strict=True):
             path = f"{prefix}{name}"
@@ -67,7 +86,7 @@ def layer_tree(
     return LayerTree(paths)
 
 
-def _unique_names(parent: Any, layers: list[keras.layers.Layer]) -> list[str]:
+def unique_names(parent: Any, layers: Sequence[Any]) -> list[str]:
     """Layer names; where two layers have one name, the attributes that hold them."""
     counts = Counter(layer.name for layer in layers)
     own = getattr(parent, "__dict__", {})
@@ -102,7 +121,8 @@ def structure_key(roots: Iterable[keras.layers.Layer]) -> tuple[Any, ...]:
 def channel_axis(layers: Iterable[keras.layers.Layer], default: str = "") -> int:
     """1 where the first layer that says so has its channels first, else -1."""
     formats = (getattr(layer, "data_format", None) for layer in layers)
-    return 1 if next((f for f in formats if f), default) == "channels_first" else -1
+    found = next((f for f in formats if f), default)
+    return 1 if found == "channels_first" or found.startswith("NC") else -1
 
 
 def numbered(path: str, call: int) -> str:

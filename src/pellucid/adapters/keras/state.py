@@ -6,7 +6,7 @@ one is seen by what stands for it here.
 
 import functools
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -37,13 +37,16 @@ def layer_state(roots: Iterable[keras.layers.Layer]) -> State:
     number, own = 0, keras_own()
     for root in roots:
         for layer in root._flatten_layers():
-            for name, held in list(layer.__dict__.items()):
-                if name not in own:
-                    value = represented(held)
-                    if value is not SKIP:
-                        state[f"layer {number}.{name}"] = value
+            held = {k: v for k, v in list(layer.__dict__.items()) if k not in own}
+            state.update(plain_attributes(held, f"layer {number}"))
             number += 1
     return state
+
+
+def plain_attributes(held: Mapping[str, Any], place: str) -> State:
+    """What stands for the plain values among the attributes of one object."""
+    stands = ((f"{place}.{name}", represented(value)) for name, value in held.items())
+    return {name: value for name, value in stands if value is not SKIP}
 
 
 def worded(value: Any) -> Any:

@@ -34,6 +34,7 @@ from pellucid.adapters.tensorflow.inputs import as_array, as_leaf
 from pellucid.adapters.tensorflow.intercepting import LayerExit, intercepting
 from pellucid.adapters.tensorflow.interpret import interpret, plan
 from pellucid.adapters.tensorflow.layers import children
+from pellucid.adapters.tensorflow.library import LibraryModel
 from pellucid.adapters.tensorflow.reading import Reading, Readings, is_out_of_memory
 from pellucid.adapters.tensorflow.segments import Chains
 from pellucid.adapters.tensorflow.trace import Trace
@@ -53,14 +54,20 @@ class Structure:
 
 
 class TensorFlowAdapter(Adapter):
-    """A Keras model on the TensorFlow backend, a `tf.Module`, or a function of tensors."""
+    """A Keras model on the TensorFlow backend, a `tf.Module`, or a function of tensors.
+
+    A `LibraryModel` is read the same way, and called by its own rules.
+    """
 
     xp = namespace
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._keras = isinstance(model, keras.layers.Layer)
+        library = model if isinstance(model, LibraryModel) else None
         self.framework = "keras" if self._keras else "tensorflow"
+        if library is not None:
+            self.framework = library.framework
         if self._keras and keras.backend.backend() != "tensorflow":
             raise CapabilityError(
                 f"Keras runs on {keras.backend.backend()} here, this adapter reads TensorFlow.\n"
@@ -69,13 +76,14 @@ class TensorFlowAdapter(Adapter):
         self._structure: Structure | None = None
         self._readings = Readings(model, self._tree)
         as_own = functools.partial(as_leaf, float_dtype=self._float_dtype())
-        self._inputs = Inputs(model, as_array, as_own)
+        declared = None if library is None else (library.nest, library.specs)
+        self._inputs = Inputs(model, as_array, as_own, declared=declared)
 
     # Facts
 
     @property
     def supports(self) -> Tier:  # type: ignore[override]
-        trainable = self._keras or isinstance(self._model, tf.Module)
+        trainable = self._keras or isinstance(self._model, tf.Module | LibraryModel)
         return Tier.TRAINABLE if trainable else Tier.TRANSPARENT
 
     @property
@@ -113,9 +121,12 @@ class TensorFlowAdapter(Adapter):
         """Layers and weights by name, worked out again when the model was changed."""
         key = self._readings.look()
         if self._structure is None or self._structure.key != key:
-            tree = layer_tree(self._model, children)
-            variables = named_variables(self._model, tree)
-            text = described(self._model, tree, variables) + self._readings.described()
+            model, library = self._model, isinstance(self._model, LibraryModel)
+            tree = model.tree() if library else layer_tree(model, children)
+            variables = named_variables(model, tree)
+            whose, without = (model.model, model.bookkeeping) if library else (model, None)
+            text = described(whose, tree, variables, without=without)
+            text += self._readings.described()
             self._structure = Structure(key, tree, variables, text)
         return self._structure
 
@@ -290,7 +301,7 @@ class TensorFlowAdapter(Adapter):
         found = []
         for name in layers:
             if name not in calls and not calls:
-                raise LayerError(f"No layer {name!r}: this model has no Keras layers to look into.")
+                raise LayerError(f"No layer {name!r}: this model shows no layers to look into.")
             if name in self._tree().layers and name not in calls:
                 raise LayerError(
                     f"The layer {name!r} does not reach the output of this model, or runs inside"

@@ -7,11 +7,10 @@ graph. It still runs, its gradients are a tape's, and its layers can be watched 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from pellucid.adapters.keras.calls import CallStack, watched_calls
-from pellucid.adapters.keras.layers import LayerTree, numbered, parameter_count
+from pellucid.adapters.keras.layers import LayerTree, numbered
 from pellucid.adapters.protocol import Cut, Intercept, LayerInfo
 from pellucid.adapters.tensorflow.cut import times
 from pellucid.adapters.tensorflow.intercepting import LayerExit
@@ -65,12 +64,12 @@ class EagerModel:
     def infos(self, leaves: Leaves) -> tuple[LayerInfo, ...]:
         infos: list[LayerInfo] = []
 
-        def note(path: str, call: int, layer: keras.layers.Layer, output: Any) -> Any:
+        def note(path: str, call: int, layer: Any, output: Any) -> Any:
             value = first_tensor(output)
             if value is not None:
                 shape = (None, *value.shape[1:]) if value.shape.rank else None
                 name, kind = numbered(path, call), type(layer).__name__
-                infos.append(LayerInfo(name, kind, shape, parameter_count(layer), len(infos)))
+                infos.append(LayerInfo(name, kind, shape, self._tree.parameters(layer), len(infos)))
             return output
 
         with watched_calls(self._tree, note, CallStack()):
@@ -81,7 +80,7 @@ class EagerModel:
     def intercepted(
         self, leaves: Leaves, peel: bool, intercept: Intercept, names: Sequence[str]
     ) -> Outputs:
-        def at_exit(path: str, call: int, layer: keras.layers.Layer, output: Any) -> Any:
+        def at_exit(path: str, call: int, layer: Any, output: Any) -> Any:
             value, name = first_tensor(output), numbered(path, call)
             if name not in names or value is None:
                 return output
@@ -113,7 +112,7 @@ class EagerModel:
             return self._last
         found: dict[int, str] = {}
 
-        def note(path: str, call: int, layer: keras.layers.Layer, output: Any) -> Any:
+        def note(path: str, call: int, layer: Any, output: Any) -> Any:
             value = first_tensor(output)
             if _activation(value) is not None:
                 found.setdefault(id(value), numbered(path, call))

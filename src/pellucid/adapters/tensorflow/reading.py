@@ -1,6 +1,7 @@
 """How a model is read: traces made on demand and kept, or eager calls where tracing fails."""
 
 import contextlib
+import functools
 import inspect
 import threading
 import weakref
@@ -16,6 +17,7 @@ from pellucid.adapters.keras.layers import LayerTree, structure_key
 from pellucid.adapters.keras.state import State
 from pellucid.adapters.tensorflow.eager import EagerModel
 from pellucid.adapters.tensorflow.layers import children
+from pellucid.adapters.tensorflow.library import LibraryModel
 from pellucid.adapters.tensorflow.segments import Chains
 from pellucid.adapters.tensorflow.state import described, frozen, plain_state
 from pellucid.adapters.tensorflow.trace import Trace, no_retracing_warnings
@@ -58,9 +60,13 @@ class Readings:
     def look(self) -> tuple[Any, ...]:
         """A key for all a trace holds on to: layers, their attributes, what functions hold."""
         with self._lock:
-            self._state = plain_state(self._model)
-            roots = [self._model] if self._keras else children(self._model)
-            return structure_key(roots), frozen(self._state, self._own)
+            self._state = _state_of(self._model)
+            return self._structure(), frozen(self._state, self._own)
+
+    def _structure(self) -> tuple[Any, ...]:
+        if isinstance(self._model, LibraryModel):
+            return self._model.structure_key()
+        return structure_key([self._model] if self._keras else children(self._model))
 
     def described(self) -> str:
         """What the model's functions and modules hold, when last looked at."""
@@ -80,7 +86,7 @@ class Readings:
             self._leave_out(self._state, x, nest, reading)
 
     def _leave_out(self, before: State, x: Leaves, nest: Any, reading: "Reading") -> None:
-        now = plain_state(self._model)
+        now = _state_of(self._model)
         places = before.keys() | now.keys()
         changed = {p for p in places if before.get(p) != now.get(p)}
         if changed - self._own:
@@ -127,7 +133,10 @@ class Readings:
 
     def _call_with(self, nest: Any) -> Call:
         """The model as a function of leaves, in inference mode."""
-        model, takes = self._model, () if self._keras else _parameters(self._model)
+        model = self._model
+        if isinstance(model, LibraryModel):
+            return functools.partial(model.run, nest)
+        takes = () if self._keras else _parameters(model)
         training = {"training": False} if self._keras or "training" in takes else {}
         positions = [name for name in takes if name != "training"]
 
@@ -166,6 +175,10 @@ class Readings:
             return outputs
 
         return EagerModel(noted, tree, reason)
+
+
+def _state_of(model: Any) -> State:
+    return model.state() if isinstance(model, LibraryModel) else plain_state(model)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -24,7 +24,7 @@ from pellucid.adapters.keras.state import (
 from pellucid.adapters.tensorflow.layers import children
 
 _DEPTH = 4
-_LIBRARIES = ("tensorflow", "keras", "numpy", "functools", "builtins")
+_LIBRARIES = ("tensorflow", "tensorlayer", "keras", "numpy", "functools", "builtins")
 
 
 def plain_state(model: Any) -> State:
@@ -34,6 +34,13 @@ def plain_state(model: Any) -> State:
         return layer_state([model])
     _visit(model, "", state, set(), 0)
     return state | layer_state(children(model))
+
+
+def function_state(function: Any, place: str) -> State:
+    """What a function computes with: the values in its closure, defaults and globals."""
+    found: State = {}
+    _visit(function, place, found, set(), 0)
+    return found
 
 
 def frozen(state: State, without: set[str]) -> tuple[Any, ...]:

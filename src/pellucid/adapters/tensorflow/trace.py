@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from pellucid.adapters.keras.calls import CallStack, watched_calls
-from pellucid.adapters.keras.layers import LayerTree, numbered, parameter_count
+from pellucid.adapters.keras.layers import LayerTree, numbered
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.adapters.tensorflow.graph import Program, Step
 from pellucid.adapters.tensorflow.interpret import interpret, plan, read_program
@@ -87,7 +86,7 @@ class Trace:
 
     def _traced(self, call: Call, tree: LayerTree, *leaves: tf.Tensor) -> list[tf.Tensor]:
         stack = CallStack()
-        mark = functools.partial(self._mark, stack)
+        mark = functools.partial(self._mark, stack, tree)
         with watched_calls(tree, mark, stack, on_enter=self._intervals.note):
             outputs = call(leaves)
         self._nest = tf.nest.map_structure(lambda _: 0, outputs)
@@ -98,13 +97,13 @@ class Trace:
         return outputs + [e.logits for e in self._endings if e.logits is not None]
 
     def _mark(
-        self, stack: CallStack, path: str, call: int, layer: keras.layers.Layer, output: Any
+        self, stack: CallStack, tree: LayerTree, path: str, call: int, layer: Any, output: Any
     ) -> Any:
         marked = tf.nest.map_structure(_marked, output)
         tensor = first_tensor(marked)
         if tensor is not None and not hasattr(tensor, "numpy"):
             kind = type(layer).__name__
-            self._marks.append(Mark(path, call, kind, parameter_count(layer), tensor))
+            self._marks.append(Mark(path, call, kind, tree.parameters(layer), tensor))
         # What follows belongs to the layer that called this one.
         self._intervals.note(*stack.around())
         return marked

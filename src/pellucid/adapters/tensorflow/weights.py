@@ -10,10 +10,13 @@ import tensorflow as tf
 
 from pellucid.adapters.keras.description import unique
 from pellucid.adapters.keras.layers import LayerTree
+from pellucid.adapters.tensorflow.library import LibraryModel
 
 
 def named_variables(model: Any, tree: LayerTree) -> dict[str, tf.Variable]:
     """Every weight of a Keras model or a `tf.Module` (or of the layers a function holds)."""
+    if isinstance(model, LibraryModel):
+        return model.variables()
     if isinstance(model, keras.layers.Layer):
         pairs = ((v.path, _variable(v)) for v in model.weights)
     elif isinstance(model, tf.Module):
