@@ -52,7 +52,7 @@ $(VENV)/.installed-demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install '$(TORCH)'
-	$(PIP) install --editable '.[tensorflow,torch,sklearn,tensorlayer,onnx,test]'
+	$(PIP) install --editable '.[tensorflow,torch,jax,sklearn,tensorlayer,onnx,test]'
 	touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-docs: pyproject.toml | $(VENV)/.installed-test

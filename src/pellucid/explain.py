@@ -456,6 +456,7 @@ _PACKAGES = {
     "torch": ("torch",),
     "tensorflow": ("tensorflow",),
     "keras": ("keras",),
+    "jax": ("jax", "flax", "equinox"),
 }
 
 

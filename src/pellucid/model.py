@@ -190,9 +190,9 @@ def wrap(
 ) -> Model:
     """Any supported model as a `Model`; a `Model` passes through.
 
-    `framework` forces an adapter ("torch", "tensorflow", "keras", "callable"). `inputs` is the
-    shape of one input without the batch axis, or a list of such shapes, for models that do not
-    say. `output="probability"` keeps a final softmax or sigmoid, which is taken off otherwise.
+    `framework` forces an adapter ("torch", "tensorflow", "keras", "jax", "callable"). `inputs` is
+    the shape of one input without the batch axis, or a list of such shapes, for models that do
+    not say. `output="probability"` keeps a final softmax or sigmoid, which is taken off otherwise.
     `preprocess` turns what the user has (say, uint8 pictures) into what the model takes; the
     pictures are then shown as they were. `example` helps to recognise a plain function: one that
     is given torch tensors is taken for torch.

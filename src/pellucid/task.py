@@ -308,7 +308,8 @@ class Task:
         """The full path of a layer; chosen for CAM methods where `name` is None."""
         adapter = self.model.adapter
         if name is not None:
-            paths = [c.path for c in adapter.layers()]
+            # Functions name their layers only when they are run.
+            paths = [c.path for c in adapter.layers() or adapter.layers(self.x)]
             if not paths:
                 raise CapabilityError(
                     "This model shows no layers, so it cannot be opened at one.\n"

@@ -28,6 +28,7 @@ IN_ALL_STYLES = {"dense", "dense_softmax", "cnn"}
 STYLES_OF = {  # framework: the ways it builds a model
     "torch": lambda name: ("",),
     "tensorflow": lambda name: ("",),
+    "jax": lambda name: ("",),
     "keras": lambda name: STYLES if name in IN_ALL_STYLES else ("functional", "reloaded"),
     "tensorlayer": lambda name: ("static", "dynamic", "nested")[: 3 if name in NESTED else 2],
 }
@@ -46,9 +47,12 @@ CONTROLS = ("random", "edges", "constant")
 CAM_LAYERS = {  # one path a model, as the framework prints it
     ("cnn", "torch"): "relu#2",
     ("cnn", "keras"): "relu#2",
+    ("cnn", "jax"): "relu#2",
     ("residual", "torch"): "conv2",
     ("residual", "keras"): "conv2",
+    ("residual", "jax"): "conv2",
     ("depthwise", "torch"): "pointwise",
+    ("depthwise", "jax"): "pointwise",
     ("depthwise", "keras"): "pointwise",
     ("cnn", "tensorlayer"): "relu#2",
     ("residual", "tensorlayer"): "conv2",

@@ -39,6 +39,12 @@ def native_gradient(name, framework, target):
         torch = importlib.import_module("torch")
         leaves = [torch.from_numpy(leaf).requires_grad_() for leaf in leaves_of(x)]
         gradients = torch.autograd.grad(model(*leaves)[:, target].sum(), leaves)
+    elif framework == "jax":
+        jax = importlib.import_module("jax")
+        apply, weights = model
+        places = tuple(range(len(leaves_of(x))))
+        score = jax.grad(lambda *given: apply(weights, *given)[:, target].sum(), places)
+        gradients = score(*map(jax.numpy.asarray, leaves_of(x)))
     else:
         tf = importlib.import_module("tensorflow")
         leaves = [tf.constant(leaf) for leaf in leaves_of(x)]

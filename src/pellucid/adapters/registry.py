@@ -1,5 +1,6 @@
 """Which adapter fits a model, decided by the names of its types; nothing is imported to ask."""
 
+import functools
 import sys
 from collections.abc import Callable
 from os import PathLike
@@ -42,6 +43,12 @@ def _tensorlayer(model: Any) -> Adapter:
     return tensorlayer_adapter(model)
 
 
+def _jax(model: Any) -> Adapter:
+    from pellucid.adapters.jax import JaxAdapter
+
+    return JaxAdapter(model)
+
+
 def _callable(model: Any) -> Adapter:
     from pellucid.adapters.callable import CallableAdapter
 
@@ -53,8 +60,11 @@ _ADAPTERS: dict[str, Callable[[Any], Adapter]] = {
     "tensorflow": _tensorflow,
     "keras": _keras,
     "tensorlayer": _tensorlayer,
+    "jax": _jax,
     "callable": _callable,
 }
+
+_JAX_TYPES = frozenset({"jax", "jaxlib", "flax", "equinox"})
 
 
 def _roots(value: Any) -> list[str]:
@@ -63,12 +73,26 @@ def _roots(value: Any) -> list[str]:
 
 def framework_of_array(x: Any) -> str | None:
     """The framework whose tensors `x` is made of; None for NumPy and plain Python."""
-    if isinstance(x, dict):
-        x = tuple(x.values())
-    while isinstance(x, tuple | list) and x:
-        x = x[0]
+    while isinstance(x, tuple | list | dict) and x:
+        x = next(iter(x.values())) if isinstance(x, dict) else x[0]
     roots = _roots(x)
+    if not _JAX_TYPES.isdisjoint(roots):
+        return "jax"
     return next((name for name in ("torch", "tensorflow") if name in roots), None)
+
+
+def _is_jax(model: Any) -> bool:
+    """Whether a model is of JAX, or a function that JAX has changed or is given parameters of it.
+
+    A pair `(apply, params)` is nobody else's way to hold a model.
+    """
+    if isinstance(model, tuple) and len(model) == 2 and callable(model[0]):
+        return True
+    if isinstance(model, functools.partial):
+        held = (*model.args, *model.keywords.values())
+        return _is_jax(model.func) or any(framework_of_array(a) == "jax" for a in held)
+    wrapped = getattr(model, "__wrapped__", None)
+    return not _JAX_TYPES.isdisjoint(_roots(model)) or (wrapped is not None and _is_jax(wrapped))
 
 
 def recognise(model: Any, x: Any = None) -> str:
@@ -88,10 +112,12 @@ def recognise(model: Any, x: Any = None) -> str:
     for name in ("torch", "tensorflow", "tensorlayer"):
         if name in roots:
             return name
+    if _is_jax(model):
+        return "jax"
     if not callable(model):
         raise CapabilityError(
-            f"Expected a Keras, TensorFlow or PyTorch model, or a function from arrays to arrays,"
-            f" got {type(model).__module__}.{type(model).__qualname__}.\n  {_hint(model)}"
+            f"Expected a Keras, TensorFlow, PyTorch or JAX model, or a function from arrays to"
+            f" arrays, got {type(model).__module__}.{type(model).__qualname__}.\n  {_hint(model)}"
         )
     return framework_of_array(x) or "callable"
 
@@ -119,7 +145,7 @@ def make_adapter(model: Any, framework: str | None, x: Any = None) -> Adapter:
         return _ADAPTERS[name](model)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in {"torch", "tensorflow", "keras"}:
-            extra = "torch" if package == "torch" else "tensorflow"
+        if package in {"torch", "tensorflow", "keras", "jax"}:
+            extra = package if package in {"torch", "jax"} else "tensorflow"
             raise MissingExtraError(package, extra, f"Explaining a {name} model") from error
         raise

@@ -10,7 +10,7 @@ from pellucid.testing.tiny_numpy import FORWARDS, Pass, sigmoid, softmax
 from pellucid.testing.tiny_weights import ARCHITECTURES, weights_and_inputs
 
 NAMES = tuple(ARCHITECTURES)
-FRAMEWORKS = ("numpy", "torch", "tensorflow", "keras", "tensorlayer")
+FRAMEWORKS = ("numpy", "torch", "tensorflow", "keras", "jax", "tensorlayer")
 STYLES = ("functional", "sequential", "nested", "subclassed", "reloaded")
 """Ways to build `dense`, `dense_softmax` and `cnn` in Keras."""
 
@@ -24,9 +24,9 @@ def build(
 ) -> tuple[Any, Inputs]:
     """Build a model and 5 float32 samples in the framework's layout (a tuple for two inputs).
 
-    Two inputs are two arguments in NumPy, torch and TensorFlow, one tuple in Keras and one list
-    in TensorLayer; see `call`. `style` is one of Keras's `STYLES`, or for TensorLayer "static",
-    "dynamic" or "nested".
+    Two inputs are two arguments in NumPy, torch, TensorFlow and JAX (where the model is a pair of
+    a function and its weights), one tuple in Keras and one list in TensorLayer; see `call`.
+    `style` is one of Keras's `STYLES`, or for TensorLayer "static", "dynamic" or "nested".
     """
     _check("model", name, NAMES)
     _check("framework", framework, FRAMEWORKS)
@@ -55,6 +55,9 @@ def call(model: Any, framework: str, x: Inputs) -> np.ndarray:
     if framework == "tensorlayer":
         # A static model wants exactly what it was declared with, and is left in no mode.
         return np.asarray(model(list(x) if isinstance(x, tuple) else x, is_train=False))
+    if framework == "jax":
+        apply, weights = model
+        return np.asarray(apply(weights, *leaves))
     return np.asarray(model(*leaves))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pellucid.adapters import final
 from pellucid.adapters.tensorflow.operations import CALLS, FINAL, PASS
 from pellucid.adapters.tensorflow.raw import performer
 
@@ -77,31 +78,7 @@ IN_PLACE = frozenset(
 
 
 def confirmed(activation: str, logits: Any, output: Any) -> bool:
-    """Whether applying the activation to the logits gives the output, on a batch.
-
-    A softmax may run over the last axis, or over the channels of a channels-first map.
-    """
-    z, y = np.asarray(logits, np.float64), np.asarray(output, np.float64)
-    if z.shape != y.shape:
-        return False
+    """Whether applying the activation to the logits gives the output, on a batch."""
     half = any(t.dtype in (tf.float16, tf.bfloat16) for t in (logits, output))
-    tolerance = 2e-2 if half else 1e-5
-    with np.errstate(all="ignore"):
-        return any(
-            np.allclose(candidate, y, rtol=tolerance, atol=tolerance)
-            for candidate in _candidates(activation, z)
-        )
-
-
-def _candidates(activation: str, z: np.ndarray) -> Sequence[np.ndarray]:
-    if activation == "sigmoid":
-        return [1 / (1 + np.exp(-z))]
-    found = []
-    for axis in dict.fromkeys((z.ndim - 1, 1)):
-        if 0 < axis < z.ndim:
-            shifted = z - z.max(axis=axis, keepdims=True)
-            normal = np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
-            found.append(
-                shifted - normal if activation == "log_softmax" else np.exp(shifted - normal)
-            )
-    return found
+    z, y = np.asarray(logits, np.float64), np.asarray(output, np.float64)
+    return final.confirmed(activation, z, y, half=half)

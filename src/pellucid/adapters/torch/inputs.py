@@ -1,30 +1,17 @@
 """How a torch model takes its inputs: by position, by name, or as one dict."""
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from pellucid.adapters.protocol import InputSpec
+from pellucid.adapters.structure import Structure
+from pellucid.adapters.structure import arguments as spread
 from pellucid.errors import InputError
 
 _CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
-
-Structure = tuple[str, ...] | int | None
-"""Names of a dict's entries, the number of several inputs, or None for one input."""
-
-
-def flatten(x: Any) -> tuple[tuple[Any, ...], Structure]:
-    """The inputs a user passed, one by one, and how they were held together."""
-    if isinstance(x, Mapping):
-        return tuple(x.values()), tuple(map(str, x))
-    if isinstance(x, tuple):
-        return x, len(x)
-    if isinstance(x, list) and x and all(hasattr(a, "shape") and a.ndim > 0 for a in x):
-        return tuple(x), len(x)
-    return (x,), None
 
 
 def stacked(x: Any, specs: tuple[InputSpec, ...] | None) -> Any:
@@ -35,15 +22,6 @@ def stacked(x: Any, specs: tuple[InputSpec, ...] | None) -> Any:
     if not all(hasattr(a, "shape") and a.ndim == rank and a.shape == x[0].shape for a in x):
         return x
     return torch.stack(x) if isinstance(x[0], torch.Tensor) else np.stack(x)
-
-
-def unflatten(leaves: Sequence[Any], structure: Structure) -> Any:
-    """The inverse of `flatten`."""
-    if structure is None:
-        return leaves[0]
-    if isinstance(structure, tuple):
-        return dict(zip(structure, leaves, strict=True))
-    return tuple(leaves)
 
 
 def as_tensor(a: Any, weight: torch.Tensor | None, *, wants_floats: bool) -> torch.Tensor:
@@ -90,18 +68,5 @@ def arguments(
     model: Any, given: Sequence[torch.Tensor], structure: Structure
 ) -> tuple[tuple[Any, ...], dict[str, torch.Tensor]]:
     """Positional and named arguments for the model's forward."""
-    if not isinstance(structure, tuple):
-        return tuple(given), {}
-    named = dict(zip(structure, given, strict=True))
-    return ((), named) if _takes_names(model, structure) else ((named,), {})
-
-
-def _takes_names(model: Any, names: tuple[str, ...]) -> bool:
-    """Whether a dict of inputs is spread over keyword arguments, as most forwards want."""
     forward = model.forward if isinstance(model, torch.nn.Module) else model
-    try:
-        parameters = inspect.signature(forward).parameters
-    except (TypeError, ValueError):
-        return False
-    spread = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return spread or all(n in parameters for n in names)
+    return spread(forward, given, structure)

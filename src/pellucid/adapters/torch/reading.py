@@ -10,15 +10,13 @@ from typing import Any
 import torch
 
 from pellucid.adapters.protocol import InputSpec
+from pellucid.adapters.structure import Structure, flatten, unflatten
 from pellucid.adapters.torch.inputs import (
-    Structure,
     arguments,
     as_tensor,
-    flatten,
     guess_inputs,
     stacked,
     takes_steps_first,
-    unflatten,
 )
 from pellucid.adapters.torch.state import (
     evaluating,

@@ -1,0 +1,183 @@
+"""The steps of a program grouped into operations as a method thinks of them.
+
+Elementwise steps that depend on one value only are one activation, however many primitives it
+takes (JAX takes a GELU apart into eight); so is a softmax. Everything else is an operation by
+itself, in which a bias is an addition of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pellucid.adapters.jax.marks import layer_of
+from pellucid.adapters.jax.operations import (
+    ACTIVATIONS,
+    ELEMENTWISE,
+    KINDS,
+    function_name,
+    kind_of,
+)
+from pellucid.adapters.jax.peel import softmax_logits
+from pellucid.adapters.jax.program import Program, Step, Value
+
+_WEIGHTED = frozenset({"conv_general_dilated", "dot_general", "ragged_dot"})
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One operation: the steps at `positions`, from `inputs` and `weights` to `outputs`."""
+
+    index: int
+    kind: str
+    name: str
+    path: str
+    call: int
+    positions: tuple[int, ...]
+    inputs: tuple[Value, ...]
+    live: tuple[bool, ...]
+    weights: Mapping[str, Value]
+    arguments: Mapping[str, Any]
+    outputs: tuple[int, ...]
+    weight_place: int = 1
+
+
+def name_of(step: Step) -> str:
+    """A primitive's name, or that of the function which a call calls."""
+    if step.name in {"jit", "pjit", "custom_jvp_call", "custom_vjp_call"}:
+        name = function_name(step.name, step.params)
+        if name in ACTIVATIONS or name in KINDS:
+            return str(name)
+    return step.name
+
+
+def units_of(program: Program) -> tuple[Unit, ...]:
+    """All operations that depend on the model's inputs, in the order in which they finish."""
+    groups = _softmaxes(program)
+    taken = {i for group in groups for i in group}
+    groups += _regions(program, taken)
+    taken.update(i for group in groups for i in group)
+    for i, step in enumerate(program.steps):
+        if i not in taken and step.primitive is not None and _is_live(program, step):
+            groups.append((i,))
+    groups.sort(key=lambda g: g[-1])
+    calls: dict[str, dict[str, int]] = {}
+    return tuple(_unit(program, index, group, calls) for index, group in enumerate(groups))
+
+
+def _is_live(program: Program, step: Step) -> bool:
+    return any(v in program.live for v in step.reads)
+
+
+def _unit(
+    program: Program, index: int, group: tuple[int, ...], calls: dict[str, dict[str, int]]
+) -> Unit:
+    steps = [program.steps[i] for i in group]
+    last = steps[-1]
+    own = {v for step in steps for v in step.outputs}
+    path, token = layer_of(last.scopes)
+    numbers = calls.setdefault(path, {})
+    call = numbers.setdefault(token, len(numbers) + 1)
+    if len(group) > 1:
+        is_softmax = last.name in {"div", "sub"} and any(s.name == "reduce_sum" for s in steps)
+        inputs = tuple(dict.fromkeys(v for s in steps for v in s.reads if v not in own))
+        live = tuple(v in program.live for v in inputs)
+        kind, name = ("softmax", "softmax") if is_softmax else ("activation", "elementwise")
+        return Unit(index, kind, name, path, call, group, inputs, live, {}, {}, last.outputs)
+    live = tuple(isinstance(v, int) and v in program.live for v in last.inputs)
+    name = name_of(last)
+    kind = kind_of(name, live)
+    weights: dict[str, Value] = {}
+    inputs, place = last.inputs, 1
+    if last.name in _WEIGHTED and sum(live[:2]) == 1:
+        place = 0 if live[1] else 1
+        weights = {"weight": last.inputs[place]}
+        inputs, live = (last.inputs[1 - place],), (True,)
+    arguments = {k: v for k, v in last.params.items() if not _is_code(v)}
+    return Unit(
+        index, kind, name, path, call, group, inputs, live, weights, arguments, last.outputs,
+        place,
+    )  # fmt: skip
+
+
+def _is_code(value: Any) -> bool:
+    return callable(value) or hasattr(value, "eqns") or hasattr(value, "jaxpr")
+
+
+def _softmaxes(program: Program) -> list[tuple[int, ...]]:
+    """Each softmax that JAX took apart: all that lies between the logits and the quotient."""
+    found = []
+    for i, step in enumerate(program.steps):
+        logits = softmax_logits(program, step) if step.name in {"div", "sub"} else None
+        if logits is None or logits not in program.live:
+            continue
+        members, todo = {i}, list(step.reads)
+        while todo:
+            v = todo.pop()
+            position = program.producer.get(v)
+            if v == logits or position is None or position in members or v not in program.live:
+                continue
+            members.add(position)
+            todo += program.steps[position].reads
+        made = {v for m in members for v in program.steps[m].outputs} - set(step.outputs)
+        if all(r in members for v in made for r in program.readers.get(v, ())):
+            found.append(tuple(sorted(members)))
+    return found
+
+
+def _regions(program: Program, taken: set[int]) -> list[tuple[int, ...]]:
+    """Elementwise steps that depend on one value, grouped as small as they can be."""
+    base: dict[int, int] = {}
+    regions: dict[int, list[int]] = {}
+    for i, step in enumerate(program.steps):
+        if i in taken or not _is_elementwise(step):
+            continue
+        bases = {base.get(v, v) for v in step.reads if v in program.live}
+        if len(bases) != 1:
+            continue
+        (root,) = bases
+        base.update(dict.fromkeys(step.outputs, root))
+        regions.setdefault(root, []).append(i)
+    found: list[tuple[int, ...]] = []
+    for root, members in regions.items():
+        for segment in _segments(program, root, members):
+            steps = [i for i in segment if program.steps[i].primitive is not None]
+            if len(steps) > 1 and not _has_one_output(program, segment):
+                found += [(i,) for i in steps]
+            elif len(steps) > 1:
+                found.append(tuple(segment))
+            elif steps:
+                found.append((steps[0],))
+    return found
+
+
+def _is_elementwise(step: Step) -> bool:
+    named = name_of(step)
+    return len(step.outputs) == 1 and (step.name in ELEMENTWISE or named in ACTIVATIONS)
+
+
+def _segments(program: Program, root: int, members: Sequence[int]) -> list[list[int]]:
+    """A region cut wherever all that follows in it depends on one value."""
+    inside = set(members)
+    last_read = {
+        v: max((r for r in program.readers.get(v, ()) if r in inside), default=-1)
+        for v in (root, *(o for i in members for o in program.steps[i].outputs))
+    }
+    segments: list[list[int]] = [[]]
+    open_values = {root}
+    for i in members:
+        segments[-1].append(i)
+        open_values.update(program.steps[i].outputs)
+        open_values = {v for v in open_values if last_read[v] > i}
+        if open_values == set(program.steps[i].outputs):
+            segments.append([])
+    return [segment for segment in segments if segment]
+
+
+def _has_one_output(program: Program, segment: Sequence[int]) -> bool:
+    inside = set(segment)
+    outside = {v for v in program.outputs if isinstance(v, int)}
+    made = [v for i in segment for v in program.steps[i].outputs]
+    leaving = [
+        v for v in made if v in outside or any(r not in inside for r in program.readers.get(v, ()))
+    ]
+    return leaving == [*program.steps[segment[-1]].outputs]
