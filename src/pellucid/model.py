@@ -214,8 +214,13 @@ def wrap(
     }
     if isinstance(model, Model):
         return _with_options(model, options, output, framework=framework, inputs=inputs)
+    adapter = make_adapter(model, framework, example)
+    if options["class_names"] is None:
+        options["class_names"] = adapter.class_names
+    if options["feature_names"] is None:
+        options["feature_names"] = adapter.feature_names
     return Model(
-        adapter=make_adapter(model, framework, example),
+        adapter=adapter,
         output=output,
         input_shapes=_shapes(inputs),
         **options,

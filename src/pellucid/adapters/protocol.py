@@ -139,6 +139,9 @@ class Adapter(ABC):
     xp: Any
     channel_axis: int
     supports: Tier
+    class_names: tuple[str, ...] | None = None
+    """Names the model itself has for its classes, and `feature_names` for its columns."""
+    feature_names: tuple[str, ...] | None = None
 
     @property
     @abstractmethod

@@ -49,6 +49,12 @@ def _jax(model: Any) -> Adapter:
     return JaxAdapter(model)
 
 
+def _sklearn(model: Any) -> Adapter:
+    from pellucid.adapters.sklearn import SklearnAdapter
+
+    return SklearnAdapter(model)
+
+
 def _callable(model: Any) -> Adapter:
     from pellucid.adapters.callable import CallableAdapter
 
@@ -61,14 +67,38 @@ _ADAPTERS: dict[str, Callable[[Any], Adapter]] = {
     "keras": _keras,
     "tensorlayer": _tensorlayer,
     "jax": _jax,
+    "sklearn": _sklearn,
     "callable": _callable,
 }
 
 _JAX_TYPES = frozenset({"jax", "jaxlib", "flax", "equinox"})
 
 
+_EXTRAS = {
+    "torch": "torch",
+    "jax": "jax",
+    "tensorflow": "tensorflow",
+    "keras": "tensorflow",
+    "tensorlayer": "tensorlayer",
+    "cv2": "tensorlayer",
+    "sklearn": "sklearn",
+    "joblib": "sklearn",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+}
+"""The extra that brings a package an adapter imports."""
+
+_ESTIMATORS = frozenset({"sklearn", "xgboost", "lightgbm"})
+"""Packages whose models have scikit-learn's interface."""
+
+
 def _roots(value: Any) -> list[str]:
     return [c.__module__.partition(".")[0] for c in type(value).__mro__]
+
+
+def recognised_estimator(value: Any) -> bool:
+    """Whether this is an estimator with scikit-learn's interface."""
+    return not isinstance(value, type) and not _ESTIMATORS.isdisjoint(_roots(value))
 
 
 def framework_of_array(x: Any) -> str | None:
@@ -101,6 +131,8 @@ def recognise(model: Any, x: Any = None) -> str:
     Raises `CapabilityError` for an object that no adapter knows and that cannot be called.
     """
     roots = _roots(model)
+    if recognised_estimator(model):
+        return "sklearn"
     if "keras" in roots:
         backend = _keras_backend()
         if backend not in {"tensorflow", "torch"}:
@@ -145,7 +177,7 @@ def make_adapter(model: Any, framework: str | None, x: Any = None) -> Adapter:
         return _ADAPTERS[name](model)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in {"torch", "tensorflow", "keras", "jax"}:
-            extra = package if package in {"torch", "jax"} else "tensorflow"
-            raise MissingExtraError(package, extra, f"Explaining a {name} model") from error
+        if package in _EXTRAS:
+            purpose = f"Explaining a {name} model"
+            raise MissingExtraError(package, _EXTRAS[package], purpose) from error
         raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.adapters.loading.file_formats import FileFacts
+from pellucid.adapters.registry import recognised_estimator
 from pellucid.errors import CapabilityError, LoadError, MissingExtraError, PellucidError
 
 
@@ -203,10 +204,12 @@ def _changed(facts: FileFacts) -> LoadError:
 
 
 def _estimator(thing: Any, facts: FileFacts) -> Loaded:
-    """An unpickled object as a model: a scikit-learn style estimator becomes a function.
+    """An unpickled object as a model: an estimator of scikit-learn's kind, or a function of one.
 
     Raises `LoadError` where nothing about the object can be called on a batch.
     """
+    if recognised_estimator(thing):
+        return Loaded(thing)
     options: dict[str, Any] = {}
     if getattr(thing, "classes_", None) is not None and hasattr(thing, "predict_proba"):
         options["class_names"] = [str(name) for name in thing.classes_]

@@ -1,0 +1,115 @@
+"""scikit-learn estimators and pipelines, and what has their interface (XGBoost, LightGBM)."""
+
+import hashlib
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import joblib
+import sklearn.exceptions
+import sklearn.utils.validation
+
+from pellucid.adapters.callable import CallableAdapter
+from pellucid.adapters.protocol import InputSpec, Intercept
+from pellucid.adapters.sklearn.frames import as_fitted, as_table
+from pellucid.adapters.sklearn.verbs import Verbs, verbs_of
+from pellucid.errors import CapabilityError
+from pellucid.types import Array, Leaves, Outputs
+
+
+class SklearnAdapter(CallableAdapter):
+    """A fitted estimator: a function of tables with names, which can be run and nothing else.
+
+    Of a classifier the *logit* is its `decision_function` (one output where there are two
+    classes), or the raw score of a boosted ensemble; it still moves where a probability is
+    saturated. Where it has none, and for `output="probability"`, it is `predict_proba`. Of a
+    regressor it is `predict`. Tables are handed on as data frames where the estimator was fitted
+    on one.
+    """
+
+    framework = "sklearn"
+
+    def __init__(self, estimator: Any) -> None:
+        _check_fitted(estimator)
+        self._verbs: Verbs = verbs_of(estimator)
+        super().__init__(self._verbs.score)
+        self._estimator = estimator
+        names = getattr(estimator, "feature_names_in_", None)
+        self._fitted = None if names is None else tuple(map(str, names))
+        self._final: str | None = None
+        self._found = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (f"scikit-learn's {self._verbs.score_name}",)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        return self._verbs.class_names
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        return self._fitted
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...] | None:
+        width = getattr(self._estimator, "n_features_in_", None)
+        return None if width is None else (InputSpec("x", (int(width),), None),)
+
+    def accept(self, x: Any) -> Leaves:
+        return (as_table(x, self._fitted),)
+
+    def restore(self, leaves: Sequence[Any]) -> Any:
+        return leaves[0]
+
+    def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
+        if not self._found:
+            table = as_fitted(x[0].copy(), self._fitted)
+            self._found, self._final = True, self._verbs.activation(table)
+        return (self._final,)
+
+    def run(
+        self,
+        x: Leaves,
+        *,
+        peel: bool = True,
+        intercept: Intercept | None = None,
+        layers: Sequence[str] = (),
+        kinds: frozenset[str] | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> Outputs:
+        if intercept is not None or weights:
+            raise self._cannot("intercept operations")
+        # A copy: estimators with copy=False change what they are given.
+        table = as_fitted(x[0].copy(), self._fitted)
+        return self._verbs.score(table) if peel else self._verbs.shown(table)
+
+    def fingerprint(self) -> str:
+        # What a search has tried does not predict (and its masked arrays have no joblib hash).
+        estimator = getattr(self._estimator, "best_estimator_", self._estimator)
+        try:
+            return str(joblib.hash(estimator))[:16]
+        except (TypeError, ValueError, AttributeError, pickle.PicklingError):
+            return hashlib.blake2b(repr(estimator).encode(), digest_size=8).hexdigest()
+
+    @staticmethod
+    def _cannot(what: str) -> CapabilityError:
+        return CapabilityError(
+            f"A scikit-learn estimator cannot {what}: it can only be run.\n"
+            "  occlusion works on it, and so do the other perturbation methods."
+        )
+
+
+def _check_fitted(estimator: Any) -> None:
+    if isinstance(estimator, type):
+        raise CapabilityError(
+            f"{estimator.__name__} is a class, not an estimator.\n  Pass a fitted instance of it."
+        )
+    check: Callable[[Any], None] = sklearn.utils.validation.check_is_fitted
+    try:
+        check(estimator)
+    except sklearn.exceptions.NotFittedError as error:
+        raise CapabilityError(
+            f"This {type(estimator).__name__} is not fitted, so it predicts nothing yet.\n"
+            "  Call its fit(x, y) first."
+        ) from error
