@@ -118,7 +118,11 @@ def explain_each(
         schedule=schedule, keeps_integers=type(chosen).needs >= Tier.DIFFERENTIABLE and not layered,
     )  # fmt: skip
     if layered or chosen.opens_at_layer:
-        recorded["layer"] = task.layer(recorded.get("layer"))
+        recorded["layer"] = task.layer(
+            recorded.get("layer"),
+            grid=recorded.get("grid"),
+            tokens_before=recorded.get("tokens_before"),
+        )
         task.predict_by_cut(recorded["layer"])
     elif chosen.opens_with_gradient:
         task.predict_for_gradient()

@@ -56,6 +56,7 @@ class Model:
     source: str | None = None
     batch_sizes: dict[str, int] = field(default_factory=dict, repr=False)
     layer_calls: dict[Any, tuple[LayerInfo, ...]] = field(default_factory=dict, repr=False)
+    layer_choices: dict[Any, str] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         """Framework, tier, and where it came from."""

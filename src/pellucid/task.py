@@ -1,6 +1,6 @@
 """What a method is given: a counted model, a batch, a target, and how to spend evaluations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from pellucid.counting import CountedCut, CountedModel
 from pellucid.engine.schedule import Schedule
 from pellucid.errors import CapabilityError, InputError, ModelError, PellucidError
 from pellucid.inputs.baselines import make_baseline
-from pellucid.inputs.layout import space_axes
+from pellucid.layer_choice import choose_layer
 from pellucid.model import (
     Batch,
     Model,
@@ -304,8 +304,17 @@ class Task:
         run = self.schedule.run(self.count, evaluate, key="forward")
         return _finite(np.concatenate([scores for _, _, scores in run], axis=1))
 
-    def layer(self, name: str | None) -> str:
-        """The full path of a layer; chosen for CAM methods where `name` is None."""
+    def layer(
+        self,
+        name: str | None,
+        *,
+        grid: Sequence[int] | None = None,
+        tokens_before: int | None = None,
+    ) -> str:
+        """The full path of a layer; chosen for CAM methods where `name` is None.
+
+        `grid` and `tokens_before` say how the tokens of a transformer lie over its input.
+        """
         adapter = self.model.adapter
         if name is not None:
             # Functions name their layers only when they are run.
@@ -319,13 +328,26 @@ class Task:
             base, mark, call = name.partition("#")
             return find_layer(base, paths, separator=_separator(adapter.framework)) + mark + call
         # Which layer it is depends on the model and the input's shape: asked once for each.
-        key = self.wrapped.fingerprint(), *((a.shape[1:], a.dtype.str) for a in self.batch.arrays)
+        key = *self._shape_key(), None if grid is None else tuple(grid), tokens_before
+        chosen = self.wrapped.layer_choices.get(key)
+        if chosen is None:
+            chosen = choose_layer(self, grid, tokens_before)
+            self.wrapped.layer_choices[key] = chosen
+        return chosen
+
+    def layer_calls(self) -> tuple[LayerInfo, ...]:
+        """The calls of layers in a run, with output shapes; asked once for each input shape."""
+        key = self._shape_key()
         calls = self.wrapped.layer_calls.get(key)
         if calls is None:
             first = tuple(a[:1] for a in self.x)
-            with model_errors(self.model, first, adapter):
+            with model_errors(self.model, first, self.model.adapter):
                 calls = self.wrapped.layer_calls[key] = self.model.layers(first)
-        return _choose_layer(calls, self.batch)
+        return calls
+
+    def _shape_key(self) -> tuple[Any, ...]:
+        shapes = ((a.shape[1:], a.dtype.str) for a in self.batch.arrays)
+        return self.wrapped.fingerprint(), *shapes
 
     def inputs_of_layer(self) -> tuple[bool, ...]:
         """Which inputs the layer of the cuts depends on, seen on the first sample."""
@@ -419,26 +441,3 @@ def _repeat(outputs: Outputs, count: int, xp: Any) -> Outputs:
 
 def _separator(framework: str) -> str:
     return "." if framework == "torch" else "/"
-
-
-def _choose_layer(calls: tuple[LayerInfo, ...], batch: Batch) -> str:
-    """The last layer to return whose output still has the input's spatial axes."""
-    for array, dims in zip(batch.arrays, batch.dims, strict=True):
-        space = space_axes(dims)
-        if not space:
-            continue
-        first = 1 if dims[-1] == "channel" else 2
-        fitting = [
-            c
-            for c in calls
-            if c.shape is not None
-            and len(c.shape) == array.ndim
-            and all(c.shape[first + i] is None or c.shape[first + i] > 1 for i in range(len(space)))  # type: ignore[operator]
-        ]
-        if fitting:
-            return max(fitting, key=lambda c: c.order).path
-    raise CapabilityError(
-        "No layer of this model returns a feature map with the input's spatial axes, so there is"
-        " no class activation map.\n  integrated_gradients and occlusion work without one; layer="
-        " names a layer, if one was missed (`model.layers(x)` lists them with shapes)."
-    )

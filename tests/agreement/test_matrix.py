@@ -10,11 +10,11 @@ import functools
 import numpy as np
 import pytest
 
-from pellucid import explain
+from pellucid import explain, wrap
 from pellucid.adapters.protocol import Tier
 from pellucid.explanation import Explanation
 from pellucid.methods.registry import method_class
-from pellucid.testing import build, oracles, reference_forward
+from pellucid.testing import build, oracles, oracles_cam, reference_forward
 from pellucid.testing.tiny_numpy import Pass, _mean_of_positions
 from pellucid.testing.tiny_weights import weights_and_inputs
 
@@ -57,6 +57,8 @@ CAM_LAYERS = {  # one path a model, as the framework prints it
     ("cnn", "tensorlayer"): "relu#2",
     ("residual", "tensorlayer"): "conv2",
     ("depthwise", "tensorlayer"): "pointwise",
+    ("vit", "torch"): "block2.norm1",
+    ("vit", "keras"): "block2_norm1",
 }
 
 
@@ -172,6 +174,8 @@ def activation_and_head(name: str, framework: str):
     """In NumPy float64: the feature map of CAM_LAYERS and the logits above it."""
     run = Pass(weights_and_inputs(name, 0)[0])
     x = leaves_of(name)[0].astype(np.float64)
+    if name == "vit":
+        return patches_and_head(run, x)
     if name == "cnn":
         feature = run.relu(run.conv(run.max_pool(run.relu(run.conv(x, "conv1"))), "conv2"))
         return feature, lambda a, i: run.dense(_mean_of_positions(a), "head")
@@ -191,41 +195,137 @@ def activation_and_head(name: str, framework: str):
     return feature, head
 
 
+def patches_and_head(run: Pass, x: np.ndarray):
+    """What the first norm of the last block makes of the patches, as a grid, and the rest."""
+    tokens = run.patches(x, "patch")
+    first = np.broadcast_to(run.weights["class_token/value"], (len(x), 1, tokens.shape[2]))
+    tokens = np.concatenate([first, tokens], axis=1) + run.weights["position/value"]
+
+    def perceptron(tokens: np.ndarray, block: str) -> np.ndarray:
+        hidden = run.gelu(run.dense(run.layer_norm(tokens, f"{block}_norm2"), f"{block}_mlp1"))
+        return tokens + run.dense(hidden, f"{block}_mlp2")
+
+    tokens += run.attention(run.layer_norm(tokens, "block1_norm1"), "block1")
+    skip = perceptron(tokens, "block1")
+    normed = run.layer_norm(skip, "block2_norm1")
+
+    def head(a: np.ndarray, i: int) -> np.ndarray:
+        given = np.broadcast_to(normed[i], (len(a), *normed.shape[1:])).copy()
+        given[:, 1:] = a.reshape(len(a), 12, -1)
+        last = perceptron(skip[i] + run.attention(given, "block2"), "block2")
+        return run.dense(run.layer_norm(last, "norm")[:, 0], "head")
+
+    return normed[:, 1:].reshape(len(x), 4, 3, -1), head
+
+
+CAMS = (
+    "gradcam", "gradcam_plus_plus", "hirescam", "xgradcam", "layercam", "eigencam", "scorecam",
+    "ablationcam",
+)  # fmt: skip
+BY_GRADIENT = {"gradcam", "gradcam_plus_plus", "hirescam", "xgradcam", "layercam"}
+
+
 @functools.cache
-def gradcam_reference(name: str, framework: str) -> np.ndarray:
+def cam_reference(
+    method: str, name: str, framework: str, relu: bool = True, draw: int = 0
+) -> np.ndarray:
+    """The paper-form map of each sample for its predicted class; a `draw` moves the activation."""
     feature, head = activation_and_head(name, framework)
-    size = leaves_of(name)[0].shape[1:3]
-    maps = [
-        oracles.gradcam(feature[i], lambda a, i=i, t=t: head(a, i)[:, t], size)
-        for i, t in enumerate(targets(name))
-    ]
+    if draw:
+        noise = np.random.default_rng(draw).uniform(-1, 1, feature.shape)
+        feature = feature + 1e-6 * np.abs(feature).max() * noise
+    images, maps = leaves_of(name)[0].astype(np.float64), []
+    for i, t in enumerate(targets(name)):
+        if method == "scorecam":
+
+            def score(rows: np.ndarray, t=t) -> np.ndarray:
+                return reference_forward(name, (rows,), logits=True)[:, t]
+
+            baseline = float(score(np.zeros_like(images[:1]))[0])
+            grid = oracles_cam.scorecam(feature[i], score, images[i], baseline)
+        else:
+            oracle = getattr(oracles_cam, method)
+            grid = oracle(feature[i], lambda a, i=i, t=t: head(a, i)[:, t])
+        grid = np.maximum(grid, 0) if relu else grid
+        maps.append(oracles_cam.enlarged(grid, images.shape[1:3]))
     return np.stack(maps)
 
 
-@pytest.mark.parametrize(
-    ("name", "framework", "style"), [c for c in columns() if (c[0], c[1]) in CAM_LAYERS]
-)
-def test_gradcam_agrees_with_the_paper_form(name, framework, style, cell):
-    model, x = made(name, framework, style)
-    layer = CAM_LAYERS[name, framework]
+def cam_evaluations(method: str, name: str, framework: str) -> tuple[int, int, int]:
+    """What a CAM costs for five samples: the formula of its docstring."""
+    feature = activation_and_head(name, framework)[0]
+    channels = feature.shape[-1]
+    if method in BY_GRADIENT:
+        return 5, 5, 5
+    if method == "ablationcam":
+        return 5, 0, 5 * channels
+    varied = int((np.ptp(feature, axis=(1, 2)) > 0).sum())
+    return 5 + (varied if method == "scorecam" else 0), 0, 0
+
+
+def cam_allowed(method: str, name: str, framework: str) -> float:
+    """1e-5 of the maximum; where a sum of activations cancels, what the paper form itself moves by.
+
+    XGrad-CAM divides by Σ_p A_kp and Grad-CAM++ by 2 + g Σ_p A_kp. Where activations have both
+    signs these may be hundreds of times smaller than their terms, and no two ways to compute in
+    float32 agree to 1e-5. So the paper form is asked how far it moves when the layer's output
+    moves by 1e-6 of its maximum.
+    """
+    if method not in {"xgradcam", "gradcam_plus_plus"}:
+        return OF_MAXIMUM
+    expected = cam_reference(method, name, framework, False)
+    moved = [cam_reference(method, name, framework, False, draw) for draw in range(1, 6)]
+    return max(OF_MAXIMUM, *(difference([m], (expected,)) for m in moved))
+
+
+def cam_layer(model, x, name: str, framework: str, style: str) -> str:
     if style == "sequential":
-        layer = "relu2"
+        return "relu2"
+    layer = CAM_LAYERS[name, framework]
     if style == "nested":
-        layer = next(c.path for c in explain_layers(model, x) if c.path.endswith("relu#2"))
-    e = explain(model, x, "gradcam", layer=layer)
-    found = difference([e.values], (gradcam_reference(name, framework),))
-    assert cell("gradcam", framework, found) < OF_MAXIMUM
-    assert e.evaluations == (5, 5, 5)
+        return next(c.path for c in wrap(model).layers(x) if c.path.endswith(layer))
+    return layer
 
 
-def explain_layers(model, x):
-    from pellucid import wrap
+@pytest.mark.parametrize(
+    ("name", "framework", "style"),
+    [c for c in columns() if (c[0], c[1]) in CAM_LAYERS and c[0] != "vit"],
+)
+@pytest.mark.parametrize("method", CAMS)
+def test_class_activation_maps_agree_with_the_paper_form(method, name, framework, style, cell):
+    model, x = made(name, framework, style)
+    layer = cam_layer(model, x, name, framework, style)
+    for relu in (True, False):
+        e = explain(model, x, method, layer=layer, relu=relu)
+        expected = cam_reference(method, name, framework, relu)
+        found = difference([e.values], (expected,))
+        assert cell(method, framework, found) < cam_allowed(method, name, framework)
+        assert e.evaluations == cam_evaluations(method, name, framework)
 
-    return wrap(model).layers(x)
+
+@pytest.mark.parametrize(
+    ("framework", "style"), [("torch", ""), ("keras", "functional"), ("keras", "reloaded")]
+)
+@pytest.mark.parametrize("method", CAMS)
+def test_the_tokens_of_a_transformer_are_laid_out_by_themselves(method, framework, style, cell):
+    model, x = made("vit", framework, style)
+    model = wrap(model)
+    chosen = explain(model, x, method, relu=False)
+    assert chosen.parameters["layer"] == CAM_LAYERS["vit", framework]
+    assert (chosen.parameters["grid"], chosen.parameters["tokens_before"]) == ((4, 3), 1)
+    expected = cam_reference(method, "vit", framework, relu=False)
+    found = difference([chosen.values], (expected,))
+    assert cell(method, framework, found) < cam_allowed(method, "vit", framework)
+    again = explain(model, x, method, relu=False, layer=chosen.parameters["layer"])
+    assert np.array_equal(again.values, chosen.values)
+    said = explain(model, x, method, **chosen.parameters)
+    assert np.array_equal(said.values, chosen.values)
+    assert said.evaluations == cam_evaluations(method, "vit", framework)
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_the_layer_is_chosen_alike_in_every_keras_style(style):
     model, x = build("cnn", "keras", style=style)
     chosen = explain(model, x, "gradcam")
-    assert difference([chosen.values], (gradcam_reference("cnn", "keras"),)) < OF_MAXIMUM
+    expected = cam_reference("gradcam", "cnn", "keras")
+    assert difference([chosen.values], (expected,)) < OF_MAXIMUM

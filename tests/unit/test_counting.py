@@ -12,6 +12,13 @@ METHODS = {
     "integrated_gradients": {"steps": 4},
     "smoothgrad": {"samples": 3},
     "gradcam": {"layer": "features"},
+    "gradcam_plus_plus": {"layer": "features"},
+    "hirescam": {"layer": "features"},
+    "xgradcam": {"layer": "features"},
+    "layercam": {"layer": "features"},
+    "eigencam": {"layer": "features"},
+    "scorecam": {"layer": "features"},
+    "ablationcam": {"layer": "features"},
     "occlusion": {"window": 3},
     "random": {},
     "constant": {},
@@ -19,7 +26,7 @@ METHODS = {
 
 
 class Counting(torch.nn.Module):
-    """Counts the rows that enter it; the layer above the count is run again by a cut's suffix."""
+    """Counts the rows above its layer, where a cut's suffix has as many as it is given."""
 
     def __init__(self, softmax: bool) -> None:
         super().__init__()
@@ -30,8 +37,9 @@ class Counting(torch.nn.Module):
         self.rows = 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.rows += len(x)
-        out = self.head(self.features(x).mean(dim=(2, 3)))
+        features = self.features(x)
+        self.rows += len(features)
+        out = self.head(features.mean(dim=(2, 3)))
         return out.softmax(1) if self.softmax else out
 
 

@@ -265,7 +265,7 @@ def test_gradcam_is_its_formula_on_the_recorded_layer(layer, relu):
         np.testing.assert_allclose(e.extras["grid"][n], grid, rtol=1e-4, atol=1e-6)
         enlarged = resize(grid[None].astype(np.float32), (12, 10), (1, 2))[0]
         np.testing.assert_allclose(e.values[n], enlarged, rtol=1e-4, atol=1e-6)
-    assert e.parameters == {"layer": layer, "relu": relu}
+    assert e.parameters == {"layer": layer, "relu": relu, "grid": None, "tokens_before": None}
     assert e.values.shape == (5, 12, 10)
 
 

@@ -12,6 +12,7 @@ from pellucid.testing import build
 
 BUILT_IN = {
     "saliency", "gradient_x_input", "integrated_gradients", "smoothgrad", "gradcam", "occlusion",
+    "gradcam_plus_plus", "hirescam", "xgradcam", "layercam", "eigencam", "scorecam", "ablationcam",
     "random", "edges", "constant",
 }  # fmt: skip
 

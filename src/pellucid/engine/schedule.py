@@ -1,5 +1,6 @@
 """Micro-batches across sample borders, their size timed on the work itself."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -53,13 +54,25 @@ class Schedule:
         return _Size(self.batch_size, self.memory.get(key)).current
 
     def run(
-        self, total: int, evaluate: Callable[[int, int], T], *, key: str = ""
+        self,
+        total: int,
+        evaluate: Callable[[int, int], T],
+        *,
+        key: str = "",
+        width: int = 1,
+        at_most: int | None = None,
     ) -> Iterator[tuple[int, int, T]]:
-        """`(start, stop, evaluate(start, stop))` over all items, in order."""
+        """`(start, stop, evaluate(start, stop))` over all items, in order.
+
+        An item is `width` rows of the model, one as a rule; a micro-batch holds as many items as
+        its size in rows has room for, and no more than `at_most` rows.
+        """
         size = _Size(self.batch_size, self.memory.get(key))
+        limit = math.inf if at_most is None else at_most
         start = 0
         while start < total:
-            stop = min(start + size.current, total)
+            full = max(1, int(min(size.current, limit)) // width)
+            stop = min(start + full, total)
             began = time.perf_counter()
             try:
                 result = evaluate(start, stop)
@@ -67,13 +80,17 @@ class Schedule:
                 if not self.is_out_of_memory(error):
                     raise
                 if stop - start == 1:
+                    rows = "a single row" if width == 1 else f"one item of {width} rows"
                     raise ModelError(
-                        "Out of memory with a single row, so no smaller batch can help.\n"
+                        f"Out of memory with {rows}, so no smaller batch can help.\n"
                         "  A smaller input, a smaller model or more memory is needed."
                     ) from error
-                size.halve(stop - start)
+                size.halve((stop - start) * width)
                 continue
-            size.learn(stop - start, time.perf_counter() - began)
+            if stop - start == full:
+                # As if the batch had been of the size it was cut from, so that sizes compare.
+                share = size.current / (full * width)
+                size.learn(size.current, share * (time.perf_counter() - began))
             yield start, stop, result
             start = stop
             if self.progress is not None:

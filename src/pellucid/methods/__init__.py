@@ -1,6 +1,13 @@
 """The methods, each written once for every framework. Importing this registers them."""
 
+import pellucid.methods.cam.ablationcam
+import pellucid.methods.cam.eigencam
 import pellucid.methods.cam.gradcam
+import pellucid.methods.cam.gradcam_plus_plus
+import pellucid.methods.cam.hirescam
+import pellucid.methods.cam.layercam
+import pellucid.methods.cam.scorecam
+import pellucid.methods.cam.xgradcam
 import pellucid.methods.controls.controls
 import pellucid.methods.gradient.integrated_gradients
 import pellucid.methods.gradient.noise

@@ -22,12 +22,31 @@ ASKS = {
     "survives small noise remains.",
     "gradcam": "Asks where, in one inner layer, the features that raise the score are active: a "
     "coarse map that keeps only evidence in favour.",
+    "gradcam_plus_plus": "Asks what Grad-CAM asks, with weights that do not fade where an object "
+    "is small: a coarse map that keeps only evidence in favour.",
+    "hirescam": "Multiplies what one inner layer found, place by place, by how much the score "
+    "needs it there: a coarse map that keeps only evidence in favour.",
+    "xgradcam": "Asks what Grad-CAM asks, with gradients that count more where a feature is "
+    "strong: a coarse map that keeps only evidence in favour.",
+    "layercam": "Keeps, place by place, the features of one inner layer that raise the score: a "
+    "map of evidence in favour, as fine as the layer.",
+    "eigencam": "Shows what stands out in one inner layer. It does not look at the target: every "
+    "class gets the same map.",
+    "scorecam": "Shows the model the {whole} through each feature of one inner layer, and weighs "
+    "the features by the score that remains: a coarse map.",
+    "ablationcam": "Takes away the features of one inner layer one at a time and weighs each by "
+    "the score it costs: a coarse map that keeps only evidence in favour.",
     "occlusion": "Covers the {whole} one part at a time and notes how far the score falls.",
     "random": "A control: it does not look at the model; its values are drawn by chance.",
     "edges": "A control: it does not look at the model, only at the edges in the {whole}.",
     "constant": "A control: it does not look at the model; every {unit} gets the same value.",
 }
 """What each method asks of the model; `{unit}` and `{whole}` fit the kind of input."""
+
+ACTIVATION_MAPS = frozenset(
+    {"gradcam", "gradcam_plus_plus", "hirescam", "xgradcam", "layercam", "scorecam", "ablationcam"}
+)
+"""Maps that keep only what speaks for the target, unless `relu=False`."""
 
 CONTROLS = frozenset({"random", "edges", "constant"})
 
@@ -156,7 +175,7 @@ def _found_nothing(explanation: Explanation, seen: Sequence[int], target: str) -
         others = _not_looked_at(explanation, seen)
     else:
         whole, others = f"any of the {len(seen)} inputs", ""
-    if explanation.method == "gradcam" and explanation.parameters.get("relu", True):
+    if explanation.method in ACTIVATION_MAPS and explanation.parameters.get("relu", True):
         found = f"Every value is zero: no place in its layer speaks for {target}"
         return f"{found}, and evidence against is not kept.{others}"
     return f"Every value is zero: it found nothing in {whole} that bears on {target}.{others}"

@@ -102,23 +102,7 @@ def occlusion(score: Score, leaves: Leaves, window: int, stride: int) -> list[np
     return found
 
 
-def gradcam(
-    activation: np.ndarray, suffix: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]
-) -> np.ndarray:
-    """ReLU(Σ_k w_k A_k), enlarged bilinearly (Selvaraju et al. 2017, eq. 1 and 2).
-
-    `activation (h, w, k)` of one sample; `suffix((m, h, w, k)) -> (m,)` the score above it.
-    """
-    weight = gradient(suffix, [activation])[0].mean(axis=(0, 1))
-    grid = np.maximum((activation * weight).sum(axis=-1), 0)
-    enlarged = np.empty(size)
-    for row in range(size[0]):
-        for column in range(size[1]):
-            enlarged[row, column] = _bilinear(grid, row, column, size)
-    return enlarged
-
-
-def _bilinear(grid: np.ndarray, row: int, column: int, size: tuple[int, int]) -> float:
+def bilinear(grid: np.ndarray, row: int, column: int, size: tuple[int, ...]) -> float:
     """The value of a grid at a pixel centre, borders repeated."""
     low, part = [], []
     for position, length, full in zip((row, column), grid.shape, size, strict=True):
