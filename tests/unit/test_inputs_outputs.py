@@ -4,6 +4,7 @@ Models come in torch and in Keras, on whichever backend this process has; the la
 Keras half again on another one. Linear models are used where the answer can be written down.
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -548,6 +549,104 @@ def test_compiled_modules_are_read_from_the_module_inside():
     np.testing.assert_allclose(e.values, expected.values, rtol=1e-5, atol=1e-6)
     assert [c.path for c in wrap(compiled).layers()] == ["0", "1", "2", "3", "4"]
     assert e.provenance["notes"]
+
+
+EVERYWHERE = {
+    "saliency": {},
+    "gradient_x_input": {},
+    "integrated_gradients": {"steps": 4},
+    "smoothgrad": {"samples": 4},
+    "vargrad": {"samples": 4},
+    "occlusion": {"window": 3, "stride": 3},
+    "gradcam": {"relu": False},
+}
+
+
+def small_pictures(framework: str):
+    """Convolution, batch norm, dropout; five pictures."""
+    size = 5, 3, 8, 7
+    if framework == "torch":
+        torch.manual_seed(4)
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Tanh(),
+            torch.nn.Dropout(0.5), torch.nn.Flatten(), torch.nn.Linear(4 * 6 * 5, 3),
+        )  # fmt: skip
+        return model, floats(*size)
+    keras.utils.set_random_seed(4)
+    stack = [L.Conv2D(4, 3), L.BatchNormalization(), L.Activation("tanh"), L.Dropout(0.5)]
+    model = keras.Sequential([keras.Input((8, 7, 3)), *stack, L.Flatten(), L.Dense(3)])
+    return model, np.moveaxis(floats(*size), 1, -1).copy()
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("method", list(EVERYWHERE))
+def test_a_sample_does_not_depend_on_its_batch(framework, method):
+    """Alone, among others, doubled, or in micro-batches of other sizes: the same numbers."""
+    model, x = small_pictures(framework)
+    options = {"target": 1, "seed": 5, **EVERYWHERE[method]}
+    whole = explain(model, x, method, **options).values
+    scale = np.abs(whole).max()
+    others = [
+        explain(model, np.concatenate([x, 3 * x]), method, **options).values[:5],
+        explain(model, x, method, batch_size=2, **options).values,
+        explain(model, x[:1], method, **options).values,
+    ]
+    for found in others:
+        assert np.abs(found - whole[: len(found)]).max() < 1e-5 * scale
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("method", list(EVERYWHERE))
+def test_the_model_and_all_random_states_are_as_before(framework, method):
+    model, x = small_pictures(framework)
+    if framework == "torch":
+        model.train()
+    before = everything_of(model)
+    explain(model, x, method, target=1, **EVERYWHERE[method])
+    assert everything_of(model) == before
+
+    def fail(outputs):
+        raise RuntimeError("mine")
+
+    with pytest.raises(TargetError, match="mine"):
+        explain(model, x, method, target=fail, **EVERYWHERE[method])
+    assert everything_of(model) == before
+
+
+def everything_of(model) -> list:
+    state = [repr(np.random.get_state()), torch.get_rng_state().tolist(), torch.is_grad_enabled()]
+    if isinstance(model, torch.nn.Module):
+        for module in model.modules():
+            state += [module.training, len(module._forward_hooks), len(module._forward_pre_hooks)]
+        if not isinstance(model, keras.layers.Layer):
+            state += [(p.detach().tolist(), p.requires_grad, p.grad) for p in model.parameters()]
+            state += [b.tolist() for b in model.buffers()]
+    if isinstance(model, keras.layers.Layer):
+        state += [w.tolist() for w in model.get_weights()]
+        for layer in model._flatten_layers():
+            state += [sorted(layer.__dict__), layer.trainable, layer.built]
+            seeds = [v for v in layer.variables if "seed" in v.path]
+            state += [np.asarray(keras.ops.convert_to_numpy(v.value)).tolist() for v in seeds]
+    return state
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_memory_is_flat_over_many_calls(framework):
+    psutil = pytest.importorskip("psutil", reason="measures this process's memory")
+    model, x = small_pictures(framework)
+    model = wrap(model)
+
+    def work(times: int) -> int:
+        for _ in range(times):
+            explain(model, x, "saliency", target=1)
+            explain(model, x, "gradcam", target=1)
+        gc.collect()
+        return psutil.Process().memory_info().rss
+
+    work(20)
+    first = work(20)
+    second = work(40)
+    assert second - first < 4 * 1024**2
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="this is the inner run")

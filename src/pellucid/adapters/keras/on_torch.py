@@ -39,6 +39,7 @@ class KerasReading(Reading):
     framework = "keras"
     separator = "/"
     trainable = True
+    differentiable = True
 
     def __init__(self, model: keras.layers.Layer) -> None:
         self._model = model

@@ -42,6 +42,8 @@ class TorchAdapter(Adapter):
         self._reading = ModuleReading(model) if reading is None else reading
         self.framework = self._reading.framework
         self.supports = Tier.TRAINABLE if self._reading.trainable else Tier.TRANSPARENT
+        if not self._reading.differentiable:
+            self.supports = Tier.CALLABLE
         self._structure: Any = None
         self._differentiating = threading.local()
         self._final: dict[Any, tuple[str | None, ...]] = {}

@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Intercept, Operation
-from pellucid.adapters.torch.operations import FINAL, METADATA, PASS, QUESTIONS, kind_of
+from pellucid.adapters.torch.operations import FINAL, METADATA, PASS, QUESTIONS, SOURCES, kind_of
 
 
 def name_of(function: Any) -> str:
@@ -275,7 +275,8 @@ class InterceptMode(TorchFunctionMode):
         weight_ids = {
             id(kwargs[k]): k for k in ("weight", "bias") if isinstance(kwargs.get(k), torch.Tensor)
         }
-        live = tuple(t.requires_grad for t in leaves if id(t) not in weight_ids)
+        passes = name not in SOURCES
+        live = tuple(passes and t.requires_grad for t in leaves if id(t) not in weight_ids)
         kind = "bias" if name == "bias" else kind_of(name, live)
         if any(live) and not torch.is_grad_enabled():
             # Inside a custom autograd function or the model's own no_grad block: whatever an

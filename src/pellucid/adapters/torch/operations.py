@@ -76,6 +76,16 @@ QUESTIONS: frozenset[str] = frozenset(
 )
 """Calls that ask something of a tensor and return no new one."""
 
+SOURCES: frozenset[str] = frozenset(
+    (
+        "new_zeros new_ones new_full new_empty new_tensor zeros_like ones_like full_like empty_like"
+        " rand_like randn_like eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
+        " logical_and logical_or logical_not logical_xor __and__ __or__ __invert__ isnan isinf"
+        " isfinite argmax argmin argsort"
+    ).split()
+)
+"""Calls that are given a tensor and take no number of it that has a derivative."""
+
 FINAL: dict[str, str] = {
     "softmax": "softmax",
     "log_softmax": "log_softmax",

@@ -29,6 +29,9 @@ from pellucid.adapters.torch.state import (
 from pellucid.errors import CapabilityError, InputError
 from pellucid.types import Array, Leaves, Outputs
 
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+"""Rooms of modules whose operations have no gradient."""
+
 Named = list[tuple[str, torch.nn.Module]]
 
 
@@ -36,13 +39,14 @@ class Reading(ABC):
     """What the torch adapter has to know of one kind of model.
 
     Facts: `framework`, `separator` (between the parts of a layer's path), `channel_axis`,
-    `trainable` (whether there are weights to read).
+    `trainable` (whether there are weights to read), `differentiable`.
     """
 
     framework: str
     separator: str
     channel_axis: int
     trainable: bool
+    differentiable: bool
 
     @property
     @abstractmethod
@@ -117,6 +121,9 @@ class ModuleReading(Reading):
         self._is_unwrapped = self._model is not model
         self._module = self._model if isinstance(self._model, torch.nn.Module) else None
         self.trainable = self._module is not None
+        self.differentiable = self._module is None or not any(
+            type(m).__module__.startswith(_QUANTISED) for m in self._module.modules()
+        )
         if self._module is not None and any(
             isinstance(m, torch.jit.ScriptModule) for m in self._module.modules()
         ):
@@ -167,15 +174,16 @@ class ModuleReading(Reading):
     ) -> Outputs:
         positional, named = arguments(self._model, given, structure)
         if not weights:
-            return uncompiled(self._model)(*positional, **named)
+            with uncompiled():
+                return self._model(*positional, **named)
         if self._module is None:
             raise CapabilityError("A function has no weights to replace.")
         known = self.weights()
         unknown = [name for name in weights if name not in known]
         if unknown:
             raise InputError(f"No weights named {unknown}; `model.adapter.weights()` lists them.")
-        replaced = functools.partial(torch.func.functional_call, self._module, dict(weights))
-        return uncompiled(replaced)(positional, named)
+        with uncompiled():
+            return torch.func.functional_call(self._module, dict(weights), positional, named)
 
     def evaluating(self) -> AbstractContextManager[None]:
         return evaluating(self._module)
@@ -183,8 +191,13 @@ class ModuleReading(Reading):
     def layers(self, *, aliases: bool = False) -> Named:
         if self._module is None:
             return []
-        named = self._module.named_modules(remove_duplicate=not aliases)
-        return [(name, module) for name, module in named if name]
+        named: dict[str, torch.nn.Module] = {}
+        for name, module in self._module.named_modules(remove_duplicate=not aliases):
+            # A part that was compiled is held by a wrapper, which is no layer of the user's.
+            name = name.removesuffix("._orig_mod").replace("._orig_mod.", ".")
+            if name:
+                named[name] = module
+        return list(named.items())
 
     def parameter_count(self, layer: torch.nn.Module) -> int:
         return parameter_count(layer)

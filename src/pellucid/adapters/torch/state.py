@@ -5,7 +5,7 @@ import hashlib
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -79,12 +79,34 @@ def unwrapped(model: Any) -> Any:
             return model
 
 
-def uncompiled(model: Callable[..., Any]) -> Callable[..., Any]:
-    """A call of the model in which compiled parts run as ordinary Python."""
+_EAGER: list[Any] = []
+"""What runs compiled parts as ordinary Python, once for each thread that wants it."""
+
+
+@contextlib.contextmanager
+def uncompiled() -> Iterator[None]:
+    """Compiled parts run as ordinary Python, so that their operations and layers are seen.
+
+    Disabling the compiler for one call does not reach parts that were compiled on their own. The
+    stance is the whole process's: other threads meanwhile run their compiled models eagerly, with
+    the same numbers. Counted over threads: it is put back when the last one leaves.
+    """
     if "torch._dynamo" not in sys.modules:
         # Nothing can be compiled yet, and importing the compiler takes a second.
-        return model
-    return torch.compiler.disable(lambda *positional, **named: model(*positional, **named))
+        yield
+        return
+    with _GUARD:
+        if not _EAGER:
+            _EAGER.append(torch.compiler.set_stance("force_eager"))
+            _EAGER[0].__enter__()
+        _EAGER.append(None)
+    try:
+        yield
+    finally:
+        with _GUARD:
+            _EAGER.pop()
+            if len(_EAGER) == 1:
+                _EAGER.pop().__exit__(None, None, None)
 
 
 def version_key(module: torch.nn.Module) -> tuple[Any, ...]:
