@@ -94,7 +94,7 @@ def exit_hook(
             return None
         op = TorchOperation(
             lambda inputs, weights: inputs[0],
-            name=type(module).__name__, kind="layer", path=call_path(path, number),
+            name=type(module).__name__, kind="layer", path=path,
             number=number, index=-1, inputs=(value,), live=(True,), weights={}, arguments={},
         )  # fmt: skip
         # A copy, because an operation above the layer may change what it is given in place.
