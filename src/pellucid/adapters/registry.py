@@ -55,6 +55,12 @@ def _sklearn(model: Any) -> Adapter:
     return SklearnAdapter(model)
 
 
+def _onnx(model: Any) -> Adapter:
+    from pellucid.adapters.onnx import OnnxAdapter
+
+    return OnnxAdapter(model)
+
+
 def _callable(model: Any) -> Adapter:
     from pellucid.adapters.callable import CallableAdapter
 
@@ -68,6 +74,7 @@ _ADAPTERS: dict[str, Callable[[Any], Adapter]] = {
     "tensorlayer": _tensorlayer,
     "jax": _jax,
     "sklearn": _sklearn,
+    "onnx": _onnx,
     "callable": _callable,
 }
 
@@ -133,6 +140,8 @@ def recognise(model: Any, x: Any = None) -> str:
     roots = _roots(model)
     if recognised_estimator(model):
         return "sklearn"
+    if "onnx" in roots or "onnxruntime" in roots:
+        return "onnx"
     if "keras" in roots:
         backend = _keras_backend()
         if backend not in {"tensorflow", "torch"}:

@@ -112,7 +112,7 @@ def scan_members(path: Path, members: tuple[zipfile.ZipInfo, ...]) -> list[Findi
     for member in members:
         # ZipInfo cuts names at NUL; a name with one was made to be read two ways.
         name = member.orig_filename
-        if _leads_outside(name):
+        if leads_outside(name):
             findings.append(Finding("malformed", f"member name {name!r} leads outside the archive"))
         if stat.S_ISLNK(member.external_attr >> 16):
             findings.append(Finding("malformed", f"member {name!r} is a link"))
@@ -127,7 +127,8 @@ def scan_members(path: Path, members: tuple[zipfile.ZipInfo, ...]) -> list[Findi
     return findings
 
 
-def _leads_outside(name: str) -> bool:
+def leads_outside(name: str) -> bool:
+    """Whether a relative file name, as any system reads it, leaves the folder it starts from."""
     parts = re.split(r"[/\\]", name)
     return ".." in parts or parts[0] == "" or "\0" in name or bool(re.match(r"[A-Za-z]:", name))
 

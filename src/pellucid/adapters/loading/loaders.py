@@ -15,7 +15,7 @@ from typing import Any
 
 from pellucid.adapters.loading.file_formats import FileFacts
 from pellucid.adapters.registry import recognised_estimator
-from pellucid.errors import CapabilityError, LoadError, MissingExtraError, PellucidError
+from pellucid.errors import LoadError, MissingExtraError, PellucidError
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Loaded:
 
 # The first releases without known ways to run code from a file they call safe.
 # Torch has none here: its files are loaded only when trusted, and may run code then anyway.
-_FLOORS = {"keras": (3, 15)}
+_FLOORS = {"keras": (3, 15), "onnx": (1, 21)}
 
 
 def require(package: str, extra: str, purpose: str, *, distribution: str | None = None) -> None:
@@ -182,13 +182,43 @@ def load_skops(facts: FileFacts, trusted: bool) -> Loaded:
 
 
 def load_onnx(facts: FileFacts, trusted: bool) -> Loaded:
-    """An ONNX model; its adapter is not built yet."""
-    require("onnxruntime", "onnx", f"Loading {facts.path.name}")
-    raise CapabilityError(
-        f"{facts.path} is an ONNX model, and pellucid has no adapter for those yet.\n"
-        "  Until then load it in a function of yours that returns a function of a NumPy batch, "
-        'and name it: "package.module:factory". Perturbation methods such as occlusion work on it.'
-    )
+    """An ONNX model, with the weights that lie in files beside it."""
+    for package in ("onnx", "onnxruntime"):
+        require(package, "onnx", f"Loading {facts.path.name}")
+    if not trusted:
+        require_floor("onnx", facts)
+    import onnx
+
+    data = _vouched_bytes(facts)
+    with _explained(facts, "onnx", "Export the model again, or copy the file anew."):
+        model = onnx.load_model_from_string(data)
+        if _has_external_data(model, facts):
+            onnx.load_external_data_for_model(model, str(facts.path.parent))
+    return Loaded(model)
+
+
+def _has_external_data(model: Any, facts: FileFacts) -> bool:
+    """Whether weights lie in other files. Raises `UnsafeModelError` for names elsewhere."""
+    from pellucid.adapters.loading.archives import leads_outside
+    from pellucid.adapters.loading.trust import malformed
+    from pellucid.adapters.onnx.graph import tensors
+
+    names = {
+        entry.value
+        for tensor in tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    folder = facts.path.parent.resolve()
+    outside = [
+        name
+        for name in sorted(names)
+        if leads_outside(name) or (folder / name).resolve() != folder / name
+    ]
+    if outside:
+        reason = "its weights are in {!r}, which leads outside the folder of the model"
+        raise malformed(facts, tuple(map(reason.format, outside)))
+    return bool(names)
 
 
 def _vouched_bytes(facts: FileFacts) -> bytes:

@@ -1,0 +1,5 @@
+"""ONNX models, run by ONNX Runtime."""
+
+from pellucid.adapters.onnx.adapter import OnnxAdapter
+
+__all__ = ["OnnxAdapter"]
