@@ -1,6 +1,6 @@
 """Counting evaluations where the model is called, so that no method has to be believed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from pellucid.adapters.protocol import Adapter, Cut, Intercept, LayerInfo
@@ -47,6 +47,26 @@ class CountedModel:
             return pullback(cotangent)
 
         return value, aux, counted
+
+    def compiled_gradients(
+        self,
+        x: Leaves,
+        scores: Callable[[Outputs, tuple[Array, ...]], Sequence[Array]],
+        form: Hashable,
+    ) -> Callable[[Leaves, tuple[Array, ...]], tuple[Leaves, ...]] | None:
+        """The adapter's compiled gradients, each row counted once forward and once a score back."""
+        compiled = self.adapter.compiled_gradients(x, scores, form, peel=self.peel)
+        if compiled is None:
+            return None
+
+        def counted(leaves: Leaves, arguments: tuple[Array, ...]) -> tuple[Leaves, ...]:
+            rows = int(leaves[0].shape[0])
+            self._forward += rows
+            found = compiled(leaves, arguments)
+            self._backward += rows * len(found)
+            return found
+
+        return counted
 
     def cut(self, x: Leaves, layer: str) -> "CountedCut":
         self._forward += int(x[0].shape[0])

@@ -56,7 +56,8 @@ def explain(
     `layer`, `baseline`, `features`, `budget` (model evaluations allowed for each sample),
     `tolerance` and further `parameters` go to the method, which refuses what it does not take;
     `pellucid.methods()` lists the methods. Every random draw comes from `seed`.
-    `batch_size="auto"` is timed on the work itself. `progress(done, total)` is called after
+    `batch_size="auto"` is timed on the work itself, and so may round differently from call to
+    call; a number gives the same bits every time. `progress(done, total)` is called after
     every micro-batch.
 
     The user's model is left as it was: mode, weights, gradients, hooks, random state.
@@ -112,6 +113,8 @@ def explain_each(
         # A batch size that is good above a layer says nothing of the whole model.
         memory={} if layered else wrapped.batch_sizes,
         progress=progress,
+        kind=" ".join(f"{a.shape[1:]}{a.dtype}" for a in batch.arrays) + " ",
+        layouts=wrapped.adapter.layouts,
     )
     task = Task(
         wrapped, batch, CountedModel(wrapped.adapter, peel=wrapped.peel), seed=int(seed),
@@ -256,7 +259,8 @@ def _build(
             seconds=seconds,
             seed=task.seed,
             explained=explained,
-            provenance=_shared(provenance(model), len(task.targets)),
+            provenance=_shared(provenance(model), len(task.targets))
+            | {"micro_batches": _micro_batches(task)},
             baseline_score=_float32(found.baseline_score),
             gap=_gap(method, found, score),
             class_names=model.class_names,
@@ -281,6 +285,14 @@ def _shared(known: dict[str, Any], targets: int) -> dict[str, Any]:
             " evaluations.forward is that of all together"
         )
     return known
+
+
+def _micro_batches(task: Task) -> dict[str, str]:
+    """How many rows went through the model at once, and in which memory layout."""
+    return {
+        key: f"{rows} rows, {layout}" if layout else f"{rows} rows"
+        for key, (rows, layout) in task.schedule.used.items()
+    }
 
 
 def _sealed(e: Explanation) -> Explanation:

@@ -11,6 +11,7 @@ import numpy as np
 from pellucid.adapters.protocol import Adapter, InputSpec, LayerInfo, OperationInfo, Tier
 from pellucid.adapters.registry import make_adapter
 from pellucid.counting import CountedModel
+from pellucid.engine.choice import Choice
 from pellucid.errors import InputError, ModelError, PellucidError, TargetError
 from pellucid.inputs.layout import input_dims, modality
 from pellucid.types import Leaves, Outputs, shape_of
@@ -54,7 +55,7 @@ class Model:
     tokenizer: Any = None
     input_shapes: tuple[tuple[int | None, ...], ...] | None = None
     source: str | None = None
-    batch_sizes: dict[str, int] = field(default_factory=dict, repr=False)
+    batch_sizes: dict[str, Choice] = field(default_factory=dict, repr=False)
     layer_calls: dict[Any, tuple[LayerInfo, ...]] = field(default_factory=dict, repr=False)
     layer_choices: dict[Any, str] = field(default_factory=dict, repr=False)
 

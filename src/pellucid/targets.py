@@ -17,6 +17,10 @@ _EXAMPLES = (
 )
 
 
+Form = tuple[bool, bool, bool]
+"""Whether a target has classes, classes to compare with, and samples of the first of two."""
+
+
 @dataclass(frozen=True)
 class Target:
     """One score a sample: an output, a difference of two outputs, or a function of all.
@@ -35,35 +39,58 @@ class Target:
 
     def score(self, outputs: Outputs, adapter: Adapter, rows: np.ndarray) -> Array:
         """The explained number of each output row, `(m,)` float32; `rows[k]` is k's sample."""
-        xp = adapter.xp
-        if self.function is not None:
-            score = _called(self.function, outputs, adapter)
-            shape = shape_of(score)
-            if shape != (len(rows),):
-                raise TargetError(
-                    f"Expected a target function to return one number per sample,"
-                    f" shape ({len(rows)},), got shape {shape}."
-                )
-            return xp.astype(score, xp.float32)
-        if len(outputs.shape) == 1:
-            score = outputs
-        elif self.chosen is None or int(outputs.shape[1]) == 1:
-            score = xp.reshape(outputs, (-1,))
-        else:
-            score = _pick(xp, outputs, adapter, self.chosen[rows])
-            if self.against is not None:
-                score = score - _pick(xp, outputs, adapter, self.against[rows])
-        score = xp.astype(score, xp.float32)
-        if self.first is None:
-            return score
-        first = self.first[rows].astype(np.float32)
-        return score * adapter.asarray(1 - 2 * first) + adapter.asarray(self.complement * first)
+        if self.function is None:
+            picks = tuple(map(adapter.asarray, self.picks(rows)))
+            return picked(outputs, adapter.xp, self.form, picks)
+        score = _called(self.function, outputs, adapter)
+        shape = shape_of(score)
+        if shape != (len(rows),):
+            raise TargetError(
+                f"Expected a target function to return one number per sample,"
+                f" shape ({len(rows)},), got shape {shape}."
+            )
+        return adapter.xp.astype(score, adapter.xp.float32)
+
+    @property
+    def form(self) -> "Form":
+        """Which of its parts a target has, for `picked`."""
+        return self.chosen is not None, self.against is not None, self.first is not None
+
+    def picks(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The arguments of `picked` for these rows: class numbers, or a factor and a constant."""
+        found = [
+            np.asarray(index[rows], dtype=np.int64)[:, None]
+            for index in (self.chosen, self.against)
+            if index is not None
+        ]
+        if self.first is not None:
+            first = self.first[rows].astype(np.float32)
+            found += [1 - 2 * first, self.complement * first]
+        return tuple(found)
 
     def recorded(self) -> np.ndarray | None:
         """The classes as a result records them: `(n,)`, or `(n, 2)` for pairs."""
         if self.chosen is None or self.against is None:
             return self.chosen
         return np.stack([self.chosen, self.against], axis=1)
+
+
+def picked(outputs: Outputs, xp: Any, form: "Form", picks: tuple[Array, ...]) -> Array:
+    """The score of each output row for a target of this form, by its `picks` as native arrays.
+
+    All that varies from target to target is in `picks`, so that one compiled function serves all.
+    """
+    chosen, against, first = form
+    if len(outputs.shape) == 1:
+        score = outputs
+    elif not chosen or int(outputs.shape[1]) == 1:
+        score = xp.reshape(outputs, (-1,))
+    else:
+        score = _pick(xp, outputs, picks[0])
+        if against:
+            score = score - _pick(xp, outputs, picks[1])
+    score = xp.astype(score, xp.float32)
+    return score * picks[-2] + picks[-1] if first else score
 
 
 def _called(function: Callable[[Outputs], Array], outputs: Outputs, adapter: Adapter) -> Array:
@@ -87,8 +114,7 @@ def _described(outputs: Outputs) -> str:
     return f"a {type(outputs).__name__} of outputs"
 
 
-def _pick(xp: Any, outputs: Array, adapter: Adapter, index: np.ndarray) -> Array:
-    column = adapter.asarray(np.asarray(index, dtype=np.int64)[:, None])
+def _pick(xp: Any, outputs: Array, column: Array) -> Array:
     return xp.reshape(xp.take_along_axis(outputs, column, axis=1), (-1,))
 
 

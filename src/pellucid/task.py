@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from pellucid.model import (
     run_checked,
     single_output,
 )
-from pellucid.targets import Target
+from pellucid.targets import Form, Target, picked
 from pellucid.types import Array, Leaves, Outputs
 
 if TYPE_CHECKING:
@@ -200,25 +201,42 @@ class Task:
             value, _, pullback = self.model.vjp(fn, leaves)
             return value, pullback(self.xp.ones_like(value))
 
-    def gradients_at(self, leaves: Leaves, rows: np.ndarray) -> tuple[Leaves, ...]:
-        """∂score/∂leaf for each target: one forward pass, a backward pass a target."""
+    def gradients_at(
+        self, leaves: Leaves, rows: np.ndarray, *, many: bool = False
+    ) -> tuple[Leaves, ...]:
+        """∂score/∂leaf for each target: one forward pass, a backward pass a target.
+
+        `many` says that enough of this work follows to be worth compiling a function for it.
+        """
+        leaves = self.in_own_type(leaves)
+        if self.opened is None:
+            leaves = self.model.adapter.arranged(leaves, self.schedule.layout)
+            if many and not any(target.function for target in self.targets):
+                forms = tuple((t.form, len(t.picks(rows[:0]))) for t in self.targets)
+                scores = partial(_picked, self.xp, forms)
+                compiled = self.model.compiled_gradients(leaves, scores, forms)
+                if compiled is not None:
+                    picks = [p for target in self.targets for p in target.picks(rows)]
+                    with self._named(leaves, rows):
+                        return compiled(leaves, tuple(map(self.asarray, picks)))
         if len(self.targets) == 1:
             return (self.gradient(leaves, rows)[1],)
-        leaves = self.in_own_type(leaves)
         with self._named(leaves, rows):
             _, _, pullback = self.model.vjp(
                 lambda given: (self._scores(self._run(given, rows), rows), None), leaves
             )
             return tuple(pullback(one) for one in self._cotangents(len(rows)))
 
-    def gradients_from_inputs(self, inputs: Leaves, rows: np.ndarray) -> tuple[Leaves, ...]:
+    def gradients_from_inputs(
+        self, inputs: Leaves, rows: np.ndarray, *, many: bool = False
+    ) -> tuple[Leaves, ...]:
         """∂score/∂leaf for each target where the model runs on `inputs`.
 
         As `gradients_at`, unless the leaves are those of a layer: then at what the layer returns
         for these inputs.
         """
         if self.opened is None:
-            return self.gradients_at(inputs, rows)
+            return self.gradients_at(inputs, rows, many=many)
         with self.origin._named(inputs, rows):
             cut = self.opened.cut(self.origin.in_own_type(inputs))
             _, _, pullback = self.model.vjp(
@@ -389,6 +407,20 @@ class Task:
         if isinstance(first, tuple | list):
             return tuple(self.join([p[i] for p in parts]) for i in range(len(first)))
         return self.xp.concat(parts, axis=0)
+
+
+def _picked(
+    xp: Any, forms: Sequence[tuple[Form, int]], outputs: Outputs, picks: tuple[Array, ...]
+) -> list[Array]:
+    """The score of each target by its form and number of picks, all `picks` in a row.
+
+    It may be kept in a compiled function, so it holds nothing of a task.
+    """
+    outputs, found = single_output(outputs), []
+    for form, size in forms:
+        found.append(picked(outputs, xp, form, picks[:size]))
+        picks = picks[size:]
+    return found
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

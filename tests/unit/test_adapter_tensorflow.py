@@ -1202,7 +1202,7 @@ def test_models_that_cannot_be_traced_are_run_eagerly():
     adapter = TensorFlowAdapter(model)
     leaves = adapter.accept(rows())
     close(adapter.run(leaves, peel=False), model(leaves[0]))
-    assert adapter.notes[0].startswith("eager fall-back: ")
+    assert adapter.notes[0].startswith("eager fall-back, which is slow: ")
     assert adapter.final_activation(leaves) == ("softmax",)
     close(tf.nn.softmax(adapter.run(leaves)), model(leaves[0]))
     close(gradient(adapter, leaves, peel=False)[0], tape_gradient(model, adapter, leaves)[0])

@@ -7,7 +7,7 @@ arrays (`Leaves`), and the adapter alone knows the structure the user's model wa
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,6 +157,15 @@ class Adapter(ABC):
         return self.channel_axis
 
     @property
+    def layouts(self) -> tuple[str, ...]:
+        """Memory layouts, other than the one as given, that may be faster for this model."""
+        return ()
+
+    def arranged(self, leaves: Leaves, layout: str) -> Leaves:
+        """The same numbers in one of `layouts`; as they are for ""."""
+        return leaves
+
+    @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]: ...
 
@@ -219,6 +228,23 @@ class Adapter(ABC):
         The pullback may be called many times. Arrays recorded inside `fn` leave only through
         `aux`. A leaf that `value` does not depend on, or of an integer type, gets zeros.
         """
+
+    def compiled_gradients(
+        self,
+        x: Leaves,
+        scores: Callable[[Outputs, tuple[Array, ...]], Sequence[Array]],
+        form: Hashable,
+        *,
+        peel: bool = True,
+    ) -> Callable[[Leaves, tuple[Array, ...]], tuple[Leaves, ...]] | None:
+        """For batches like `x`: the gradients of each of `scores(run(x), arguments)`, compiled.
+
+        One function of `(x, arguments)`: a forward pass, and a backward pass a score. None where
+        this framework has no such thing, or this model cannot be compiled: `vjp` then does the
+        same step by step, and is what the numbers are tested against. `form` tells scores apart:
+        of equal form, one compiled function serves all.
+        """
+        return None
 
     @abstractmethod
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut: ...

@@ -1,30 +1,28 @@
-"""Micro-batches across sample borders, their size timed on the work itself."""
+"""Micro-batches across sample borders, their size and layout timed on the work itself."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
 
+from pellucid.engine.choice import Choice, Setting
 from pellucid.errors import InputError, ModelError
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
-_FIRST = 8
-_GROWTH = 4
-_WORTH_IT = 0.9
-
 
 class Schedule:
     """Splits `total` work items into micro-batches.
 
-    With `batch_size="auto"` the first micro-batches are timed: the size grows fourfold while
-    time per item falls by a tenth, tries a quarter once, and then stays. `memory` remembers
-    the choice for each `key`, so a second call starts with it. A batch that runs out of memory
-    is halved and goes on from the item it failed at.
+    With `batch_size="auto"` the micro-batches are timed as they run, and their size follows what
+    is fastest (see `Choice`). `memory` keeps what was learned for each `kind` and key of work, so
+    that the next call goes on from there. A batch that runs out of memory is halved and goes on
+    from the item it failed at.
 
+    `layout` is the memory layout that the micro-batch being evaluated should use, of those named
+    in `layouts`; "" is the layout as given. `used` tells the last setting of each key of work.
     `progress(done, total)` is called after every micro-batch.
     """
 
@@ -33,8 +31,10 @@ class Schedule:
         batch_size: int | str = "auto",
         *,
         is_out_of_memory: Callable[[BaseException], bool] = lambda error: False,
-        memory: dict[str, int] | None = None,
+        memory: dict[str, Choice] | None = None,
         progress: Progress | None = None,
+        kind: str = "",
+        layouts: tuple[str, ...] = (),
     ) -> None:
         whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
         if batch_size != "auto" and not (whole and int(batch_size) > 0):
@@ -48,10 +48,19 @@ class Schedule:
         self.is_out_of_memory = is_out_of_memory
         self.memory = {} if memory is None else memory
         self.progress = progress
+        self.kind = kind
+        self.layouts = layouts
+        self.layout = ""
+        self.used: dict[str, Setting] = {}
+
+    @property
+    def _fixed(self) -> int | None:
+        return None if self.batch_size == "auto" else int(self.batch_size)
 
     def first_size(self, key: str) -> int:
-        """How many items the first micro-batch of this kind of work holds."""
-        return _Size(self.batch_size, self.memory.get(key)).current
+        """How many items the first micro-batch of this kind of work holds, if there are many."""
+        choice = self.memory.get(self.kind + key, Choice())
+        return self._fixed or choice.best()[0]
 
     def run(
         self,
@@ -61,83 +70,54 @@ class Schedule:
         key: str = "",
         width: int = 1,
         at_most: int | None = None,
+        layouts: bool = False,
     ) -> Iterator[tuple[int, int, T]]:
         """`(start, stop, evaluate(start, stop))` over all items, in order.
 
         An item is `width` rows of the model, one as a rule; a micro-batch holds as many items as
-        its size in rows has room for, and no more than `at_most` rows.
+        its size in rows has room for, and no more than `at_most` rows. With `layouts`, `evaluate`
+        heeds `layout`, and other layouts are timed as well.
         """
-        size = _Size(self.batch_size, self.memory.get(key))
-        limit = math.inf if at_most is None else at_most
-        start = 0
+        choice = self.memory.get(self.kind + key, Choice())
+        others = self.layouts if layouts else ()
+        fixed, start = self._fixed, 0
         while start < total:
-            full = max(1, int(min(size.current, limit)) // width)
+            room = (total - start) * width
+            room = room if at_most is None else min(room, at_most)
+            setting = (fixed, "") if fixed else choice.following(room, total * width, others)
+            rows = setting[0] if at_most is None else min(setting[0], at_most)
+            full = max(1, rows // width)
             stop = min(start + full, total)
-            began = time.perf_counter()
+            self.layout, began = setting[1], time.perf_counter()
             try:
                 result = evaluate(start, stop)
             except Exception as error:
                 if not self.is_out_of_memory(error):
                     raise
                 if stop - start == 1:
-                    rows = "a single row" if width == 1 else f"one item of {width} rows"
-                    raise ModelError(
-                        f"Out of memory with {rows}, so no smaller batch can help.\n"
-                        "  A smaller input, a smaller model or more memory is needed."
-                    ) from error
-                size.halve((stop - start) * width)
+                    raise _does_not_fit(width) from error
+                choice = choice.halved((stop - start) * width)
+                fixed = fixed and choice.limit
                 continue
+            finally:
+                self.layout = ""
             if stop - start == full:
                 # As if the batch had been of the size it was cut from, so that sizes compare.
-                share = size.current / (full * width)
-                size.learn(size.current, share * (time.perf_counter() - began))
+                share = setting[0] / (full * width)
+                choice = choice.learned(setting, share * (time.perf_counter() - began))
+            self.used[key] = setting
             yield start, stop, result
             start = stop
             if self.progress is not None:
                 self.progress(start, total)
         # A size that the user fixed says nothing about what is fast.
-        if size.settled and self.batch_size == "auto":
-            self.memory[key] = size.current
+        if self.batch_size == "auto":
+            self.memory[self.kind + key] = choice
 
 
-class _Size:
-    """The search for a good batch size: double-check the first timing, grow, shrink once."""
-
-    def __init__(self, batch_size: int | str, remembered: int | None) -> None:
-        self.settled = batch_size != "auto" or remembered is not None
-        self.current = int(batch_size) if batch_size != "auto" else remembered or _FIRST
-        self._limit: int | None = None
-        self._rates: dict[int, float] = {}
-        self._warm = False
-
-    def halve(self, failed: int) -> None:
-        self.current = max(1, failed // 2)
-        self._limit = self.current
-        self.settled = True
-
-    def learn(self, rows: int, seconds: float) -> None:
-        if self.settled or rows < self.current:
-            return
-        if not self._warm:
-            # The first call may compile or page memory in; its time says nothing.
-            self._warm = True
-            return
-        rate = seconds / rows
-        known = self._rates.get(rows)
-        self._rates[rows] = rate if known is None else min(rate, known)
-        self._choose()
-
-    def _choose(self) -> None:
-        best = min(self._rates, key=lambda rows: self._rates[rows])
-        larger, smaller = max(self._rates) * _GROWTH, max(1, _FIRST // _GROWTH)
-        growing = len(self._rates) == 1 or (
-            best == max(self._rates)
-            and self._rates[best] < _WORTH_IT * self._rates.get(best // _GROWTH, float("inf"))
-        )
-        if growing and larger <= 2048:
-            self.current = larger
-        elif best == _FIRST and smaller not in self._rates:
-            self.current = smaller
-        else:
-            self.current = best
-            self.settled = True
+def _does_not_fit(width: int) -> ModelError:
+    rows = "a single row" if width == 1 else f"one item of {width} rows"
+    return ModelError(
+        f"Out of memory with {rows}, so no smaller batch can help.\n"
+        "  A smaller input, a smaller model or more memory is needed."
+    )

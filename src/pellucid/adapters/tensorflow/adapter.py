@@ -5,7 +5,7 @@ function; layer questions use compiled pieces of it; operation by operation it i
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from pellucid.adapters.protocol import (
     Tier,
 )
 from pellucid.adapters.tensorflow import namespace
+from pellucid.adapters.tensorflow.compiled import Gradients, Scores, compiled_gradients
 from pellucid.adapters.tensorflow.cut import TracedCut
 from pellucid.adapters.tensorflow.eager import EagerModel
 from pellucid.adapters.tensorflow.inputs import as_array, as_leaf
@@ -355,6 +356,19 @@ class TensorFlowAdapter(Adapter):
             )
 
         return value, aux, pullback
+
+    def compiled_gradients(
+        self, x: Leaves, scores: Scores, form: Hashable, *, peel: bool = True
+    ) -> Gradients | None:
+        reading = self._reading(x)
+        if isinstance(reading, EagerModel):
+            return None
+        if peel:
+            reading.trace.activations(x)  # which is peeled is settled by an ordinary run
+        found = reading.compiled.get((form, peel))
+        if found is None:
+            found = reading.compiled[form, peel] = compiled_gradients(reading.trace, scores, peel)
+        return found
 
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut:
         reading = self._reading(x)

@@ -6,8 +6,8 @@ import inspect
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -39,6 +39,8 @@ class TracedModel:
     trace: Trace
     chains: Chains
     fixed: bool
+    compiled: dict[Hashable, Any] = field(default_factory=dict)
+    """Functions compiled around the trace, by what they compute."""
 
 
 Reading = TracedModel | EagerModel
@@ -171,7 +173,7 @@ class Readings:
 
         def noted(leaves: Sequence[Any]) -> Any:
             outputs = call(leaves)  # what it raises is the model's own error, and no reading
-            self._notes[f"eager fall-back: {reason}"] = None
+            self._notes[f"eager fall-back, which is slow: {reason}"] = None
             return outputs
 
         return EagerModel(noted, tree, reason)

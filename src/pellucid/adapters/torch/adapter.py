@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import array_api_compat.torch
@@ -23,6 +24,7 @@ from pellucid.adapters.torch.cut import open_at
 from pellucid.adapters.torch.layers import exit_hook, find_modules, layer_calls, list_layers
 from pellucid.adapters.torch.modes import (
     FinalActivationFinder,
+    FrozenWeights,
     InterceptMode,
     Position,
     map_tensors,
@@ -48,6 +50,17 @@ class TorchAdapter(Adapter):
         self._differentiating = threading.local()
         self._final: dict[Any, tuple[str | None, ...]] = {}
         self._fingerprint: tuple[Any, str] | None = None
+
+    @cached_property
+    def layouts(self) -> tuple[str, ...]:  # type: ignore[override]
+        convolves = any(isinstance(m, torch.nn.Conv2d) for _, m in self._reading.layers())
+        return ("channels last",) if convolves and self.channel_axis == 1 else ()
+
+    def arranged(self, leaves: Leaves, layout: str) -> Leaves:
+        if layout != "channels last":
+            return leaves
+        last = torch.channels_last
+        return tuple(a.contiguous(memory_format=last) if a.ndim == 4 else a for a in leaves)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -161,6 +174,8 @@ class TorchAdapter(Adapter):
             # Copies are made before a mode is entered: they are not the model's operations.
             if intercept is None or kinds == LAYERS_ONLY:
                 given = [a.clone() for a in x]
+                if self._is_differentiating:
+                    stack.enter_context(FrozenWeights())
                 with self._peeling(x, peel) as taken_off:
                     return taken_off(call(given))
             # Liveness is read off requires_grad, so a graph is built even for a plain run.

@@ -7,6 +7,9 @@ import numpy as np
 from pellucid.task import Task
 from pellucid.types import Array, Leaves
 
+_MANY = 64
+"""Points from which on a compiled function is worth the time it takes to make it."""
+
 Points = Callable[[int, int], Leaves]
 """`points(a, b)` makes points a to b, native."""
 
@@ -45,23 +48,24 @@ class GradientSums:
         each set. The points are leaves of the task, or inputs of its model (`from_inputs`). A
         micro-batch is reduced on the model's device before it is brought over.
         """
+        many = len(samples) * per_item >= _MANY
         gradients = task.gradients_from_inputs if from_inputs else task.gradients_at
 
         def evaluate(start: int, stop: int) -> tuple[np.ndarray, list[list[np.ndarray]]]:
             items = samples[start:stop]
-            present, position = np.unique(items, return_inverse=True)
-            matrix = np.zeros((len(weights), len(present), len(items)), dtype=np.float32)
-            matrix[:, position, np.arange(len(items))] = weights[:, start:stop]
-            reducer = task.asarray(matrix.reshape(-1, len(items)))
+            present, matrix = _reducer(items, weights[:, start:stop])
+            reducer = task.asarray(matrix)
             rows = items if per_item == 1 else np.repeat(items, per_item)
             found = []
-            for target, grads in enumerate(gradients(points(start, stop), rows)):
+            for target, grads in enumerate(gradients(points(start, stop), rows, many=many)):
                 made = grads if terms is None else terms(target, grads, start, stop)
                 found.append([_reduce(task, reducer, term) for term in made])
             return present, found
 
         key = "gradient" if per_item == 1 else f"gradient x {per_item}"
-        for _, _, (present, found) in task.schedule.run(len(samples), evaluate, key=key):
+        for _, _, (present, found) in task.schedule.run(
+            len(samples), evaluate, key=key, layouts=not from_inputs
+        ):
             for target, parts in enumerate(found):
                 for total, part in zip(self.totals, parts, strict=True):
                     shape = len(weights), len(present), *total.shape[3:]
@@ -75,4 +79,20 @@ def float32(task: Task, a: Array) -> Array:
 
 def _reduce(task: Task, reducer: Array, term: Array) -> np.ndarray:
     flat = task.xp.reshape(float32(task, term), (int(term.shape[0]), -1))
-    return task.to_numpy(task.xp.matmul(reducer, flat))
+    if len(reducer.shape) == 3:
+        return task.to_numpy(task.xp.matmul(reducer, flat[None, ...]))
+    return task.to_numpy(reducer[:, :, None] * flat[None, ...])
+
+
+def _reducer(items: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The p samples that m items belong to, and what sums their terms: `(sets, p, m)`.
+
+    Where each item is another sample's there is nothing to sum: the samples are then in the
+    items' order, and the weights `(sets, m)` do.
+    """
+    present, position = np.unique(items, return_inverse=True)
+    if len(present) == len(items):
+        return items, weights.astype(np.float32)
+    matrix = np.zeros((len(weights), len(present), len(items)), dtype=np.float32)
+    matrix[:, position, np.arange(len(items))] = weights
+    return present, matrix
