@@ -37,6 +37,10 @@ class ModelError(PellucidError, RuntimeError):
     """The user's model raised, or returned something that cannot be explained."""
 
 
+class ConformanceError(PellucidError, AssertionError):
+    """An adapter or a method breaks laws of the conformance suite; one sentence for each."""
+
+
 class LoadError(PellucidError, ValueError):
     """A file is not what it claims to be, is damaged, or cannot be read."""
 

@@ -78,6 +78,12 @@ def register_method(
     return register
 
 
+def unregister_method(name: str) -> None:
+    """Forget a method that is not built in; nothing happens where there is none."""
+    if name not in _BUILT_IN:
+        _REGISTERED.pop(name, None)
+
+
 def _tier(needs: str | Tier) -> Tier:
     names = {tier.name.lower(): tier for tier in Tier}
     if isinstance(needs, str) and needs in names:
