@@ -32,7 +32,7 @@ class JaxOperation(Operation):
             self.index, self.live = described.index, described.live
             self.arguments = described.arguments
         else:
-            self.kind, self.name, self.path = "layer", described.kind, described.name
+            self.kind, self.name = "layer", described.kind
             self.index, self.live, self.arguments = -1, (True,), {}
 
     def __call__(self, *, inputs=None, weights=None, bias=True):
