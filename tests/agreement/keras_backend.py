@@ -4,6 +4,7 @@ A process has one Keras backend, so the others run in processes of their own: jo
 on stdin, what was found goes to the `.npz` file named. See `test_keras_backends.py`.
 """
 
+import functools
 import json
 import os
 import re
@@ -57,11 +58,18 @@ def main(jobs: list[Job], path: str) -> None:
     np.savez(path, **found)  # type: ignore[arg-type]
 
 
-def answer(job: Job) -> dict[str, np.ndarray]:
-    from pellucid import explain, wrap
+@functools.cache
+def made(name: str, style: str):
+    """One model for all methods: what JAX compiled for one of them serves the others."""
     from pellucid.testing import build
 
-    model, x = build(job["model"], "keras", style=job["style"])
+    return build(name, "keras", style=style)
+
+
+def answer(job: Job) -> dict[str, np.ndarray]:
+    from pellucid import explain, wrap
+
+    model, x = made(job["model"], job["style"])
     if job["method"] == "layers":
         wrapped = wrap(model)
         calls = [(c.path, c.kind, str(c.shape), c.parameters) for c in wrapped.layers(x)]

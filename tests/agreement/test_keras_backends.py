@@ -1,5 +1,7 @@
 """Keras on its other backends: the numbers, layers and peeled ends of Keras on TensorFlow."""
 
+import functools
+
 import numpy as np
 import pytest
 from keras_backend import Job, answer, key, run_on
@@ -14,7 +16,7 @@ from test_matrix import (
     reference,
 )
 
-BACKENDS = ("torch",)
+BACKENDS = ("torch", "jax")
 MODELS = [(name, style) for name, framework, style in columns() if framework == "keras"]
 CAM_MODELS = [
     (name, style) for name, style in MODELS if (name, "keras") in CAM_LAYERS and name != "vit"
@@ -31,20 +33,21 @@ def job(name: str, style: str, method: str) -> Job:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """All that each backend gives; one process a backend."""
+    """All that a backend gives; one process a backend, when it is first asked for."""
     methods = (*METHODS, *CONTROLS, "layers")
     jobs = [job(name, style, method) for name, style in MODELS for method in methods]
     jobs += [job(name, style, "gradcam") for name, style in CAM_MODELS]
     folder = tmp_path_factory.mktemp("keras")
-    return {backend: run_on(backend, jobs, folder) for backend in BACKENDS}
+    return functools.cache(lambda backend: run_on(backend, jobs, folder))
 
 
 def results(found, backend: str, done: Job) -> dict[str, np.ndarray]:
-    assert found[backend]["backend"] == backend
-    error = found[backend].get(key(done, "error"))
+    everything = found(backend)
+    assert everything["backend"] == backend
+    error = everything.get(key(done, "error"))
     assert error is None, str(error)
     start = key(done, "")
-    return {k[len(start) :]: v for k, v in found[backend].items() if k.startswith(start)}
+    return {k[len(start) :]: v for k, v in everything.items() if k.startswith(start)}
 
 
 def maps(result: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -28,6 +28,10 @@ def _keras(model: Any) -> Adapter:
         from pellucid.adapters.keras.on_torch import keras_on_torch
 
         return keras_on_torch(model)
+    if backend == "jax":
+        from pellucid.adapters.keras.on_jax import keras_on_jax
+
+        return keras_on_jax(model)
     return _tensorflow(model)
 
 
@@ -144,10 +148,10 @@ def recognise(model: Any, x: Any = None) -> str:
         return "onnx"
     if "keras" in roots:
         backend = _keras_backend()
-        if backend not in {"tensorflow", "torch"}:
+        if backend not in {"tensorflow", "torch", "jax"}:
             raise CapabilityError(
-                f"Keras runs on its {backend} backend here; pellucid reads Keras on TensorFlow"
-                " and torch.\n  Set KERAS_BACKEND=tensorflow before Keras is imported."
+                f"Keras runs on its {backend} backend here; pellucid reads Keras on TensorFlow,"
+                " torch and JAX.\n  Set KERAS_BACKEND=tensorflow before Keras is imported."
             )
         return "keras"
     for name in ("torch", "tensorflow", "tensorlayer"):

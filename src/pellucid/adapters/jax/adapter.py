@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.adapters.jax.cut import TracedCut
-from pellucid.adapters.jax.inputs import as_array, float_type, guess_inputs
 from pellucid.adapters.jax.program import Program
 from pellucid.adapters.jax.reading import Reading, readings_of, trace
 from pellucid.adapters.jax.running import intercepted
@@ -32,7 +31,7 @@ from pellucid.adapters.protocol import (
     OperationInfo,
     Tier,
 )
-from pellucid.adapters.structure import Structure, flatten, unflatten
+from pellucid.adapters.structure import Structure
 from pellucid.errors import CapabilityError, InputError, LayerError, ModelError, quote_nearest
 from pellucid.types import Array, Leaves, Outputs
 
@@ -43,18 +42,20 @@ _EXACT_SIZES = 4
 class JaxAdapter(Adapter):
     """A function of JAX arrays (with parameters or without), a Flax or an Equinox module."""
 
-    framework = "jax"
     xp = jnp
-    channel_axis = -1
 
-    def __init__(self, model: Any) -> None:
-        self._source: Source = source_of(model)
+    def __init__(self, model: Any, source: Source | None = None) -> None:
+        self._source = source_of(model) if source is None else source
+        self.framework = self._source.framework
         self.supports = Tier.TRAINABLE if self._source.has_weights else Tier.TRANSPARENT
         self._structure: Structure = None
-        self._shapes: tuple[Any, ...] | None = None
         self._readings = readings_of(self._source.anchor)
 
     # Facts
+
+    @property
+    def backend(self) -> str:
+        return "jax"
 
     @cached_property
     def device(self) -> str:  # type: ignore[override]
@@ -63,27 +64,25 @@ class JaxAdapter(Adapter):
         return f"{device.platform}:{device.id}"
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        return ()
+    def channel_axis(self) -> int:  # type: ignore[override]
+        return self._source.channel_axis
 
-    @cached_property
-    def inputs(self) -> tuple[InputSpec, ...] | None:  # type: ignore[override]
-        return guess_inputs(self._source.modules())
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._source.notes
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...] | None:
+        return self._source.inputs
 
     # Inputs and outputs
 
     def accept(self, x: Any) -> Leaves:
-        leaves, self._structure = flatten(x)
-        if not leaves:
-            raise InputError("The input holds no array.")
-        dtype = float_type(self._source.look().arrays)
-        wants_floats = self.inputs is not None and len(leaves) == 1
-        found = tuple(as_array(a, dtype, wants_floats=wants_floats) for a in leaves)
-        self._shapes = tuple((a.shape, a.dtype) for a in found)
-        return found
+        leaves, self._structure = self._source.accept(x)
+        return leaves
 
     def restore(self, leaves: Sequence[Any]) -> Any:
-        return unflatten(leaves, self._structure)
+        return self._source.restore(leaves, self._structure)
 
     def asarray(self, a: np.ndarray) -> Array:
         return jnp.asarray(a)
@@ -91,6 +90,10 @@ class JaxAdapter(Adapter):
     def to_numpy(self, a: Array) -> np.ndarray:
         array = np.asarray(a)
         return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+    def _look(self, x: Leaves) -> Snapshot:
+        self._source.prepare(x)
+        return self._source.look()
 
     def _key(self, snapshot: Snapshot, x: Leaves) -> Any:
         """What decides the trace, the number of samples last."""
@@ -116,18 +119,17 @@ class JaxAdapter(Adapter):
     # Verbs
 
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
-        snapshot = self._source.look()
+        snapshot = self._look(x)
         first = tuple(a[:1] for a in x)
         known = self._key(snapshot, x) in self._readings.kept()
         given = x if known else first
         return self._reading(snapshot, given).activations(snapshot.arrays, given)
 
     def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
-        snapshot = self._source.look()
+        snapshot = self._source.look() if x is None else self._look(x)
 
         def count(path: str) -> int:
-            named = zip(snapshot.names, snapshot.arrays, strict=True)
-            return sum(int(a.size) for name, a in named if _belongs(name, path))
+            return self._source.parameters(snapshot, path)
 
         if x is not None:
             return self._reading(snapshot, x).infos(count)
@@ -137,7 +139,7 @@ class JaxAdapter(Adapter):
         )
 
     def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
-        snapshot = self._source.look()
+        snapshot = self._look(x)
         reading = self._reading(snapshot, x)
         return reading.inventory()
 
@@ -151,7 +153,7 @@ class JaxAdapter(Adapter):
         kinds: frozenset[str] | None = None,
         weights: Mapping[str, Array] | None = None,
     ) -> Outputs:
-        snapshot = self._source.look()
+        snapshot = self._look(x)
         arrays = _replaced(snapshot, weights)
         by_operation = intercept is not None and kinds != LAYERS_ONLY
         if intercept is None or not (by_operation or layers):
@@ -246,7 +248,7 @@ class JaxAdapter(Adapter):
         return value, jax.tree.unflatten(nest, flat), pullback
 
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut:
-        snapshot = self._source.look()
+        snapshot = self._look(x)
 
         def again(leaves: Leaves) -> tuple[Reading, Program]:
             reading = self._reading(snapshot, leaves)
@@ -289,9 +291,7 @@ class JaxAdapter(Adapter):
 
     def fingerprint(self) -> str:
         snapshot = self._source.look()
-        digest = hashlib.blake2b(_described(self._source.function).encode(), digest_size=8)
-        for path, module in self._source.modules():
-            digest.update(f"{path}:{_settings(module)}".encode())
+        digest = hashlib.blake2b(self._source.description().encode(), digest_size=8)
         for name, a in zip(snapshot.names, snapshot.arrays, strict=True):
             digest.update(f"{name}{a.shape}{a.dtype}".encode())
             if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -326,29 +326,3 @@ def _replaced(snapshot: Snapshot, weights: Mapping[str, Array] | None) -> tuple[
             )
         arrays[name] = given
     return tuple(arrays.values())
-
-
-def _belongs(name: str, path: str) -> bool:
-    """Whether a weight is one of the layer at `path`; Flax puts a collection's name before it."""
-    return name.startswith(f"{path}/") or name.partition("/")[2].startswith(f"{path}/")
-
-
-def _settings(module: Any) -> str:
-    plain = {
-        k: v
-        for k, v in sorted(vars(module).items())
-        if isinstance(v, bool | int | float | str | tuple) and not k.startswith("_")
-    }
-    return f"{type(module).__qualname__}{plain}"
-
-
-def _described(function: Any) -> str:
-    """The code of a function and of what it wraps; equal for equal functions."""
-    parts: list[str] = []
-    while function is not None and len(parts) < 8:
-        code = getattr(function, "__code__", None)
-        name = getattr(function, "__qualname__", type(function).__qualname__)
-        constants = [c for c in code.co_consts if not hasattr(c, "co_code")] if code else []
-        parts.append(repr((name, code and code.co_code, constants)))
-        function = getattr(function, "__wrapped__", None) or getattr(function, "func", None)
-    return "\n".join(parts)

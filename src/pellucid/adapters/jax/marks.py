@@ -65,7 +65,7 @@ def _marked_array(a: jax.Array, name: str) -> jax.Array:
     return identity(a)
 
 
-def _inside(path: str) -> Any:
+def inside(path: str) -> Any:
     """A scope that says of the operations in it which layer's call they belong to."""
     return jax.named_scope(_PREFIX + path)
 
@@ -120,7 +120,7 @@ def _linen_marked() -> Iterator[None]:
         path = "/".join(map(str, context.module.path))
         if context.method_name != "__call__" or not path:
             return call(*args, **kwargs)
-        with _inside(path):
+        with inside(path):
             output = call(*args, **kwargs)
         return marked(output, path, type(context.module).__name__)
 
@@ -161,7 +161,7 @@ def _watched(original: Any) -> Any:
             return bound(*args, **kwargs)
         _watching.running = id(self)
         try:
-            with _inside(known[0]):
+            with inside(known[0]):
                 output = bound(*args, **kwargs)
             return marked(output, known[0], type(self).__name__)
         finally:

@@ -5,11 +5,16 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from pellucid.adapters.jax.inputs import as_array, float_type, guess_inputs
 from pellucid.adapters.jax.marks import Modules, calls_marked
 from pellucid.adapters.jax.trees import anchor_of, captured, is_nnx, reached, split
-from pellucid.adapters.structure import Structure, arguments
+from pellucid.adapters.protocol import InputSpec
+from pellucid.adapters.structure import Structure, arguments, flatten, unflatten
+from pellucid.errors import InputError
+from pellucid.types import Leaves
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,11 @@ class Source(ABC):
     Traces of models with equal snapshot keys are the same, and kept while the `anchor` lives.
     """
 
+    framework = "jax"
     has_weights = False
     hint = ""
     """What to do where the model cannot be traced, for people."""
+    notes: tuple[str, ...] = ()
 
     @property
     def anchor(self) -> Any:
@@ -47,9 +54,42 @@ class Source(ABC):
     def function(self) -> Any:
         """What is called, for its signature and its code."""
 
+    @cached_property
+    def inputs(self) -> tuple[InputSpec, ...] | None:
+        return guess_inputs(self.modules())
+
+    @property
+    def channel_axis(self) -> int:
+        return -1
+
+    def accept(self, x: Any) -> tuple[Leaves, Structure]:
+        leaves, structure = flatten(x)
+        if not leaves:
+            raise InputError("The input holds no array.")
+        dtype = float_type(self.look().arrays)
+        wants_floats = self.inputs is not None and len(leaves) == 1
+        return tuple(as_array(a, dtype, wants_floats=wants_floats) for a in leaves), structure
+
+    def restore(self, leaves: Sequence[Any], structure: Structure) -> Any:
+        return unflatten(leaves, structure)
+
+    def prepare(self, x: Leaves) -> None:  # noqa: B027 - most have nothing to do
+        """What has to happen once before the model can be looked at."""
+
     def modules(self) -> tuple[tuple[str, Any], ...]:
         """Path and module of every layer that the model says it holds, inner ones first."""
         return ()
+
+    def parameters(self, snapshot: Snapshot, path: str) -> int:
+        """How many numbers the layer at a path has as weights."""
+        named = zip(snapshot.names, snapshot.arrays, strict=True)
+        return sum(int(a.size) for name, a in named if _belongs(name, path))
+
+    def description(self) -> str:
+        """Code and settings, in words that are the same for equal models."""
+        parts = [_code_of(self.function)]
+        parts += [f"{path}:{_settings(module)}" for path, module in self.modules()]
+        return "\n".join(parts)
 
 
 class FunctionSource(Source):
@@ -184,6 +224,32 @@ class NnxSource(Source):
 
     def modules(self) -> tuple[tuple[str, Any], ...]:
         return tuple(self._parts(self._model))
+
+
+def _belongs(name: str, path: str) -> bool:
+    """Whether a weight is one of the layer at `path`; Flax puts a collection's name before it."""
+    return name.startswith(f"{path}/") or name.partition("/")[2].startswith(f"{path}/")
+
+
+def _settings(module: Any) -> str:
+    plain = {
+        k: v
+        for k, v in sorted(vars(module).items())
+        if isinstance(v, bool | int | float | str | tuple) and not k.startswith("_")
+    }
+    return f"{type(module).__qualname__}{plain}"
+
+
+def _code_of(function: Any) -> str:
+    """The code of a function and of what it wraps; equal for equal functions."""
+    parts: list[str] = []
+    while function is not None and len(parts) < 8:
+        code = getattr(function, "__code__", None)
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        constants = [c for c in code.co_consts if not hasattr(c, "co_code")] if code else []
+        parts.append(repr((name, code and code.co_code, constants)))
+        function = getattr(function, "__wrapped__", None) or getattr(function, "func", None)
+    return "\n".join(parts)
 
 
 def _equinox_modules(model: Any) -> list[tuple[str, Any]]:
