@@ -113,12 +113,14 @@ def load_hdf5(facts: FileFacts, trusted: bool) -> Loaded:
 def load_saved_model(facts: FileFacts, trusted: bool) -> Loaded:
     """A SavedModel folder, as a `tf.Module` that is called like the model it was saved from."""
     require("tensorflow", "tensorflow", f"Loading {facts.path.name}")
+    import tensorflow as tf
+
     from pellucid.adapters.tensorflow.saved_model import SavedModel
 
     advice = "Check that the folder was copied whole: saved_model.pb and variables/."
     with _explained(facts, "TensorFlow", advice):
-        model = SavedModel(facts.path)
-        return Loaded(model, {"framework": "tensorflow", "inputs": model.input_shapes()})
+        loaded = tf.saved_model.load(str(facts.path))
+        return Loaded(SavedModel(loaded, facts.path.name), {"framework": "tensorflow"})
 
 
 def load_torch_export(facts: FileFacts, trusted: bool) -> Loaded:

@@ -37,6 +37,7 @@ from pellucid.adapters.tensorflow.interpret import interpret, plan
 from pellucid.adapters.tensorflow.layers import children
 from pellucid.adapters.tensorflow.library import LibraryModel
 from pellucid.adapters.tensorflow.reading import Reading, Readings, is_out_of_memory
+from pellucid.adapters.tensorflow.saved_model import SavedModel, is_loaded
 from pellucid.adapters.tensorflow.segments import Chains
 from pellucid.adapters.tensorflow.trace import Trace
 from pellucid.adapters.tensorflow.weights import fingerprint, named_variables, read
@@ -63,6 +64,8 @@ class TensorFlowAdapter(Adapter):
     xp = namespace
 
     def __init__(self, model: Any) -> None:
+        if is_loaded(model):
+            model = SavedModel(model)
         self._model = model
         self._keras = isinstance(model, keras.layers.Layer)
         library = model if isinstance(model, LibraryModel) else None
@@ -78,6 +81,8 @@ class TensorFlowAdapter(Adapter):
         self._readings = Readings(model, self._tree)
         as_own = functools.partial(as_leaf, float_dtype=self._float_dtype())
         declared = None if library is None else (library.nest, library.specs)
+        if isinstance(model, SavedModel):
+            declared = model.declared
         self._inputs = Inputs(model, as_array, as_own, declared=declared)
 
     # Facts
@@ -160,6 +165,7 @@ class TensorFlowAdapter(Adapter):
     # Verbs
 
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
+        x = self._batches(x)[0][0]
         reading = self._reading(x)
         return (reading if isinstance(reading, EagerModel) else reading.trace).activations(x)
 
@@ -181,7 +187,7 @@ class TensorFlowAdapter(Adapter):
             )
             return result
 
-        self.run(x, peel=False, intercept=note)
+        self.run(self._batches(x)[0][0], peel=False, intercept=note)
         return tuple(found)
 
     def run(
@@ -194,9 +200,26 @@ class TensorFlowAdapter(Adapter):
         kinds: frozenset[str] | None = None,
         weights: Mapping[str, Array] | None = None,
     ) -> Outputs:
+        options = (peel, intercept, layers, kinds, weights)
+        batches = self._batches(x)
+        if len(batches) == 1 and batches[0][0] is x:
+            return self._run_batch(x, *options)
+        # The model serves one batch size only; the last batch is filled up, and cut again.
+        parts = [
+            tf.nest.map_structure(lambda a, n=real: a[:n], self._run_batch(batch, *options))
+            for batch, real in batches
+        ]
+        return tf.nest.map_structure(lambda *a: tf.concat(a, axis=0), *parts)
+
+    def _batches(self, x: Leaves) -> list[tuple[Leaves, int]]:
+        if isinstance(self._model, SavedModel):
+            return self._model.batches(x)
+        return [(x, -1)]
+
+    def _run_batch(self, x: Leaves, *options: Any) -> Outputs:
         reading = self._reading(x)
         try:
-            return self._run(reading, x, peel, intercept, layers, kinds, weights)
+            return self._run(reading, x, *options)
         finally:
             self._readings.ran(reading, x, self._inputs.nest_for(len(x)))
 
@@ -295,6 +318,12 @@ class TensorFlowAdapter(Adapter):
 
     def _names(self, reading: Reading, x: Leaves, layers: Sequence[str]) -> list[str]:
         """Layer names as typed -> layer calls of this run."""
+        if isinstance(self._model, SavedModel):
+            raise CapabilityError(
+                f"No layer {layers[0]!r}: a SavedModel holds operations and weights, no layers.\n"
+                "  Load the .keras file it was exported from, or use a method that needs none, such"
+                " as integrated_gradients."
+            )
         if isinstance(reading, EagerModel):
             calls = reading.calls(x, layers)
         else:
