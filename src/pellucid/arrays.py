@@ -56,12 +56,34 @@ def resize(a: np.ndarray, sizes: tuple[int, ...], axes: tuple[int, ...]) -> np.n
 
 @lru_cache(maxsize=64)
 def _gaussian_matrix(size: int, sigma: float) -> np.ndarray:
-    """Gaussian smoothing, rows summing to 1, `(size, size)`."""
+    """Gaussian smoothing, rows summing to 1, `(size, size)`, float64."""
     distance = np.arange(size)[:, None] - np.arange(size)[None, :]
     matrix = np.exp(-0.5 * (distance / max(sigma, 1e-6)) ** 2)
-    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def _gaussian_slope(size: int, sigma: float) -> np.ndarray:
+    """The derivative of `_gaussian_matrix` in sigma; its rows sum to 0."""
+    sigma = max(sigma, 1e-6)
+    squared = (np.arange(size)[:, None] - np.arange(size)[None, :]) ** 2 / sigma**3
+    matrix = _gaussian_matrix(size, sigma)
+    return matrix * (squared - (matrix * squared).sum(axis=1, keepdims=True))
 
 
 def blur(a: np.ndarray, sigma: float, axes: tuple[int, ...]) -> np.ndarray:
     """Gaussian blur of `sigma` pixels along each of `axes`."""
-    return apply_along({axis: _gaussian_matrix(a.shape[axis], sigma) for axis in axes}, a, axes)
+    matrices = {axis: _gaussian_matrix(a.shape[axis], sigma).astype(np.float32) for axis in axes}
+    return apply_along(matrices, a, axes)
+
+
+def blur_and_slope(
+    a: np.ndarray, sigma: float, axes: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The blur of `a`, and its derivative in sigma, in float64; exact for the discrete blur."""
+    wide = a.astype(np.float64)
+    matrices = {axis: _gaussian_matrix(a.shape[axis], sigma) for axis in axes}
+    slope = np.zeros(a.shape)
+    for axis in axes:
+        changed = {**matrices, axis: _gaussian_slope(a.shape[axis], sigma)}
+        slope += apply_along(changed, wide, axes)
+    return apply_along(matrices, wide, axes), slope

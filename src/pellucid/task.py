@@ -173,8 +173,32 @@ class Task:
 
     def scores(self) -> np.ndarray:
         """The explained number of every sample for each target, `(targets, n)` float64."""
-        scores = self.to_numpy(self._scores(self.outputs, np.arange(self.count)))
-        return scores.astype(np.float64).reshape(len(self.targets), -1)
+        return self.scores_of(self.outputs, np.arange(self.count))
+
+    def scores_of(self, outputs: Outputs, rows: np.ndarray) -> np.ndarray:
+        """The explained numbers of output rows for each target, `(targets, m)` float64."""
+        scores = self.to_numpy(self._scores(outputs, rows)).astype(np.float64)
+        return scores.reshape(len(self.targets), -1)
+
+    def scores_at(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
+        """The explained numbers of new rows for each target, `(targets, m)` float64."""
+        leaves = self.in_own_type(leaves)
+        with self._named(leaves, rows):
+            outputs = self._run(leaves, rows)
+        return _finite(self.scores_of(outputs, rows))
+
+    def outputs_of(self, leaves: Leaves) -> Outputs:
+        """The model's outputs for inputs that belong to no sample, in micro-batches."""
+
+        def evaluate(start: int, stop: int) -> Outputs:
+            part = tuple(a[start:stop] for a in leaves)
+            with model_errors(self.model, part, self.model.adapter, np.arange(start, stop)):
+                outputs = self.model.run(part)
+            check_outputs(outputs, stop - start, self.model.adapter, np.arange(start, stop))
+            return single_output(outputs)
+
+        count = int(leaves[0].shape[0])
+        return self.join([out for _, _, out in self.schedule.run(count, evaluate, key="forward")])
 
     def score_of(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
         """The explained number of new rows, `(m,)` float64, without a gradient."""
@@ -314,8 +338,7 @@ class Task:
             if shared:
                 outputs = _repeat(single_output(outputs), self.count, self.xp)
                 rows = np.arange(self.count)
-            scores = self.to_numpy(self._scores(outputs, rows)).astype(np.float64)
-            return scores.reshape(len(self.targets), -1)
+            return self.scores_of(outputs, rows)
 
         if shared:
             return _finite(evaluate(0, 1))

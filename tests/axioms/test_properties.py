@@ -18,6 +18,11 @@ METHODS = {
     "gradient_x_input": {},
     "integrated_gradients": {"steps": 8},
     "smoothgrad": {"samples": 5},
+    "squaregrad": {"samples": 5},
+    "vargrad": {"samples": 5},
+    "expected_gradients": {"samples": 6},
+    "blur_integrated_gradients": {"steps": 4},
+    "guided_integrated_gradients": {"steps": 4, "baseline": "noise"},
     "gradcam": {"layer": "relu"},
     "gradcam_plus_plus": {"layer": "relu"},
     "hirescam": {"layer": "relu"},
@@ -31,7 +36,10 @@ METHODS = {
     "edges": {},
     "constant": {},
 }
-SMOOTH = ["saliency", "gradient_x_input", "integrated_gradients", "smoothgrad", "occlusion"]
+SMOOTH = [
+    "saliency", "gradient_x_input", "integrated_gradients", "smoothgrad", "expected_gradients",
+    "occlusion",
+]  # fmt: skip
 
 
 def network(seed: int) -> torch.nn.Module:

@@ -9,6 +9,9 @@ import pellucid.methods.cam.layercam
 import pellucid.methods.cam.scorecam
 import pellucid.methods.cam.xgradcam
 import pellucid.methods.controls.controls
+import pellucid.methods.gradient.blur_integrated_gradients
+import pellucid.methods.gradient.expected_gradients
+import pellucid.methods.gradient.guided_integrated_gradients
 import pellucid.methods.gradient.integrated_gradients
 import pellucid.methods.gradient.noise
 import pellucid.methods.gradient.saliency

@@ -20,6 +20,15 @@ ASKS = {
     "{unit} raises or lowers the score on the way.",
     "smoothgrad": "Averages the gradient over noisy copies of the {whole}, so that only what "
     "survives small noise remains.",
+    "squaregrad": "Averages the squared gradient over noisy copies of the {whole}: how strongly "
+    "the score reacts to each {unit}, either way.",
+    "vargrad": "Asks how much the gradient of each {unit} varies over noisy copies of the {whole}.",
+    "expected_gradients": "Lets the {whole} grow out of many examples of a background and adds up "
+    "how much each {unit} raises or lowers the score on the way.",
+    "blur_integrated_gradients": "Lets the {whole} grow sharp from a blurred copy and adds up how "
+    "much each {unit} raises or lowers the score on the way.",
+    "guided_integrated_gradients": "Lets the {whole} grow out of a baseline, what matters least "
+    "first, and adds up how much each {unit} raises or lowers the score on the way.",
     "gradcam": "Asks where, in one inner layer, the features that raise the score are active: a "
     "coarse map that keeps only evidence in favour.",
     "gradcam_plus_plus": "Asks what Grad-CAM asks, with weights that do not fade where an object "
@@ -50,7 +59,7 @@ ACTIVATION_MAPS = frozenset(
 
 CONTROLS = frozenset({"random", "edges", "constant"})
 
-SENSITIVITY = frozenset({"saliency", "smoothgrad"})
+SENSITIVITY = frozenset({"saliency", "smoothgrad", "squaregrad", "vargrad"})
 """Gradients say where the score is touchy, not what it is made of: they are put into other words.
 """
 

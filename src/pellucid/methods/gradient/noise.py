@@ -219,7 +219,8 @@ def _moments(
     moments = [
         [
             [
-                sums.totals[r * leaves + leaf][target, 0] * scales[target][leaf] ** (r + 1)
+                sums.totals[r * leaves + leaf][target, 0]
+                * scales[target][leaf].astype(np.float64) ** (r + 1)
                 for r in range(order)
             ]
             for leaf in range(leaves)
