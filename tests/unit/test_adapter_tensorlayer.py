@@ -10,7 +10,7 @@ import tensorlayer as tl
 from pellucid import explain, wrap
 from pellucid.adapters.derived import layer_gradient, patch, record
 from pellucid.adapters.protocol import LAYERS_ONLY, Tier
-from pellucid.adapters.tensorlayer import TensorLayerModel
+from pellucid.adapters.tensorlayer.model import TensorLayerModel
 from pellucid.errors import CapabilityError, LayerError, ModelError
 from pellucid.testing import build, reference_forward, reference_gradient, tiny_tensorlayer
 from pellucid.testing.tiny_weights import weights_and_inputs

@@ -53,6 +53,12 @@ def _jax(model: Any) -> Adapter:
     return JaxAdapter(model)
 
 
+def _tensorlayerx(model: Any) -> Adapter:
+    from pellucid.adapters.tensorlayer import tensorlayerx_adapter
+
+    return tensorlayerx_adapter(model)
+
+
 def _sklearn(model: Any) -> Adapter:
     from pellucid.adapters.sklearn import SklearnAdapter
 
@@ -77,6 +83,7 @@ _ADAPTERS: dict[str, Callable[[Any], Adapter]] = {
     "keras": _keras,
     "tensorlayer": _tensorlayer,
     "jax": _jax,
+    "tensorlayerx": _tensorlayerx,
     "sklearn": _sklearn,
     "onnx": _onnx,
     "callable": _callable,
@@ -154,7 +161,7 @@ def recognise(model: Any, x: Any = None) -> str:
                 " torch and JAX.\n  Set KERAS_BACKEND=tensorflow before Keras is imported."
             )
         return "keras"
-    for name in ("torch", "tensorflow", "tensorlayer"):
+    for name in ("torch", "tensorflow", "tensorlayer", "tensorlayerx"):
         if name in roots:
             return name
     if _is_jax(model):
