@@ -13,10 +13,14 @@ from pellucid.testing.mobilenet_torch import build_mobilenet
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Captum's own imports; nothing of ours
     from captum.attr import (
+        GradientShap,
         InputXGradient,
         IntegratedGradients,
         LayerAttribution,
         LayerGradCam,
+        LayerGradientXActivation,
+        LayerIntegratedGradients,
+        NoiseTunnel,
         Occlusion,
         Saliency,
     )
@@ -123,3 +127,60 @@ def test_occlusion(case):
         x, window, stride, baselines=0.1, target=target, perturbations_per_eval=8
     )
     close(explain(model, x, "occlusion", baseline=0.1, **ours).values, oracle)
+
+
+LAYERS = {"cnn": "conv2", "depthwise": "pointwise"}
+
+
+@pytest.mark.parametrize("name", list(LAYERS))
+def test_layers(name):
+    """Without a way round the layer, where Captum's reference score is f(x') as ours is."""
+    model, x = small(name)
+    layer = model.get_submodule(LAYERS[name])
+    for module in model.modules():
+        if isinstance(module, torch.nn.ReLU):
+            module.inplace = False  # Captum makes a leaf of the layer's output
+    with torch.no_grad():
+        target = model(x).argmax(1)
+    oracle = LayerGradientXActivation(model, layer).attribute(x, target)
+    close(explain(model, x, "gradient_x_input", layer=LAYERS[name]).values, oracle)
+    oracle = LayerIntegratedGradients(model, layer).attribute(
+        x, torch.zeros_like(x), target, n_steps=20, method="gausslegendre"
+    )
+    e = explain(model, x, "integrated_gradients", layer=LAYERS[name], steps=20)
+    close(e.values, oracle)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("smoothgrad", "smoothgrad"), ("squaregrad", "smoothgrad_sq"), ("vargrad", "vargrad")],
+)
+def test_noise_tunnel(method, kind):
+    """Captum draws for itself: within the standard errors. Its variance is over m, ours m − 1."""
+    model, x = small("dense")
+    x, m = x[:1], 2000
+    torch.manual_seed(0)
+    oracle = NoiseTunnel(Saliency(model)).attribute(
+        x, nt_type=kind, nt_samples=m, nt_samples_batch_size=200,
+        stdevs=0.15 * float(x.max() - x.min()), target=1, abs=False,
+    ).detach().numpy()  # fmt: skip
+    e = explain(model, x, method, samples=m, noise=0.15, target=1)
+    factor = (m - 1) / m if method == "vargrad" else 1
+    error = np.abs(e.values * factor - oracle)
+    assert (error <= 5 * np.sqrt(2) * e.stderr + 1e-6).all()
+
+
+def test_gradient_shap():
+    """Captum draws independently, and ours is stratified: within Captum's larger error."""
+    model, x = small("dense")
+    background = x[1:] * 0.7
+    options = {"n_samples": 500, "stdevs": 0.0, "target": 1}
+    torch.manual_seed(0)
+    draws = [
+        GradientShap(model).attribute(x[:1], background, **options).detach().numpy()
+        for _ in range(8)
+    ]
+    e = explain(model, x[:1], "expected_gradients", background=background, samples=400, target=1)
+    error = np.abs(np.mean(draws, axis=0) - e.values)
+    allowed = 5 * np.sqrt(np.var(draws, axis=0, ddof=1) / 8 + e.stderr**2)
+    assert (error <= allowed + 1e-6).all()
