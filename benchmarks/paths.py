@@ -9,6 +9,7 @@ from harness import Case, Counter
 from torch_parts import Counted, captum, digits, l1_errors, path_truth, relative, spread, trained
 
 from pellucid import explain, wrap
+from pellucid.explain import explain_each
 
 TOLERANCE = 0.01
 ORACLE = (8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256)
@@ -128,6 +129,59 @@ def p2() -> Iterator[Case]:
     yield Case(
         label, "captum, internal batch 16", ours, by_captum(internal_batch_size=16), relative,
         counter, runs=5,
+    )  # fmt: skip
+
+
+def p10() -> Iterator[Case]:
+    """Expected gradients of 4 rows, 200 samples each, background of 100 rows."""
+    import shap
+
+    images, _ = digits()
+    x, background, counter = images[1500:1504], images[:100], Counter()
+    net = Counted(trained("ReLU"), counter).eval()
+    target = net(x).argmax(1)
+    model = wrap(net)
+    peer = shap.GradientExplainer(net, background)
+
+    @cache
+    def truth() -> np.ndarray:
+        """The mean over all background rows, 64 Gauss–Legendre points a path, float64."""
+        paths = [path_truth(net.inside, x, target, start=b[None], steps=64) for b in background]
+        return np.mean(paths, axis=0)
+
+    def ours(samples: int):
+        return lambda: explain(
+            model, x, "expected_gradients", target=target.tolist(), samples=samples,
+            background=background.numpy(),
+        ).values  # fmt: skip
+
+    def by_shap():
+        return peer.shap_values(x, nsamples=200, ranked_outputs=1)[0][..., 0]
+
+    def note(e, found) -> str:
+        a, b = l1_errors(e, truth()), l1_errors(found, truth())
+        return f"error ours {np.mean(a):.1%}, peer {np.mean(b):.1%} (mean over the rows)"
+
+    label = "expected gradients, ReLU digits CNN 32², 4 rows, background 100"
+    for samples, goal in ((200, "≥ 3 × (same samples)"), (100, "≥ 6 × (same error)")):
+        yield Case(
+            f"{label}, {samples} samples", "shap.GradientExplainer, 200 samples",
+            ours(samples), by_shap, relative, counter, note, goal,
+        )  # fmt: skip
+
+    def each() -> np.ndarray:
+        found = explain_each(
+            model, x, "expected_gradients", targets=list(range(10)),
+            parameters={"samples": 200, "background": background.numpy()},
+        )  # fmt: skip
+        return np.stack([e.values for e in found], axis=-1)
+
+    def each_by_shap() -> np.ndarray:
+        return np.asarray(peer.shap_values(x, nsamples=200))
+
+    yield Case(
+        f"{label}, 200 samples, all 10 classes", "shap.GradientExplainer, 200 samples",
+        each, each_by_shap, relative, counter, goal="≥ 3 ×", runs=3,
     )  # fmt: skip
 
 

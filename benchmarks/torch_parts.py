@@ -1,5 +1,6 @@
 """What the torch workloads share: a counted model, trained digits networks, an exact truth."""
 
+import copy
 import warnings
 from functools import cache
 
@@ -72,17 +73,23 @@ def trained(kind: str, seed: int = 0) -> torch.nn.Sequential:
     return net.eval()
 
 
-def path_truth(net: torch.nn.Module, x: torch.Tensor, target: torch.Tensor) -> np.ndarray:
-    """Integrated gradients from zero by 512 Gauss–Legendre points in float64."""
-    nodes, weights = np.polynomial.legendre.leggauss(512)
-    net, x = net.double(), x.double()
+def path_truth(
+    net: torch.nn.Module,
+    x: torch.Tensor,
+    target: torch.Tensor,
+    start: torch.Tensor | float = 0.0,
+    steps: int = 512,
+) -> np.ndarray:
+    """Integrated gradients by that many Gauss–Legendre points in float64."""
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    net, x = copy.deepcopy(net).double(), x.double()
+    moved = x - start
     total = torch.zeros_like(x)
     for t, w in zip((nodes + 1) / 2, weights / 2, strict=True):
-        point = (x * t).requires_grad_()
+        point = (x - (1 - t) * moved).requires_grad_()
         score = net(point).gather(1, target[:, None]).sum()
         total += w * torch.autograd.grad(score, point)[0]
-    net.float()
-    return (total * x).numpy()
+    return (total * moved).numpy()
 
 
 def l1_errors(found, truth: np.ndarray) -> np.ndarray:
