@@ -504,3 +504,37 @@ def test_an_input_that_is_used_above_the_cut_is_the_real_one(variants):
     repeated = tuple(torch.repeat_interleave(a, variants, dim=0) for a in leaves)
     expected = patch(adapter, repeated, {"encoder.encoder2": value})
     torch.testing.assert_close(cut.run(value), expected)
+
+
+@pytest.mark.parametrize("framework", ["module", "function", "reshaped"])
+def test_a_cut_at_a_last_layer_that_is_peeled_holds_the_logits(x, framework):
+    """Else the layer would return probabilities above a run whose output is the logits."""
+    ends = {
+        "module": torch.nn.Softmax(dim=1),
+        "function": Ending(lambda z: F.softmax(z, dim=1)),
+        "reshaped": torch.nn.Sequential(torch.nn.Softmax(dim=1), torch.nn.Flatten()),
+    }
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(504, 3), ends[framework])
+    adapter, layer = TorchAdapter(model), "2.0" if framework == "reshaped" else "2"
+    logits = model[1](x.flatten(1)).detach()
+    cut = adapter.cut((x,), layer)
+    torch.testing.assert_close(cut.value, logits)
+    torch.testing.assert_close(cut.outputs, logits)
+    torch.testing.assert_close(cut.run(2 * logits), 2 * logits)
+    for _ in range(2):
+        assert adapter.final_activation((x,)) == ("softmax",)
+        outputs, values = record(adapter, (x,), [layer])
+        torch.testing.assert_close(values[layer], logits)
+        torch.testing.assert_close(outputs, logits)
+    whole = adapter.cut((x,), layer, peel=False)
+    torch.testing.assert_close(whole.value, logits.softmax(1))
+    torch.testing.assert_close(whole.run(whole.value), logits.softmax(1))
+
+
+class Ending(torch.nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.function(z)

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,15 +21,21 @@ from pellucid.adapters.protocol import (
     Tier,
 )
 from pellucid.adapters.torch.cut import open_at
-from pellucid.adapters.torch.layers import exit_hook, find_modules, layer_calls, list_layers
+from pellucid.adapters.torch.layers import (
+    call_path,
+    exit_hook,
+    find_modules,
+    layer_calls,
+    list_layers,
+)
 from pellucid.adapters.torch.modes import (
-    FinalActivationFinder,
     FrozenWeights,
     InterceptMode,
     Position,
     map_tensors,
     watching,
 )
+from pellucid.adapters.torch.peeling import LastLayers, Peeling
 from pellucid.adapters.torch.reading import ModuleReading, Reading
 from pellucid.adapters.torch.state import quietly
 from pellucid.types import Array, Leaves, Outputs
@@ -49,6 +55,7 @@ class TorchAdapter(Adapter):
         self._structure: Any = None
         self._differentiating = threading.local()
         self._final: dict[Any, tuple[str | None, ...]] = {}
+        self._ends: dict[Any, frozenset[str]] = {}
         self._fingerprint: tuple[Any, str] | None = None
 
     @cached_property
@@ -112,22 +119,36 @@ class TorchAdapter(Adapter):
             self.run(tuple(a[:1] for a in x))
         return self._final[key]
 
-    @contextlib.contextmanager
-    def _peeling(self, x: Leaves, peel: bool) -> Iterator[Callable[[Outputs], Outputs]]:
-        """Takes the final activation off what a run returns, and notes which it was."""
+    def _peeling(self, x: Leaves, peel: bool, layers: Sequence[str] = ()) -> Peeling:
+        """What takes the final activation off a run, and off those of `layers` that end in it."""
         key = self._key(x)
+        ends = self._last_layers(x) if peel and layers else frozenset()
         known = self._final.get(key)
         if known is not None and not (peel and any(known)):
-            yield lambda outputs: outputs
-            return
-        finder = FinalActivationFinder()
+            return Peeling(peel=False, ends=ends, note=None)
 
-        def taken_off(outputs: Outputs) -> Outputs:
-            self._final[key] = finder.names(outputs)
-            return finder.peeled(outputs) if peel else outputs
+        def note(names: tuple[str | None, ...]) -> None:
+            # The first run tells: in a later one the last layer may have been replaced.
+            self._final.setdefault(key, names)
 
-        with finder:
-            yield taken_off
+        return Peeling(peel=peel, ends=ends, note=note)
+
+    def _last_layers(self, x: Leaves) -> frozenset[str]:
+        """Layer calls that return what the model returns, a softmax or sigmoid; by one row."""
+        if not any(self.final_activation(x)):
+            return frozenset()
+        key = self._key(x)
+        if key not in self._ends:
+            last = LastLayers()
+
+            def note(path: str, number: int, module: Any, output: Any) -> None:
+                last.note(call_path(path, number), output)
+
+            with self._quietly(differentiate=False):
+                given = [a[:1].clone() for a in x]
+                with watching(self._reading.layers(), Position(), note), last.watching():
+                    self._ends[key] = last.names(self._call(given))
+        return self._ends[key]
 
     def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
         modules, count = self._reading.layers(), self._reading.parameter_count
@@ -165,33 +186,41 @@ class TorchAdapter(Adapter):
         def call(given: Sequence[torch.Tensor]) -> Outputs:
             return self._reading.call(given, self._structure, weights)
 
+        peeling = self._peeling(x, peel, layers)
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._quietly(differentiate=self._is_differentiating))
             position = Position()
             if intercept is not None:
                 by_operation = kinds != LAYERS_ONLY
-                stack.enter_context(self._watching(intercept, layers, position, by_operation))
+                seen = self._watching(intercept, layers, position, peeling, by_operation)
+                stack.enter_context(seen)
             # Copies are made before a mode is entered: they are not the model's operations.
             if intercept is None or kinds == LAYERS_ONLY:
                 given = [a.clone() for a in x]
                 if self._is_differentiating:
                     stack.enter_context(FrozenWeights())
-                with self._peeling(x, peel) as taken_off:
-                    return taken_off(call(given))
+                with peeling.watching():
+                    outputs = call(given)
+                return peeling.outputs(outputs)
             # Liveness is read off requires_grad, so a graph is built even for a plain run.
             stack.enter_context(torch.enable_grad())
             given = [(a if a.requires_grad else _live(a)).clone() for a in x]
-            with self._peeling(x, peel) as taken_off, InterceptMode(intercept, position, kinds):
+            with peeling.watching(), InterceptMode(intercept, position, kinds):
                 outputs = call(given)
-            outputs = taken_off(outputs)
+            outputs = peeling.outputs(outputs)
         return outputs if self._is_differentiating else map_tensors(outputs, torch.Tensor.detach)
 
     def _watching(
-        self, intercept: Intercept, layers: Sequence[str], position: Position, by_operation: bool
+        self,
+        intercept: Intercept,
+        layers: Sequence[str],
+        position: Position,
+        peeling: Peeling,
+        by_operation: bool,
     ) -> contextlib.AbstractContextManager[None]:
         """Hooks on the requested layers; on all, where operations want to know their module."""
         requested = find_modules(self._reading, layers) if layers else []
-        on_exit = exit_hook(intercept, layers, self._reading.separator, requested)
+        on_exit = exit_hook(intercept, layers, self._reading.separator, requested, peeling.at_exit)
         if by_operation:
             # A layer asked for by another of its names is shown by that one.
             named = {id(m): (n, m) for n, m in [*self._reading.layers(), *requested]}
@@ -231,7 +260,7 @@ class TorchAdapter(Adapter):
             find_modules(self._reading, [layer]),
             x,
             call=self._call,
-            peeling=lambda: self._peeling(x, peel),
+            peeling=lambda: self._peeling(x, peel, [layer]),
             quiet=lambda: self._quietly(differentiate=self._is_differentiating),
         )
 

@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Cut
-from pellucid.adapters.torch.layers import call_number, with_first
+from pellucid.adapters.torch.layers import call_number, call_path, with_first
 from pellucid.adapters.torch.modes import (
     Position,
     WeightFreezer,
@@ -25,6 +25,7 @@ from pellucid.adapters.torch.modes import (
     tensors_in,
     watching,
 )
+from pellucid.adapters.torch.peeling import Peeling
 from pellucid.adapters.torch.reading import Named
 from pellucid.errors import LayerError
 from pellucid.types import Leaves, Outputs
@@ -236,7 +237,7 @@ def open_at(
     leaves: Leaves,
     *,
     call: Callable[[Sequence[torch.Tensor]], Outputs],
-    peeling: Callable[[], contextlib.AbstractContextManager[Callable[[Outputs], Outputs]]],
+    peeling: Callable[[], Peeling],
     quiet: Callable[[], contextlib.AbstractContextManager[None]],
 ) -> Cut:
     """Run a model once and open it where call `layer` of the `watched` module returns.
@@ -245,7 +246,7 @@ def open_at(
     takes the final activation off. Raises `LayerError` where that call never came.
     """
     wanted = call_number(layer)
-    recorder = PrefixRecorder()
+    recorder, first = PrefixRecorder(), peeling()
     found: list[torch.Tensor] = []
 
     def at_exit(path: str, number: int, module: Any, output: Any) -> None:
@@ -253,7 +254,7 @@ def open_at(
         if number == wanted and value is not None:
             recorder.close()
             # A copy: an in-place operation above the layer would change it.
-            found.append(value.clone())
+            found.append(first.at_exit(call_path(path, number), value).clone())
 
     def replacing(value: torch.Tensor, before: Callable[[], None]) -> Callable[..., Any]:
         def at_exit(path: str, number: int, module: Any, output: Any) -> Any:
@@ -269,25 +270,26 @@ def open_at(
         with quiet(), watching(watched, Position(), hook):
             given = [a.clone() for a in leaves]
             skipper.start(tuple(given))
-            with peeling() as taken_off:
-                with skipper:
-                    outputs = call(given)
-                return taken_off(outputs)
+            peeled = peeling()
+            with peeled.watching(), skipper:
+                outputs = call(given)
+            return peeled.outputs(outputs)
 
     def whole(rows: Leaves, value: torch.Tensor) -> Outputs:
         hook = replacing(value, lambda: None)
         with quiet(), watching(watched, Position(), hook):
             given = [a.clone() for a in rows]
-            with peeling() as taken_off:
-                return taken_off(call(given))
+            peeled = peeling()
+            with peeled.watching():
+                outputs = call(given)
+            return peeled.outputs(outputs)
 
     with quiet(), torch.no_grad(), watching(watched, Position(), at_exit):
         given = [a.clone() for a in leaves]
         recorder.start(tuple(given))
-        with peeling() as taken_off:
-            with recorder:
-                outputs = call(given)
-            outputs = taken_off(outputs)
+        with first.watching(), recorder:
+            outputs = call(given)
+        outputs = first.outputs(outputs)
     if not found:
         raise LayerError(
             f"{layer} was not called (or returned no tensor) in this run, so the model cannot be"

@@ -11,6 +11,7 @@ from pellucid.adapters.torch.modes import Position, TorchOperation, tensors_in, 
 from pellucid.adapters.torch.reading import Named, Reading
 from pellucid.errors import CapabilityError, LayerError
 
+Said = Callable[[str, torch.Tensor], torch.Tensor]
 Count = Callable[[torch.nn.Module], int]
 
 
@@ -79,9 +80,12 @@ def with_first(output: Any, value: torch.Tensor) -> Any:
 
 
 def exit_hook(
-    intercept: Intercept, layers: Sequence[str], separator: str, modules: Named
+    intercept: Intercept, layers: Sequence[str], separator: str, modules: Named, said: Said
 ) -> Callable[..., Any]:
-    """What hands requested layer calls to the interceptor, for `watching`."""
+    """What hands requested layer calls to the interceptor, for `watching`.
+
+    `said` is what a call of this name is said to return.
+    """
     names = dict(modules)
     wanted = {
         (find_layer(p.partition("#")[0], names, separator=separator), call_number(p))
@@ -92,6 +96,7 @@ def exit_hook(
         value = next(tensors_in(output), None)
         if (path, number) not in wanted or value is None:
             return None
+        value = said(call_path(path, number), value)
         op = TorchOperation(
             lambda inputs, weights: inputs[0],
             name=type(module).__name__, kind="layer", path=path,

@@ -1,19 +1,17 @@
 """Reading a torch model as it runs: one function mode, and hooks for the layers asked for."""
 
-import collections
 import inspect
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Intercept, Operation
-from pellucid.adapters.torch.operations import FINAL, METADATA, PASS, QUESTIONS, SOURCES, kind_of
+from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 
 
 def name_of(function: Any) -> str:
@@ -126,77 +124,6 @@ def _fixed_batch_norm(
     shift = shift if bias is None else shift + bias
     shape = (-1, *(1,) * (x.ndim - 2))
     return torch.addcmul(shift.reshape(shape), x, scale.reshape(shape))
-
-
-class FinalActivationFinder(TorchFunctionMode):
-    """Notes softmax-like calls and the steps after them, to walk back from an output.
-
-    The model computes what it always does; only the outputs it returns are replaced by their
-    logits, so whatever else reads the softmax is not disturbed.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._made: dict[int, _Final] = {}
-        # Attention has many softmaxes of large inputs; the final ones are among the last.
-        self._latest: collections.deque[int] = collections.deque(maxlen=16)
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        name = name_of(func)
-        source = args[0] if args else kwargs.get("input")
-        if name in FINAL and _along_classes(name, out, args, kwargs) and out is not source:
-            self._keep(out, FINAL[name], source)
-        elif name in PASS and isinstance(out, torch.Tensor) and isinstance(source, torch.Tensor):
-            known = self._look_up(source)
-            if known is not None and out is not source:
-                self._keep(out, known.name, known.logits)
-        return out
-
-    def _keep(self, out: torch.Tensor, name: str, logits: Any) -> None:
-        if len(self._latest) == self._latest.maxlen:
-            self._made.pop(self._latest[0], None)
-        self._latest.append(id(out))
-        self._made[id(out)] = _Final(weakref.ref(out), out._version, name, logits)
-
-    def _look_up(self, tensor: torch.Tensor) -> "_Final | None":
-        made = self._made.get(id(tensor))
-        # Written to since (a mask, say): what is returned is no longer a softmax.
-        if made is None or made.out() is not tensor or made.version != tensor._version:
-            return None
-        return made
-
-    def names(self, outputs: Any) -> tuple[str | None, ...]:
-        """Per output its final activation."""
-        found = [self._look_up(tensor) for tensor in tensors_in(outputs)]
-        return tuple(None if f is None else f.name for f in found)
-
-    def peeled(self, outputs: Any) -> Any:
-        """The outputs, those with a final activation replaced by what went into it."""
-
-        def logits(tensor: torch.Tensor) -> torch.Tensor:
-            known = self._look_up(tensor)
-            return tensor if known is None else known.logits.reshape(tensor.shape)
-
-        return map_tensors(outputs, logits)
-
-
-class _Final(NamedTuple):
-    out: weakref.ref[torch.Tensor]
-    version: int
-    name: str
-    logits: torch.Tensor
-
-
-def _along_classes(name: str, out: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Whether a softmax-like call normalises over what can be the class axis."""
-    if not isinstance(out, torch.Tensor):
-        return False
-    if name == "sigmoid":
-        return True
-    axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    return axis is None or axis % max(out.ndim, 1) in {out.ndim - 1, 1}
 
 
 class TorchOperation(Operation):
