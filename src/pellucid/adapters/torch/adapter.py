@@ -242,7 +242,8 @@ class TorchAdapter(Adapter):
         def pullback(cotangent: Array) -> Leaves:
             if not value.requires_grad:
                 return tuple(torch.zeros_like(a) for a in leaves)
-            with torch.inference_mode(False), self._reading.evaluating():
+            # Checkpointed parts are run again here, and have to keep what they kept forward.
+            with torch.inference_mode(False), self._reading.evaluating(), FrozenWeights():
                 found = iter(
                     torch.autograd.grad(
                         value, floats, cotangent, retain_graph=True, allow_unused=True
