@@ -242,8 +242,7 @@ class TorchAdapter(Adapter):
         def pullback(cotangent: Array) -> Leaves:
             if not value.requires_grad:
                 return tuple(torch.zeros_like(a) for a in leaves)
-            # Checkpointed parts are run again here, and have to keep what they kept forward.
-            with torch.inference_mode(False), self._reading.evaluating(), FrozenWeights():
+            with torch.inference_mode(False), self._reading.evaluating():
                 found = iter(
                     torch.autograd.grad(
                         value, floats, cotangent, retain_graph=True, allow_unused=True

@@ -54,6 +54,16 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     return value
 
 
+def _is_checkpointing() -> bool:
+    """Whether hooks decide what is kept for the gradient, as inside a checkpointed part.
+
+    Such a part is run again in the backward pass, where no mode is active, and has to keep the
+    same tensors then.
+    """
+    autograd: Any = torch._C._autograd  # pyright: ignore[reportAttributeAccessIssue]
+    return autograd._top_saved_tensors_default_hooks(True) is not None
+
+
 class WeightFreezer:
     """Detached stand-ins for parameters, so that no graph is kept for their gradients."""
 
@@ -61,7 +71,7 @@ class WeightFreezer:
         self._detached: dict[int, tuple[Any, torch.Tensor]] = {}
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
+        if not isinstance(tensor, torch.nn.Parameter) or _is_checkpointing():
             return tensor
         known = self._detached.get(id(tensor))
         if known is None:
@@ -88,7 +98,7 @@ class FrozenWeights(TorchFunctionMode):
             return func(*args, **kwargs)
         args = tuple(self._frozen(a) for a in args)
         kwargs = {k: self._frozen(v) for k, v in kwargs.items()}
-        if func is torch.nn.functional.batch_norm:
+        if func is torch.nn.functional.batch_norm and not _is_checkpointing():
             found = _fixed_batch_norm(*args, **kwargs)
             if found is not None:
                 return found
@@ -240,7 +250,7 @@ class InterceptMode(TorchFunctionMode):
 
     def _intercepted(self, func, name, args, kwargs):
         args, kwargs = map_tensors(tuple(args), self.freeze), map_tensors(dict(kwargs), self.freeze)
-        if name in _BIASED:
+        if name in _BIASED and not _is_checkpointing():
             named = normalised(func, name, args, kwargs)
             bias = named.get("bias")
             if bias is not None:
@@ -262,9 +272,10 @@ class InterceptMode(TorchFunctionMode):
         passes = name not in SOURCES
         live = tuple(passes and t.requires_grad for t in leaves if id(t) not in weight_ids)
         kind = "bias" if name == "bias" else kind_of(name, live)
-        if any(live) and not torch.is_grad_enabled():
-            # Inside a custom autograd function or the model's own no_grad block: whatever an
-            # interceptor changes here has no derivative, so rules must be able to refuse it.
+        if any(live) and (not torch.is_grad_enabled() or _is_checkpointing()):
+            # Inside a custom autograd function, the model's own no_grad block or a checkpointed
+            # part: whatever an interceptor changes here has no derivative, so rules must be able
+            # to refuse it.
             kind = "untracked"
         index = self.index
         self.index += 1
