@@ -27,10 +27,12 @@ def key(job: Job, what: Any) -> str:
     return "|".join((job["model"], job["style"], job["method"], str(what)))
 
 
-def run_on(backend: str, jobs: list[Job], folder: Path) -> dict[str, np.ndarray]:
+def run_on(
+    backend: str, jobs: list[Job], folder: Path, **environment: str
+) -> dict[str, np.ndarray]:
     """Everything the jobs found on a backend, by `key`; warnings are errors there too."""
     found = folder / f"{backend}.npz"
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+    environment = {**os.environ, "KERAS_BACKEND": backend, **environment}
     command = [sys.executable, "-W", "error", "-W", KERAS_S_OWN, __file__, str(found)]
     done = subprocess.run(
         command,
@@ -58,14 +60,6 @@ def main(jobs: list[Job], path: str) -> None:
     np.savez(path, **found)  # type: ignore[arg-type]
 
 
-@functools.cache
-def made(name: str, style: str):
-    """One model for all methods: what JAX compiled for one of them serves the others."""
-    from pellucid.testing import build
-
-    return build(name, "keras", style=style)
-
-
 def answer(job: Job) -> dict[str, np.ndarray]:
     from pellucid import explain, wrap
 
@@ -78,9 +72,22 @@ def answer(job: Job) -> dict[str, np.ndarray]:
         tree = [(p, c.kind, "", c.parameters) for p, c in zip(paths, wrapped.layers(), strict=True)]
         final = wrapped.adapter.final_activation(wrapped.accept(x).leaves)
         return {"calls": np.array(calls), "tree": np.array(tree), "final": np.array(str(final))}
-    e = explain(model, x, job["method"], **job["options"])
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in job["options"].items()}
+    e = explain(model, x, job["method"], **options)
     found = {str(i): part.values for i, part in enumerate(e.parts)}
     return {**found, "evaluations": np.array(e.evaluations), "explained": np.array(e.explained)}
+
+
+@functools.cache
+def made(name: str, style: str) -> tuple[Any, Any]:
+    """A tiny model and its samples, or the demo's MobileNetV2 and a photo off the pixel grid."""
+    from pellucid.demo import demo_model, demo_photos, load_photo
+    from pellucid.testing import build
+
+    if name != "mobilenet":
+        return build(name, "keras", style=style)
+    photo = load_photo(demo_photos()[int(style)].path)[None]
+    return demo_model()[0], (photo.astype("float32") + 0.37) / 127.5 - 1
 
 
 if __name__ == "__main__":
