@@ -30,6 +30,9 @@ bench: $(BENCH_VENV)/bin/python
 	$@ -m pip install --quiet --requirement benchmarks/requirements.txt . \
 	  || { rm -rf .venv-bench; exit 1; }
 
+agreement: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/agreement --agreement docs
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

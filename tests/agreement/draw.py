@@ -54,6 +54,7 @@ def draw(found: Iterable[tuple[str, str, float]], folder: Path) -> tuple[Path, P
     )
     counts = np.array([[len(cells.get((m, f), [])) for f in frameworks] for m in methods])
     page = folder / "agreement.md"
+    folder.mkdir(parents=True, exist_ok=True)
     page.write_text(_page(methods, frameworks, worst, counts), encoding="utf-8")
     picture = folder / "images" / "agreement.svg"
     _draw_picture(methods, frameworks, worst, picture)

@@ -29,9 +29,8 @@ def layers_have_one_path_a_call(case: AdapterCase) -> None:
     for path in paths:
         base, mark, number = path.partition("#")
         # A plain function of a framework learns of its layers by being run.
-        require(
-            not known or base in known, f"the call {path!r} is of no layer that `layers()` lists."
-        )
+        listed = not known or base in known
+        require(listed, f"the call {path!r} is of no layer that `layers()` lists.")
         if mark:
             earlier = base if number == "2" else f"{base}#{int(number) - 1}"
             require(earlier in paths, f"there is a call {path!r} and no {earlier!r}.")
