@@ -92,6 +92,62 @@ def test_cut_runs_several_variants_of_each_sample(net, x, layer):
         torch.testing.assert_close(out[2 * i + 1], alone.run(alone.value * 0.5)[0])
 
 
+class Downsampled(torch.nn.Module):
+    """What stands beside the cut is changed in place above it, and so is the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.main = torch.nn.Conv2d(3, 3, 3, padding=1)
+        self.side = torch.nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.main(x)
+        out += self.side(x)
+        x.mul_(2)
+        return (out.relu_() + x).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("layer", ["main", "side"])
+def test_a_cut_replays_skips_that_are_changed_in_place(x, layer, monkeypatch):
+    model = Downsampled()
+    cut = TorchAdapter(model).cut((x,), layer)
+    monkeypatch.setattr(cut, "_whole", None)  # no whole run is needed
+    expected = model(x.clone()).detach()
+    assert torch.equal(cut.run(cut.value), expected)
+    thrice = cut.run(cut.value.repeat_interleave(3, dim=0))
+    assert torch.equal(thrice, expected.repeat_interleave(3, dim=0))
+    assert torch.equal(cut.run(cut.value), expected)
+
+
+def test_a_cut_above_code_that_remembers_the_number_of_rows(x):
+    class Tokens(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = torch.nn.Conv2d(3, 4, 2, stride=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = x.shape[0]
+            return self.patches(x).reshape(rows, 4, -1).mean(dim=2)
+
+    model = Tokens()
+    cut = TorchAdapter(model).cut((x,), "patches")
+    thrice = cut.run(cut.value.repeat_interleave(3, dim=0))
+    assert torch.equal(thrice, model(x).detach().repeat_interleave(3, dim=0))
+
+
+def test_attention_gives_the_same_bits_in_every_kind_of_run():
+    """Torch's fused inference kernel rounds otherwise than what is differentiated."""
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    x = torch.randn(2, 5, 16)
+    adapter = TorchAdapter(layer)
+    first, second = adapter.run((x,)), adapter.run((x,))
+    differentiated = adapter.vjp(lambda a: (adapter.run(a), None), (x,))[0]
+    assert torch.equal(first, second)
+    assert torch.equal(first, differentiated)
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layer_gradient_by_probe_and_by_cut_equal_a_hook(net, x, layer):
     adapter = TorchAdapter(net)

@@ -72,11 +72,20 @@ class PrefixRecorder(TorchFunctionMode):
         return out
 
     def close(self) -> None:
-        """At the layer's exit: keep what is still alive, forget the rest."""
+        """At the layer's exit: keep what is still alive, forget the rest.
+
+        Copies, because the model may work in place on them above the layer.
+        """
         self.open = False
+        copies: dict[int, torch.Tensor] = {}
         for _, out in self.calls:
             for kept in _kept_in(out):
-                kept.tensor = kept.reference()
+                alive = kept.reference()
+                if alive is None:
+                    continue
+                if id(alive) not in copies:
+                    copies[id(alive)] = alive.clone()
+                kept.tensor = copies[id(alive)]
 
 
 def _kept_in(value: Any) -> list[_Kept]:
@@ -94,21 +103,29 @@ class ReplayMismatch(Exception):  # noqa: N818 - control flow inside this module
 
 
 class PrefixSkipper(TorchFunctionMode):
-    """Returns the recorded results for the calls below the layer; detaches weights above it."""
+    """Returns the recorded results for the calls below the layer; detaches weights above it.
 
-    def __init__(self, recorder: PrefixRecorder, *, may_cross: bool) -> None:
+    With `variants`, what was recorded for each of `rows` samples is returned that many times.
+    """
+
+    def __init__(self, recorder: PrefixRecorder, rows: int, variants: int) -> None:
         super().__init__()
         self.calls = recorder.calls
         self.position = 0
         self.skipping = True
         self.freeze = WeightFreezer()
-        self.may_cross = may_cross
+        self.rows, self.variants = rows, variants
         self._handed_out: dict[int, torch.Tensor] = {}
-        self._crossers: set[int] = set()
+        self._inputs: dict[int, torch.Tensor] = {}
+        self._stand_ins: list[torch.Tensor] = []
 
-    def start(self, leaves: Leaves) -> None:
-        """The model's inputs: above the layer they cross it like anything else from below."""
-        self._crossers.update(map(id, leaves))
+    def start(self, leaves: Leaves) -> list[torch.Tensor]:
+        """Stand-ins for the model's inputs, exchanged for the real ones if read above the layer."""
+        for a in leaves:
+            stand_in = a.new_zeros(()).expand(a.shape[0] * self.variants, *a.shape[1:])
+            self._inputs[id(stand_in)] = a
+            self._stand_ins.append(stand_in)
+        return list(self._stand_ins)
 
     def stop(self) -> None:
         """At the layer's exit: from here on the model computes."""
@@ -119,11 +136,7 @@ class PrefixSkipper(TorchFunctionMode):
         if not self.skipping:
             if is_question(func, name_of(func)):
                 return func(*args, **kwargs)
-            if not self.may_cross and any(
-                id(t) in self._crossers for t in tensors_in([args, kwargs])
-            ):
-                raise ReplayMismatch
-            return func(*map_tensors(tuple(args), self.freeze), **map_tensors(kwargs, self.freeze))
+            return func(*map_tensors(tuple(args), self._given), **map_tensors(kwargs, self._given))
         if self.position >= len(self.calls):
             raise ReplayMismatch
         name, out = self.calls[self.position]
@@ -132,6 +145,15 @@ class PrefixSkipper(TorchFunctionMode):
         self.position += 1
         return self._replay(out)
 
+    def _given(self, tensor: torch.Tensor) -> torch.Tensor:
+        """What an operation above the layer is given: real inputs, weights without a graph."""
+        source = self._inputs.get(id(tensor))
+        if source is None:
+            return self.freeze(tensor)
+        if id(source) not in self._handed_out:
+            self._handed_out[id(source)] = self._repeated(source)
+        return self._handed_out[id(source)]
+
     def _replay(self, out: Any) -> Any:
         if isinstance(out, _Kept):
             if out.tensor is None:
@@ -139,9 +161,8 @@ class PrefixSkipper(TorchFunctionMode):
             # A copy each run: the model may change it in place above the layer.
             known = self._handed_out.get(id(out.tensor))
             if known is None:
-                known = self._handed_out[id(out.tensor)] = out.tensor.clone()
-                if out.live:
-                    self._crossers.add(id(known))
+                known = out.tensor.clone() if not out.live else self._repeated(out.tensor)
+                self._handed_out[id(out.tensor)] = known
             return known
         if isinstance(out, tuple) and hasattr(out, "_fields"):
             return type(out)(*map(self._replay, out))
@@ -150,6 +171,15 @@ class PrefixSkipper(TorchFunctionMode):
         if isinstance(out, dict):
             return {key: self._replay(item) for key, item in out.items()}
         return out
+
+    def _repeated(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy in which each sample stands `variants` times, its parts (windows) together."""
+        if self.variants == 1:
+            return tensor.clone()
+        if not tensor.ndim or tensor.shape[0] % self.rows:
+            raise ReplayMismatch
+        by_sample = tensor.reshape(self.rows, -1).repeat_interleave(self.variants, dim=0)
+        return by_sample.reshape(-1, *tensor.shape[1:])
 
 
 class TorchCut(Cut):
@@ -167,57 +197,50 @@ class TorchCut(Cut):
         self.value, self.outputs = value, outputs
         self._leaves, self._recorder = leaves, recorder
         self._replay, self._whole = replay, whole
-        self._replays = {True: True, False: True}
-        self._checked = False
-
-    def _fits(self, out: Outputs, variants: int) -> bool:
-        """Whether outputs have as many rows as there are variants, where those of the cut do."""
-        rows = self._leaves[0].shape[0]
-        pairs = zip(tensors_in(out), tensors_in(self.outputs), strict=True)
-        return all(
-            new.shape[:1] == (variants,) for new, own in pairs if own.ndim and len(own) == rows
-        )
+        self._replays: dict[bool, bool] = {}
 
     def run(self, value: torch.Tensor) -> Outputs:
-        rows, variants = self._leaves[0].shape[0], value.shape[0]
-        if variants % rows:
+        rows, given = self._leaves[0].shape[0], value.shape[0]
+        if given % rows:
             raise LayerError(
-                f"A cut made with {rows} samples takes a multiple of {rows} rows, got {variants}."
+                f"A cut made with {rows} samples takes a multiple of {rows} rows, got {given}."
             )
-        # Skip connections are kept for the cut's own rows only, so more rows can be replayed
-        # where nothing but the layer's output reaches the part above.
-        as_cut = variants == rows
-        if self._replays[as_cut]:
-            try:
-                if not as_cut:
-                    out = self._replayed(value, False)
-                    if self._fits(out, variants):
-                        return out
-                    raise ReplayMismatch
-                if self._checked:
-                    return self._replayed(value, True)
-                # Before a replay is believed it has to give the outputs of run 1.
+        variants = given // rows
+        # What the model worked out below the layer may be right for as many rows only.
+        as_cut = variants == 1
+        if as_cut not in self._replays:
+            if as_cut and _equal(value, self.value):
+                out = self._tried(value, 1)
+                if self._replays[True]:
+                    return out
+            else:
                 with torch.no_grad():
-                    own = value.shape == self.value.shape and bool(torch.equal(value, self.value))
-                    first = None if own else self._replayed(self.value, True)
-                first = self._replayed(value, True) if first is None else first
-                self._checked = _close(first, self.outputs)
-                if self._checked:
-                    return first if own else self._replayed(value, True)
-            except ReplayMismatch:
-                pass
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError:
-                # Below the layer the model read off how many rows there are, and reshapes by it.
-                if as_cut:
-                    raise
-            self._replays[as_cut] = False
-        leaves = tuple(a.repeat_interleave(variants // rows, dim=0) for a in self._leaves)
+                    own = self.value.repeat_interleave(1 if as_cut else 2, dim=0)
+                    self._tried(own, 1 if as_cut else 2)
+        if self._replays[as_cut]:
+            return self._replay(PrefixSkipper(self._recorder, rows, variants), value)
+        leaves = tuple(a.repeat_interleave(variants, dim=0) for a in self._leaves)
         return self._whole(leaves, value)
 
-    def _replayed(self, value: torch.Tensor, may_cross: bool) -> Outputs:
-        return self._replay(PrefixSkipper(self._recorder, may_cross=may_cross), value)
+    def _tried(self, value: torch.Tensor, variants: int) -> Outputs:
+        """A replay of the cut's own value, and a note whether it gives the cut's own outputs."""
+        rows = self._leaves[0].shape[0]
+        try:
+            out = self._replay(PrefixSkipper(self._recorder, rows, variants), value)
+        except Exception:
+            # Whatever it is, the whole run finds out whether it is the model's own error.
+            self._replays[variants == 1] = False
+            return None
+        expected = map_tensors(
+            self.outputs, lambda t: t.repeat_interleave(variants, dim=0) if t.ndim else t
+        )
+        self._replays[variants == 1] = _close(out, expected)
+        return out
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    with torch.no_grad():
+        return a.shape == b.shape and bool(torch.equal(a, b))
 
 
 def _close(a: Outputs, b: Outputs) -> bool:
@@ -268,11 +291,10 @@ def open_at(
     def replay(skipper: PrefixSkipper, value: torch.Tensor) -> Outputs:
         hook = replacing(value, skipper.stop)
         with quiet(), watching(watched, Position(), hook):
-            given = [a.clone() for a in leaves]
-            skipper.start(tuple(given))
+            stand_ins = skipper.start(leaves)
             peeled = peeling()
             with peeled.watching(), skipper:
-                outputs = call(given)
+                outputs = call(stand_ins)
             return peeled.outputs(outputs)
 
     def whole(rows: Leaves, value: torch.Tensor) -> Outputs:

@@ -136,6 +136,23 @@ def _fixed_batch_norm(
     return torch.addcmul(shift.reshape(shape), x, scale.reshape(shape))
 
 
+class OrdinaryAttention(TorchFunctionMode):
+    """Does nothing, and so keeps torch's attention layers from their fused inference kernel.
+
+    That kernel rounds otherwise than the operations which gradients and interceptors go through,
+    and drops padded positions; the same numbers come from every kind of run.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+def has_fused_attention(module: torch.nn.Module | None) -> bool:
+    """Whether a part of the model may take torch's fused inference kernel."""
+    kinds = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
+    return module is not None and any(isinstance(m, kinds) for m in module.modules())
+
+
 class TorchOperation(Operation):
     """One torch call, ready to be made."""
 

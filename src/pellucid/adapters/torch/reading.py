@@ -4,7 +4,7 @@ import functools
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from pellucid.adapters.torch.inputs import (
     stacked,
     takes_steps_first,
 )
+from pellucid.adapters.torch.modes import OrdinaryAttention, has_fused_attention
 from pellucid.adapters.torch.state import (
     evaluating,
     module_fingerprint,
@@ -174,7 +175,8 @@ class ModuleReading(Reading):
     ) -> Outputs:
         positional, named = arguments(self._model, given, structure)
         if not weights:
-            with uncompiled():
+            fused = has_fused_attention(self._module)
+            with uncompiled(), OrdinaryAttention() if fused else nullcontext():
                 return self._model(*positional, **named)
         if self._module is None:
             raise CapabilityError("A function has no weights to replace.")
