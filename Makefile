@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # The CPU build of PyTorch, where this machine has one; any release from the extra's floor works.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all bench lint types docs agreement clean
+.PHONY: demo test test-all test-peers bench lint types docs agreement clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/pellucid demo --out demo-output
@@ -32,6 +32,14 @@ bench: $(BENCH_VENV)/bin/python
 
 agreement: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/agreement --agreement docs
+
+# Slow tests against other libraries and model collections, in the environment of the benchmarks;
+# torch and TensorFlow get processes of their own.
+test-peers: $(BENCH_VENV)/bin/python
+	$(BENCH_VENV)/bin/python -m pip install --quiet --requirement tests/external/requirements.txt
+	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
+	  tests/external/test_architectures_torch.py
+	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow tests/external/test_keras_peers.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
