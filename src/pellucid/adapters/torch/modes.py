@@ -139,8 +139,8 @@ def _fixed_batch_norm(
 class OrdinaryAttention(TorchFunctionMode):
     """Does nothing, and so keeps torch's attention layers from their fused inference kernel.
 
-    That kernel rounds otherwise than the operations which gradients and interceptors go through,
-    and drops padded positions; the same numbers come from every kind of run.
+    That kernel switches itself off in some runs (under any mode, with a gradient), rounds
+    otherwise than the operations it stands for, and drops padded positions.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
