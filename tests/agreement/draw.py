@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 ALLOWED = 1e-5
+CANCELLING = ("xgradcam", "gradcam_plus_plus")
+"""They divide by sums of activations that may cancel; see `cam_allowed` in test_matrix.py."""
 TITLES = {
     "callable": "plain function",
     "torch": "PyTorch",
@@ -39,6 +41,11 @@ brackets the number of maps compared. Allowed is {allowed:.0e}; float32 itself r
 FOOT = """
 `–`: the method needs what the framework does not give (a plain function has no gradient; functions
 have no layers).
+
+`*`: `xgradcam` and `gradcam_plus_plus` divide by sums of activations. Where activations have both
+signs (a layer in front of its ReLU) such a sum may be hundreds of times smaller than its terms, and
+no two ways to compute it in float32 agree to 1e-05. What is allowed there is how far the paper form
+itself moves when the layer's output moves by 1e-06 of its maximum.
 """
 
 
@@ -80,7 +87,7 @@ def _page(methods: list[str], frameworks: list[str], worst: np.ndarray, counts: 
     ]
     for method, row, numbers in zip(methods, worst, counts, strict=True):
         entries = [
-            f"{value:.1e} ({number})" if number else "–"
+            f"{value:.1e}{'*' if value >= ALLOWED else ''} ({number})" if number else "–"
             for value, number in zip(row, numbers, strict=True)
         ]
         lines.append(f"| `{method}` | " + " | ".join(entries) + " |")
