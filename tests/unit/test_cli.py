@@ -464,7 +464,7 @@ def test_quiet_says_nothing_and_dry_run_does_nothing(run: Any, folder: Path) -> 
         (("broken.png",), 1, "broken.png"),
         (("one.png", "-p", "nope=1"), 2, "nope"),
         (("one.png", "-m", "smoothgrad", "-p", "samples=big"), 2, "samples"),
-        (("one.png", "-m", "saliency", "--layer", "x"), 2, "layer"),
+        (("one.png", "-m", "occlusion", "--layer", "x"), 2, "layer"),
         (("one.png", "-t", "label:cow", "--classes", "labels.txt"), 2, "cow"),
         (("one.png", "-t", "1/label:cow", "--classes", "labels.txt"), 2, "cow"),
         (("one.png", "--seed", "-1"), 2, "seed"),

@@ -310,7 +310,8 @@ SMALL = {
     "integrated_gradients": {"steps": 4},
     "smoothgrad": {"samples": 3},
     "squaregrad": {"samples": 3},
-    "vargrad": {"samples": 3},
+    "vargrad": {"samples": 4},
+    "guided_integrated_gradients": {"steps": 100, "anchors": 20},
     "occlusion": {"window": 4, "stride": 4},
 }
 

@@ -260,7 +260,7 @@ class TorchAdapter(Adapter):
             find_modules(self._reading, [layer]),
             x,
             call=self._call,
-            peeling=lambda: self._peeling(x, peel, [layer]),
+            peeling=lambda: self._peeling(x, peel),
             quiet=lambda: self._quietly(differentiate=self._is_differentiating),
         )
 

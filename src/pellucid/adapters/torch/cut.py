@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Cut
-from pellucid.adapters.torch.layers import call_number, call_path, with_first
+from pellucid.adapters.torch.layers import call_number, with_first
 from pellucid.adapters.torch.modes import (
     Position,
     WeightFreezer,
@@ -115,7 +115,10 @@ class PrefixSkipper(TorchFunctionMode):
         self.skipping = True
         self.freeze = WeightFreezer()
         self.rows, self.variants = rows, variants
+        self.crossed = False
+        """Whether the part above the layer read anything from below but the layer's output."""
         self._handed_out: dict[int, torch.Tensor] = {}
+        self._crossers: set[int] = set()
         self._inputs: dict[int, torch.Tensor] = {}
         self._stand_ins: list[torch.Tensor] = []
 
@@ -148,6 +151,7 @@ class PrefixSkipper(TorchFunctionMode):
     def _given(self, tensor: torch.Tensor) -> torch.Tensor:
         """What an operation above the layer is given: real inputs, weights without a graph."""
         source = self._inputs.get(id(tensor))
+        self.crossed |= source is not None or id(tensor) in self._crossers
         if source is None:
             return self.freeze(tensor)
         if id(source) not in self._handed_out:
@@ -163,6 +167,8 @@ class PrefixSkipper(TorchFunctionMode):
             if known is None:
                 known = out.tensor.clone() if not out.live else self._repeated(out.tensor)
                 self._handed_out[id(out.tensor)] = known
+                if out.live:
+                    self._crossers.add(id(known))
             return known
         if isinstance(out, tuple) and hasattr(out, "_fields"):
             return type(out)(*map(self._replay, out))
@@ -214,6 +220,9 @@ class TorchCut(Cut):
                 if self._replays[True]:
                     return out
             else:
+                out = self._without_crossing(value, variants)
+                if out is not None:
+                    return out
                 with torch.no_grad():
                     own = self.value.repeat_interleave(1 if as_cut else 2, dim=0)
                     self._tried(own, 1 if as_cut else 2)
@@ -221,6 +230,22 @@ class TorchCut(Cut):
             return self._replay(PrefixSkipper(self._recorder, rows, variants), value)
         leaves = tuple(a.repeat_interleave(variants, dim=0) for a in self._leaves)
         return self._whole(leaves, value)
+
+    def _without_crossing(self, value: torch.Tensor, variants: int) -> Outputs | None:
+        """A replay that needs no check, for nothing but the layer's output went into the rest."""
+        rows = self._leaves[0].shape[0]
+        skipper = PrefixSkipper(self._recorder, rows, variants)
+        try:
+            out = self._replay(skipper, value)
+        except Exception:
+            # Whatever it is, a replay of the cut's own value or a whole run tells.
+            return None
+        pairs = zip(tensors_in(out), tensors_in(self.outputs), strict=True)
+        fits = all(new.shape == (len(old) * variants, *old.shape[1:]) for new, old in pairs)
+        if skipper.crossed or not fits:
+            return None
+        self._replays[variants == 1] = True
+        return out
 
     def _tried(self, value: torch.Tensor, variants: int) -> Outputs:
         """A replay of the cut's own value, and a note whether it gives the cut's own outputs."""
@@ -277,7 +302,7 @@ def open_at(
         if number == wanted and value is not None:
             recorder.close()
             # A copy: an in-place operation above the layer would change it.
-            found.append(first.at_exit(call_path(path, number), value).clone())
+            found.extend((value.clone(), value))
 
     def replacing(value: torch.Tensor, before: Callable[[], None]) -> Callable[..., Any]:
         def at_exit(path: str, number: int, module: Any, output: Any) -> Any:
@@ -310,11 +335,13 @@ def open_at(
         given = [a.clone() for a in leaves]
         recorder.start(tuple(given))
         with first.watching(), recorder:
-            outputs = call(given)
-        outputs = first.outputs(outputs)
+            returned = call(given)
+        logits = first.of_cut(found[1], returned) if found else None
+        outputs = first.outputs(returned)
     if not found:
         raise LayerError(
             f"{layer} was not called (or returned no tensor) in this run, so the model cannot be"
             " cut there. `model.layers(x)` lists the calls."
         )
-    return TorchCut(found[0], outputs, leaves, recorder, replay, whole)
+    value = found[0] if logits is None else logits.clone()
+    return TorchCut(value, outputs, leaves, recorder, replay, whole)

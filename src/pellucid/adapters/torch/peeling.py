@@ -46,6 +46,15 @@ class Peeling:
         known = self._finder.look_up(value) if self._peel and name in self._ends else None
         return value if known is None else known.logits.reshape(value.shape)
 
+    def of_cut(self, value: torch.Tensor, outputs: Outputs) -> torch.Tensor | None:
+        """The logits, where a layer call returned what the model's own `outputs` are made of."""
+        known = self._finder.look_up(value) if self._peel and self._note is not None else None
+        if known is None:
+            return None
+        finals = [self._finder.look_up(tensor) for tensor in tensors_in(outputs)]
+        same = any(f is not None and f.logits is known.logits for f in finals)
+        return known.logits.reshape(value.shape) if same else None
+
 
 class LastLayers:
     """Finds, in one run, the layer calls whose softmax or sigmoid is the model's output."""
