@@ -22,7 +22,7 @@ SMALL = {
     "occlusion": {"window": 5, "stride": 5},
 }
 METHODS = sorted(registered())
-ON_TABLES = [m for m in METHODS if not registered()[m].opens_at_layer]
+ON_TABLES = [m for m in METHODS if not registered()[m].modalities]
 OF_MAXIMUM = 1e-5
 
 

@@ -74,7 +74,8 @@ class WeightFreezer:
         if not isinstance(tensor, torch.nn.Parameter) or _is_checkpointing():
             return tensor
         known = self._detached.get(id(tensor))
-        if known is None:
+        # Its data may have been exchanged since, by a model that makes its weights as it runs.
+        if known is None or known[1].data_ptr() != tensor.data_ptr():
             known = self._detached[id(tensor)] = (tensor, tensor.detach())
         return known[1]
 
