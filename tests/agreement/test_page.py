@@ -37,7 +37,7 @@ def test_no_cell_is_beyond_what_is_allowed():
                 continue
             found, marked, count = re.fullmatch(r"([\d.e+-]+)(\*?) \((\d+)\)", entry).groups()
             assert (float(found) >= ALLOWED) == bool(marked), f"{method}: {entry}"
-            assert not marked or (method in CANCELLING and float(found) < 1e-2), entry
+            assert not marked or (method in CANCELLING and float(found) < 1e-3), entry
             assert int(count) > 0
             numbers += 1
     assert numbers > 5 * len(table)
