@@ -8,8 +8,9 @@ import numpy as np
 
 from pellucid.counting import CountedCut
 from pellucid.errors import LayerError
+from pellucid.inputs.batch import Batch
 from pellucid.inputs.layout import input_dims
-from pellucid.model import Batch, model_errors
+from pellucid.running.outputs import model_errors
 from pellucid.task import Task
 from pellucid.types import Array, Leaves, Outputs
 

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from pellucid.errors import CapabilityError, InputError
-from pellucid.explain import require_tier
+from pellucid.explaining.before import require_tier
 from pellucid.inputs.layout import input_dims
 from pellucid.inputs.layout import modality as kind_of
 from pellucid.methods.base import Method

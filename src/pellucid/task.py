@@ -13,15 +13,10 @@ from pellucid.counting import CountedCut, CountedModel
 from pellucid.engine.schedule import Schedule
 from pellucid.errors import CapabilityError, InputError, ModelError, PellucidError
 from pellucid.inputs.baselines import make_baseline
+from pellucid.inputs.batch import Batch
 from pellucid.layer_choice import choose_layer
-from pellucid.model import (
-    Batch,
-    Model,
-    check_outputs,
-    model_errors,
-    run_checked,
-    single_output,
-)
+from pellucid.model import Model
+from pellucid.running.outputs import check_outputs, model_errors, run_checked, single_output
 from pellucid.targets import Form, Target, picked
 from pellucid.types import Array, Leaves, Outputs
 

@@ -80,7 +80,7 @@ def _outputs(model: Any) -> dict[str, Any]:
     import numpy as np
 
     from pellucid.counting import CountedModel
-    from pellucid.model import run_checked
+    from pellucid.running.outputs import run_checked
 
     specs = model.inputs
     if not specs or any(s.shape is None or None in s.shape for s in specs):

@@ -1,5 +1,9 @@
 """Names for the axes of an input, read from its rank and the model's channel axis."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 _SPATIAL = {3: ("step",), 4: ("height", "width"), 5: ("depth", "height", "width")}
 
 SPACE = frozenset({"step", "depth", "height", "width"})
@@ -39,3 +43,8 @@ def modality(dims: tuple[str, ...]) -> str:
     if space in known:
         return known[space]
     return "table" if "feature" in dims else "array"
+
+
+def are_columns(names: Sequence[str], array: np.ndarray) -> bool:
+    """Whether there is a name for each column of a table."""
+    return array.ndim == 2 and len(names) == array.shape[1]

@@ -6,7 +6,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.errors import CapabilityError, InputError
-from pellucid.model import run_checked, single_output
+from pellucid.running.outputs import run_checked, single_output
 from pellucid.task import Task
 from pellucid.types import Leaves
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.adapters.protocol import Adapter, Tier
-from pellucid.model import single_output
+from pellucid.running.outputs import single_output
 from pellucid.testing.laws import Skipped
 from pellucid.types import Array, Leaves, Outputs
 

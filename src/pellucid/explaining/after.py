@@ -1,0 +1,90 @@
+"""What is checked of a method's attributions, and what looks suspicious about them."""
+
+import numpy as np
+
+from pellucid.adapters.protocol import Tier
+from pellucid.errors import MethodError, ModelError
+from pellucid.inputs.batch import Batch
+from pellucid.methods.base import Attribution, Method
+
+
+def check_values(method: Method, found: Attribution, batch: Batch) -> None:
+    """Raise an error for maps of another shape than declared, or that are not finite."""
+    if len(found.values) != len(batch.arrays):
+        raise MethodError(
+            f"Expected {method.name} to return {len(batch.arrays)} array(s), one an input, got"
+            f" {len(found.values)}."
+        )
+    for i, (values, name) in enumerate(zip(found.values, batch.names, strict=True)):
+        _check_shape(method, values, batch, i, None if found.dims is None else found.dims[i])
+        if not np.isfinite(values).all():
+            bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+            where = (
+                f"{method.name} found NaN or infinity for {name} in the rows {bad[:20].tolist()}"
+            )
+            if method.family == "custom" or method.needs < Tier.DIFFERENTIABLE:
+                raise ModelError(f"{where}.\n  A division by zero is a usual cause.")
+            raise ModelError(
+                f"{where}: the model's derivative is not finite there.\n"
+                "  occlusion needs no derivative; a square root or logarithm at 0 is a usual cause."
+            )
+
+
+def _check_shape(
+    method: Method,
+    values: np.ndarray,
+    batch: Batch,
+    number: int,
+    dims: tuple[str, ...] | None,
+) -> None:
+    """A map has the input's shape, that without its channels, or one whose axes are named."""
+    array, own = batch.arrays[number], batch.dims[number]
+    shape = tuple(np.shape(values))
+    flat = tuple(s for s, d in zip(array.shape, own, strict=True) if d != "channel")
+    if dims is None:
+        fits = shape in {array.shape, flat}
+    else:
+        fits = len(shape) == len(dims) and shape[0] == len(batch)
+    if not fits:
+        either = f" or {flat}" if flat != array.shape else ""
+        wanted = f"shape {array.shape}{either}" if dims is None else f"the axes {dims}"
+        raise MethodError(
+            f"Expected {method.name} to return one map a sample for {batch.names[number]}, with"
+            f" {wanted}, got shape {shape}."
+        )
+
+
+def suspicions(method: Method, found: Attribution, batch: Batch) -> tuple[str, ...]:
+    """Warnings about maps that are right but say little."""
+    if method.family == "controls":
+        return ()
+    return _without_gradient(method, found, batch) + _empty_maps(found)
+
+
+def _without_gradient(method: Method, found: Attribution, batch: Batch) -> tuple[str, ...]:
+    """A word for the zeros that inputs of whole numbers get from gradients."""
+    if method.family != "gradient":
+        return ()
+    triples = zip(batch.names, batch.arrays, found.values, strict=True)
+    whole = [n for n, a, v in triples if a.dtype.kind != "f" and not np.any(v)]
+    if not whole:
+        return ()
+    names = ", ".join(map(repr, whole))
+    return (
+        f"{names}: whole numbers have no gradient, so the map there is zero; occlusion gives them"
+        " one",
+    )
+
+
+def _empty_maps(found: Attribution) -> tuple[str, ...]:
+    flat = [
+        i
+        for i in range(len(found.values[0]))
+        if not any(np.any(values[i]) for values in found.values)
+    ]
+    if not flat:
+        return ()
+    return (
+        f"the map of sample(s) {flat[:20]} is zero everywhere: the explained score does not react"
+        " to the input there (saturated, dead, or all evidence was cut off by a ReLU)",
+    )

@@ -1,0 +1,94 @@
+"""What can be wrong with a batch of inputs, and what to do about it."""
+
+import numpy as np
+
+from pellucid.adapters.protocol import InputSpec
+from pellucid.errors import InputError
+from pellucid.types import Leaves
+
+
+def specs_for(count: int, specs: tuple[InputSpec, ...] | None) -> tuple[InputSpec, ...] | None:
+    """What is known of each of `count` inputs; nothing, where a guess was of another number."""
+    if specs is None or len(specs) == count:
+        return specs
+    if not all(s.certain for s in specs):
+        return None
+    raise InputError(
+        f"Expected {len(specs)} inputs ({', '.join(s.name for s in specs)}), got {count}."
+    )
+
+
+def check_text(leaves: Leaves, names: tuple[str, ...], specs: tuple[InputSpec, ...] | None) -> None:
+    """Raise `InputError` for text where numbers are expected."""
+    for leaf, name, spec in zip(leaves, names, specs or (None,) * len(leaves), strict=True):
+        wants_text = spec is None or spec.dtype in {None, "string"}
+        if "string" in str(leaf.dtype) and not wants_text:
+            raise InputError(f"Expected numbers for {name}, got text.")
+
+
+def lacks_batch_axis(shape: tuple[int, ...], spec: InputSpec | None) -> bool:
+    """Whether an input is one sample; `InputError` for a rank that fits neither way."""
+    if spec is None or spec.shape is None:
+        return len(shape) == 1
+    wanted = len(spec.shape)
+    if len(shape) == wanted:
+        return True
+    if len(shape) == wanted + 1 or not spec.certain:
+        return False
+    raise InputError(
+        f"Expected {spec.name} to have shape {_shown(spec)}, with or without a batch axis,"
+        f" got {len(shape)} axes: {shape}."
+    )
+
+
+def check_arrays(
+    arrays: tuple[np.ndarray, ...],
+    names: tuple[str, ...],
+    specs: tuple[InputSpec, ...] | None,
+) -> None:
+    """Raise `InputError` for shapes, lengths and numbers that no model could take."""
+    lengths = {a.shape[0] for a in arrays if a.ndim}
+    if any(a.ndim == 0 for a in arrays):
+        raise InputError("Expected arrays with at least one axis, got a single number.")
+    if len(lengths) > 1:
+        raise InputError(f"The inputs have different numbers of samples: {sorted(lengths)}.")
+    if 0 in lengths:
+        raise InputError("The batch is empty: there is nothing to explain.")
+    for i, (a, name) in enumerate(zip(arrays, names, strict=True)):
+        spec = specs[i] if specs else None
+        if a.size == 0:
+            raise InputError(f"{name} has an empty axis: shape {a.shape}.")
+        if spec is not None and spec.certain and spec.shape is not None:
+            fits = all(w is None or w == g for w, g in zip(spec.shape, a.shape[1:], strict=True))
+            if not fits:
+                raise InputError(
+                    f"Expected {name} to have shape {_shown(spec)} per sample, got {a.shape[1:]}."
+                    + _shape_hint(spec.shape, a.shape)
+                )
+        if a.dtype.kind == "f" and not np.isfinite(a).all():
+            bad = np.flatnonzero(~np.isfinite(a.reshape(len(a), -1)).all(axis=1))
+            raise InputError(
+                f"{name} holds NaN or infinity in the rows {bad[:20].tolist()} of the batch.\n"
+                "  Impute or drop them: no method can attribute to a number that is missing."
+            )
+
+
+def _shape_hint(wanted: tuple[int | None, ...], given: tuple[int, ...]) -> str:
+    """What to do about a shape, where it is one of the usual mistakes."""
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        pairs = zip(wanted, shape, strict=False)
+        return len(shape) == len(wanted) and all(w is None or w == g for w, g in pairs)
+
+    if len(given) > 2 and fits((*given[2:], given[1])):
+        return "\n  The channels come last here: numpy.moveaxis(x, 1, -1)."
+    if len(given) > 2 and fits((given[-1], *given[1:-1])):
+        return "\n  The channels come first here: numpy.moveaxis(x, -1, 1)."
+    if fits((*given[1:], 1)) or fits((*given, 1)[1:]):
+        return "\n  The channel axis is missing: x[..., None]."
+    return ""
+
+
+def _shown(spec: InputSpec) -> str:
+    inner = ", ".join("any" if d is None else str(d) for d in spec.shape or ())
+    return f"({inner})"
