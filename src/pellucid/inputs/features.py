@@ -1,0 +1,167 @@
+"""The units that perturbation methods switch on and off: columns, groups, grids, superpixels."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import InputError, MissingExtraError
+from pellucid.inputs.layout import space_axes
+
+_GRID = re.compile(r"grid:(\d+)")
+_NAMED = 'None, "superpixels", "grid:7", an integer mask array, or (tables) groups of columns'
+_DEFAULT_GRID = 7
+_SUPERPIXELS = 50
+
+
+@dataclass(frozen=True)
+class Features:
+    """Which unit each position of one input belongs to.
+
+    `units (n or 1, *positions)` are whole numbers from 0, −1 for positions that are never
+    removed; positions are the spatial axes of images and series, the columns of tables. A sample
+    may have units of its own; `count` is the largest number of them.
+    """
+
+    units: np.ndarray
+    count: int
+    names: tuple[str, ...] | None = None
+
+    def of(self, sample: int) -> np.ndarray:
+        return self.units[sample if len(self.units) > 1 else 0]
+
+
+def make_features(
+    spec: Any,
+    x: np.ndarray,
+    dims: tuple[str, ...],
+    *,
+    columns: Sequence[str] | None = None,
+    name: str = "x",
+) -> Features:
+    """The units of a batch `x` with axes `dims`.
+
+    `spec`: None is what is natural (each column of a table, a grid of 7 along the longer side of
+    an image, 7 pieces of a series); `"grid:n"` has n cells along the longer side; `"superpixels"`
+    segments each image by SLIC; an integer array of the shape of the positions, with or without
+    the sample axis, names each position's unit (negative: never removed); for tables a dict
+    `{name: columns}` or a list of lists groups columns, given by name or number, and leaves
+    columns that are in no group as units of their own.
+
+    Raises `InputError` for what fits none of these.
+    """
+    space = space_axes(dims)
+    shape = tuple(x.shape[i] for i in space) or x.shape[1:]
+    if isinstance(spec, Mapping) or (isinstance(spec, list | tuple) and _is_nested(spec)):
+        return _groups(spec, shape, columns, name)
+    if spec is None and not space:
+        units = np.arange(int(np.prod(shape))).reshape(1, *shape)
+        fits = columns is not None and len(columns) == units.size
+        return Features(units, units.size, tuple(columns) if fits else None)
+    if spec is None or isinstance(spec, str):
+        return _named(f"grid:{_DEFAULT_GRID}" if spec is None else spec, x, shape, space, name)
+    return _from_array(spec, len(x), shape, name)
+
+
+def _is_nested(spec: Sequence[Any]) -> bool:
+    """Ragged lists of column names or numbers, where a rectangular list of numbers is a mask."""
+    return bool(spec) and all(isinstance(g, list | tuple | set | str) for g in spec)
+
+
+def _named(
+    spec: str, x: np.ndarray, shape: tuple[int, ...], space: tuple[int, ...], name: str
+) -> Features:
+    found = _GRID.fullmatch(spec)
+    if found and int(found[1]) > 0 and space:
+        units = _grid(shape, int(found[1]))[None]
+        return Features(units, int(units.max()) + 1)
+    if spec == "superpixels" and len(space) == 2:
+        units = np.stack([_slic(image, space) for image in x])
+        return Features(units, int(units.max()) + 1)
+    raise InputError(
+        f"features={spec!r} does not fit {name} of shape {x.shape}: expected {_NAMED}.\n"
+        "  Grids want a spatial or time axis, superpixels want images."
+    )
+
+
+def _grid(shape: tuple[int, ...], cells: int) -> np.ndarray:
+    """Cells as square as they get, `cells` of them along the longest axis."""
+    side = max(shape) / min(cells, max(shape))
+    counts = [max(1, round(length / side)) for length in shape]
+    parts = [np.arange(s) * c // s for s, c in zip(shape, counts, strict=True)]
+    return np.ravel_multi_index(np.meshgrid(*parts, indexing="ij"), counts)
+
+
+def _slic(image: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
+    """Superpixels of one image of any channel count (Achanta et al. 2012)."""
+    try:
+        from skimage.segmentation import slic
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("scikit-image", "images", 'features="superpixels"') from error
+    last = np.moveaxis(image, 0, -1) if space[0] == 2 else image
+    low, high = float(last.min()), float(last.max())
+    scaled = (last - low) / (high - low) if high > low else np.zeros_like(last)
+    return np.asarray(
+        slic(
+            scaled.astype(np.float64), n_segments=_SUPERPIXELS, start_label=0, channel_axis=-1,
+            convert2lab=last.shape[-1] == 3,
+        )
+    )  # fmt: skip
+
+
+def _from_array(spec: Any, count: int, shape: tuple[int, ...], name: str) -> Features:
+    units = np.asarray(spec)
+    if units.dtype.kind not in "iu" or units.shape not in {shape, (1, *shape), (count, *shape)}:
+        raise InputError(
+            f"The features of {name} do not fit: expected {_NAMED}, the mask of shape {shape} or"
+            f" {(count, *shape)}, got {units.dtype} of shape {units.shape}."
+        )
+    wide = units.astype(np.int64) if units.ndim > len(shape) else units.astype(np.int64)[None]
+    if wide.max() < 0:
+        raise InputError(f"The features of {name} are all negative: nothing can be removed.")
+    labels, renumbered = np.unique(wide, return_inverse=True)
+    skipped = int((labels < 0).sum())
+    renumbered = np.maximum(renumbered.reshape(wide.shape) - skipped, -1)
+    return Features(renumbered, int(renumbered.max()) + 1)
+
+
+def _groups(
+    spec: Any, shape: tuple[int, ...], columns: Sequence[str] | None, name: str
+) -> Features:
+    if len(shape) != 1:
+        raise InputError(f"Groups of columns are for tables; {name} has positions {shape}.")
+    named = dict(spec) if isinstance(spec, Mapping) else {None: None}
+    groups = list(named.values()) if isinstance(spec, Mapping) else list(spec)
+    units = np.full(shape[0], -1)
+    for number, group in enumerate(groups):
+        for column in [group] if isinstance(group, str | int) else group:
+            position = _column(column, shape[0], columns, name)
+            if units[position] >= 0:
+                raise InputError(f"The column {column!r} of {name} is in two groups.")
+            units[position] = number
+    alone = np.flatnonzero(units < 0)
+    units[alone] = len(groups) + np.arange(len(alone))
+    labels = [str(n) for n in named] if isinstance(spec, Mapping) else []
+    if not labels:
+        labels = ["+".join(_label(c, columns) for c in np.atleast_1d(g)) for g in groups]
+    labels += [_label(int(i), columns) for i in alone]
+    return Features(units[None], len(groups) + len(alone), tuple(labels))
+
+
+def _label(column: Any, columns: Sequence[str] | None) -> str:
+    if isinstance(column, str):
+        return column
+    return f"feature {column}" if columns is None else str(columns[int(column)])
+
+
+def _column(column: Any, count: int, columns: Sequence[str] | None, name: str) -> int:
+    if isinstance(column, str) and columns is not None and column in columns:
+        return list(columns).index(column)
+    if isinstance(column, int | np.integer) and 0 <= column < count:
+        return int(column)
+    raise InputError(
+        f"No column {column!r} in {name}: expected a number from 0 to {count - 1}"
+        + (f" or one of {', '.join(columns[:20])}." if columns else ".")
+    )

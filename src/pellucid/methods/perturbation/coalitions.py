@@ -1,0 +1,159 @@
+"""Which coalitions of players a Shapley estimate looks at, and what it makes of their worth."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+import numpy as np
+
+_FEW = 100_000
+"""So many subsets of one size are listed; of more, subsets are drawn until enough differ."""
+
+
+@dataclass(frozen=True)
+class Coalitions:
+    """Coalitions between the empty and the full one, in pairs of a subset and its complement.
+
+    `masks (2p, players)`: rows 2j and 2j + 1 are pair j. `weights (2p,)` are those of the
+    regression whose solution is the Shapley value. `strata (p,)` is the size of a pair's smaller
+    subset, `fractions (p,)` how large a share of all pairs of that size was drawn.
+    """
+
+    masks: np.ndarray
+    weights: np.ndarray
+    strata: np.ndarray
+    fractions: np.ndarray
+
+    @property
+    def exact(self) -> bool:
+        """Whether every coalition is there, so that nothing was sampled."""
+        return bool((self.fractions == 1).all()) and len(self.masks) == 2 ** self.masks.shape[1] - 2
+
+
+def draw_coalitions(players: int, count: int, generator: np.random.Generator) -> Coalitions:
+    """At most `count` coalitions of 2 or more players, drawn without replacement, in pairs.
+
+    Every size gets the same number as far as it has that many, which is leverage sampling
+    (Musco & Witter 2025); where there are fewer than 8 a player, the single players come first.
+    Within a size all subsets are equally likely. With `count ≥ 2^players − 2` there are all.
+    """
+    available = _pairs_by_size(players)
+    drawn = _allot(available, min(count // 2, sum(available.values())), players)
+    masks, weights, strata, fractions = [], [], [], []
+    for size, wanted in drawn.items():
+        if not wanted:
+            continue
+        subsets = _subsets(players, size, wanted, available[size], generator)
+        pairs = np.stack([subsets, ~subsets], axis=1).reshape(-1, players)
+        masks.append(pairs)
+        fraction = wanted / available[size]
+        weights.append(np.full(len(pairs), _kernel(players, size) / fraction))
+        strata.append(np.full(wanted, size))
+        fractions.append(np.full(wanted, fraction))
+    return Coalitions(*map(np.concatenate, (masks, weights, strata, fractions)))
+
+
+def _kernel(players: int, size: int) -> float:
+    """The Shapley kernel of one coalition (Lundberg & Lee 2017, theorem 2)."""
+    return (players - 1) / (comb(players, size) * size * (players - size))
+
+
+def _pairs_by_size(players: int) -> dict[int, int]:
+    found = {size: comb(players, size) for size in range(1, players // 2 + 1)}
+    if players % 2 == 0:
+        found[players // 2] //= 2
+    return found
+
+
+def _allot(available: dict[int, int], count: int, players: int) -> dict[int, int]:
+    """How many pairs of each size, `count` in all: in proportion to the sizes a pair stands for."""
+    drawn = dict.fromkeys(available, 0)
+    if players <= count < 4 * players:
+        drawn[1] = available[1]
+    share = {s: 1 if 2 * s == players else 2 for s in available}
+    while (left := count - sum(drawn.values())) > 0:
+        open_sizes = [s for s in available if drawn[s] < available[s]]
+        total = sum(share[s] for s in open_sizes)
+        portions = {s: min(left * share[s] // total, available[s] - drawn[s]) for s in open_sizes}
+        if not any(portions.values()):  # fewer are left than there are sizes: the small ones first
+            portions = dict.fromkeys(open_sizes[:left], 1)
+        for size, portion in portions.items():
+            drawn[size] += portion
+    return drawn
+
+
+def _subsets(
+    players: int, size: int, wanted: int, available: int, generator: np.random.Generator
+) -> np.ndarray:
+    """`wanted` different subsets of one size, one of each pair, in the order they were drawn."""
+    halved = 2 * size == players  # such a subset's complement has its size: player 0 stays in
+    if available <= _FEW:
+        rest = players - halved
+        listed = np.array(list(combinations(range(rest), size - halved)), dtype=np.intp)
+        listed = listed.reshape(available, size - halved) + halved
+        chosen = listed[generator.permutation(available)[:wanted]]
+        masks = np.zeros((wanted, players), dtype=bool)
+        masks[np.arange(wanted)[:, None], chosen] = True
+        masks[:, 0] |= halved
+        return masks
+    known: dict[bytes, np.ndarray] = {}
+    while len(known) < wanted:
+        order = generator.random((wanted, players)).argsort(axis=1)
+        masks = np.zeros((wanted, players), dtype=bool)
+        masks[np.arange(wanted)[:, None], order[:, :size]] = True
+        if halved:
+            masks ^= ~masks[:, :1]
+        for mask in masks:
+            known.setdefault(np.packbits(mask).tobytes(), mask)
+    return np.stack(list(known.values())[:wanted])
+
+
+class KernelRegression:
+    """Shapley values by weighted least squares, the sum held to v(all) − v(none).
+
+    φ = argmin Σ_S w_S (v(S) − v(∅) − Σ_{i∈S} φ_i)²  subject to  Σ φ_i = v(N) − v(∅)
+
+    One factorisation serves every game (Covert & Lee 2021, eq. 7).
+    """
+
+    def __init__(self, coalitions: Coalitions) -> None:
+        self._coalitions = coalitions
+        x = coalitions.masks.astype(np.float64)
+        weighted = x * coalitions.weights[:, None]
+        inverse = np.linalg.pinv(x.T @ weighted, hermitian=True)
+        ones = np.ones(x.shape[1])
+        along = inverse @ ones / (ones @ inverse @ ones)
+        self._x = x
+        self._solve = inverse @ weighted.T
+        self._solve -= along[:, None] * (ones @ self._solve)
+        self._along = along
+        pairs = np.arange(len(x)).reshape(-1, 2)
+        blocks = x[pairs] @ self._solve[:, pairs].transpose(1, 0, 2)
+        # A pair's residuals are shrunk by the fit itself: 1 − leverage, as in HC3.
+        self._unshrunk = np.linalg.pinv(np.eye(2) - blocks)
+
+    def values(self, worth: np.ndarray, none: float, everyone: float) -> np.ndarray:
+        """φ `(players,)` of a game with `worth (2p,)` of the coalitions."""
+        return self._solve @ (worth - none) + self._along * (everyone - none)
+
+    def standard_errors(
+        self, worth: np.ndarray, none: float, everyone: float, phi: np.ndarray
+    ) -> np.ndarray:
+        """The error of `phi (players,)` from drawing some coalitions only; 0 where all were.
+
+        The sandwich formula over pairs, size by size, with the finite-population factor.
+        """
+        c = self._coalitions
+        residual = (worth - none - self._x @ phi).reshape(-1, 2)
+        residual = np.einsum("pij,pj->pi", self._unshrunk, residual)
+        solve = self._solve.reshape(len(phi), -1, 2)
+        influence = np.einsum("kpi,pi->pk", solve, residual)
+        variance = np.zeros(len(phi))
+        for size in np.unique(c.strata):
+            own = influence[c.strata == size]
+            fraction = c.fractions[c.strata == size][0]
+            if fraction == 1:
+                continue
+            centred = own - own.mean(axis=0) * (len(own) > 1)
+            variance += (1 - fraction) * len(own) / max(len(own) - 1, 1) * (centred**2).sum(axis=0)
+        return np.sqrt(variance)
