@@ -58,8 +58,8 @@ def make_features(
         return _groups(spec, shape, columns, name)
     if spec is None and not space:
         units = np.arange(int(np.prod(shape))).reshape(1, *shape)
-        fits = columns is not None and len(columns) == units.size
-        return Features(units, units.size, tuple(columns) if fits else None)
+        known = tuple(columns or ())
+        return Features(units, units.size, known if len(known) == units.size else None)
     if spec is None or isinstance(spec, str):
         return _named(f"grid:{_DEFAULT_GRID}" if spec is None else spec, x, shape, space, name)
     return _from_array(spec, len(x), shape, name)
@@ -132,20 +132,24 @@ def _groups(
 ) -> Features:
     if len(shape) != 1:
         raise InputError(f"Groups of columns are for tables; {name} has positions {shape}.")
-    named = dict(spec) if isinstance(spec, Mapping) else {None: None}
-    groups = list(named.values()) if isinstance(spec, Mapping) else list(spec)
+    groups = [
+        [g] if isinstance(g, str | int) else list(g)
+        for g in (spec.values() if isinstance(spec, Mapping) else spec)
+    ]
+    labels = (
+        list(map(str, spec))
+        if isinstance(spec, Mapping)
+        else ["+".join(_label(c, columns) for c in group) for group in groups]
+    )
     units = np.full(shape[0], -1)
     for number, group in enumerate(groups):
-        for column in [group] if isinstance(group, str | int) else group:
+        for column in group:
             position = _column(column, shape[0], columns, name)
             if units[position] >= 0:
                 raise InputError(f"The column {column!r} of {name} is in two groups.")
             units[position] = number
     alone = np.flatnonzero(units < 0)
     units[alone] = len(groups) + np.arange(len(alone))
-    labels = [str(n) for n in named] if isinstance(spec, Mapping) else []
-    if not labels:
-        labels = ["+".join(_label(c, columns) for c in np.atleast_1d(g)) for g in groups]
     labels += [_label(int(i), columns) for i in alone]
     return Features(units[None], len(groups) + len(alone), tuple(labels))
 

@@ -153,9 +153,10 @@ class PermutationShap(Method):
 
     v, `features`, `baseline`, `background` and what comes back as for exact_shapley, with
     `stderr` over the pairs of an order and its reverse; of few pairs (below about 8) it is an
-    estimate of few numbers itself, and 0 where no order drawn shows a difference. `budget` (512) is the number of
-    coalitions evaluated a sample; the orders are drawn once and shared by all samples. Every
-    order adds up to f(x) − v(∅), so the mean does. For the same budget kernel_shap is more exact.
+    estimate of few numbers itself, and 0 where no order drawn shows a difference. `budget`
+    (512) is the number of coalitions evaluated a sample; the orders are drawn once and shared by
+    all samples. Every order adds up to f(x) − v(∅), so the mean does. For the same budget
+    kernel_shap is more exact.
     Source: Castro, Gómez, Tejada 2009, algorithm 1; antithetic as in Mitchell, Cooper, Frank,
     Holmes 2022 (arXiv 2104.12199), section 2.
 
