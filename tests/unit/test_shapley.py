@@ -8,7 +8,10 @@ import pytest
 
 from pellucid import explain
 from pellucid.errors import InputError, MethodError
+from pellucid.inputs.features import make_features
 from pellucid.testing import build
+
+IMAGE_DIMS = ("sample", "height", "width", "channel")
 
 EXACT = ("exact_shapley", "kernel_shap", "permutation_shap")
 SAMPLED = ("kernel_shap", "permutation_shap")
@@ -227,3 +230,31 @@ def test_bad_arguments_are_explained():
         explain(model, x, "kernel_shap", features="superpixel")
     with pytest.raises(InputError, match="two groups"):
         explain(model, x, "kernel_shap", features={"a": [0, 1], "b": [1]})
+
+
+@pytest.mark.parametrize("channels", [1, 3, 13])
+@pytest.mark.parametrize("first", [False, True])
+def test_superpixels_of_any_channel_count_and_layout(channels, first):
+    """The same segments, and the same values, channels first and last."""
+    x = np.random.default_rng(0).normal(size=(2, 20, 24, channels)).cumsum(axis=1)
+    given = np.moveaxis(x, -1, 1).copy() if first else x
+    dims = ("sample", "channel", "height", "width") if first else IMAGE_DIMS
+    features = make_features("superpixels", given, dims)
+    assert features.units.shape == (2, 20, 24)
+    assert features.counts.min() > 10
+    assert np.array_equal(features.units, make_features("superpixels", x, IMAGE_DIMS).units)
+
+
+def test_values_of_superpixels_add_up():
+    model, x = build("cnn", "torch")
+    e = explain(model, x, "kernel_shap", features="superpixels", budget=400)
+    np.testing.assert_allclose(
+        e.values.sum(axis=(1, 2)), e.score - e.baseline_score, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_sample_with_superpixels_of_its_own_does_not_depend_on_its_batch():
+    model, x = build("cnn", "torch")
+    whole = explain(model, x, "kernel_shap", features="superpixels", budget=200)
+    alone = explain(model, x[2:3], "kernel_shap", features="superpixels", budget=200)
+    np.testing.assert_allclose(alone.values[0], whole.values[2], atol=1e-5)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,19 @@ class Features:
 
     `units (n or 1, *positions)` are whole numbers from 0, −1 for positions that are never
     removed; positions are the spatial axes of images and series, the columns of tables. A sample
-    may have units of its own; `count` is the largest number of them.
+    may have units of its own, and another number of them.
     """
 
     units: np.ndarray
-    count: int
     names: tuple[str, ...] | None = None
 
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How many units each sample has, `(n or 1,)`."""
+        return self.units.reshape(len(self.units), -1).max(axis=1) + 1
+
     def of(self, sample: int) -> np.ndarray:
+        """The units of one sample."""
         return self.units[sample if len(self.units) > 1 else 0]
 
 
@@ -59,7 +65,7 @@ def make_features(
     if spec is None and not space:
         units = np.arange(int(np.prod(shape))).reshape(1, *shape)
         known = tuple(columns or ())
-        return Features(units, units.size, known if len(known) == units.size else None)
+        return Features(units, known if len(known) == units.size else None)
     if spec is None or isinstance(spec, str):
         return _named(f"grid:{_DEFAULT_GRID}" if spec is None else spec, x, shape, space, name)
     return _from_array(spec, len(x), shape, name)
@@ -75,11 +81,9 @@ def _named(
 ) -> Features:
     found = _GRID.fullmatch(spec)
     if found and int(found[1]) > 0 and space:
-        units = _grid(shape, int(found[1]))[None]
-        return Features(units, int(units.max()) + 1)
+        return Features(_grid(shape, int(found[1]))[None])
     if spec == "superpixels" and len(space) == 2:
-        units = np.stack([_slic(image, space) for image in x])
-        return Features(units, int(units.max()) + 1)
+        return Features(np.stack([_numbered(_slic(image, space)) for image in x]))
     raise InputError(
         f"features={spec!r} does not fit {name} of shape {x.shape}: expected {_NAMED}.\n"
         "  Grids want a spatial or time axis, superpixels want images."
@@ -118,13 +122,16 @@ def _from_array(spec: Any, count: int, shape: tuple[int, ...], name: str) -> Fea
             f"The features of {name} do not fit: expected {_NAMED}, the mask of shape {shape} or"
             f" {(count, *shape)}, got {units.dtype} of shape {units.shape}."
         )
-    wide = units.astype(np.int64) if units.ndim > len(shape) else units.astype(np.int64)[None]
-    if wide.max() < 0:
+    wide = units.astype(np.int64).reshape(-1, *shape)
+    if (wide.reshape(len(wide), -1).max(axis=1) < 0).any():
         raise InputError(f"The features of {name} are all negative: nothing can be removed.")
-    labels, renumbered = np.unique(wide, return_inverse=True)
-    skipped = int((labels < 0).sum())
-    renumbered = np.maximum(renumbered.reshape(wide.shape) - skipped, -1)
-    return Features(renumbered, int(renumbered.max()) + 1)
+    return Features(np.stack([_numbered(own) for own in wide]))
+
+
+def _numbered(units: np.ndarray) -> np.ndarray:
+    """The same units under the numbers 0, 1, 2 ... without gaps; negative ones become −1."""
+    labels, numbers = np.unique(units, return_inverse=True)
+    return np.maximum(numbers.reshape(units.shape) - int((labels < 0).sum()), -1)
 
 
 def _groups(
@@ -151,7 +158,7 @@ def _groups(
     alone = np.flatnonzero(units < 0)
     units[alone] = len(groups) + np.arange(len(alone))
     labels += [_label(int(i), columns) for i in alone]
-    return Features(units[None], len(groups) + len(alone), tuple(labels))
+    return Features(units[None], tuple(labels))
 
 
 def _label(column: Any, columns: Sequence[str] | None) -> str:

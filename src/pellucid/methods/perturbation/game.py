@@ -27,10 +27,18 @@ class Game:
     features: tuple[Features, ...]
     references: tuple[np.ndarray, ...]
     """Per input `(n, 1, ...)` or `(1, rows, ...)`."""
+    samples: np.ndarray
+    """Which samples of the task play; all of them have as many players."""
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The players of each input."""
+        first = int(self.samples[0])
+        return tuple(int(f.counts[first if len(f.counts) > 1 else 0]) for f in self.features)
 
     @property
     def players(self) -> int:
-        return sum(f.count for f in self.features)
+        return sum(self.counts)
 
     @property
     def rows(self) -> int:
@@ -40,25 +48,25 @@ class Game:
     def worth(self, masks: np.ndarray, finish: Callable[[int, np.ndarray], None]) -> None:
         """V of every coalition `(m, players)` for every sample, handed over as it is complete.
 
-        The stream runs sample by sample, so that `finish(sample, worth (m,))` needs no more
-        memory for many samples than for one.
+        The stream runs sample by sample, so that `finish(place, worth (m,))`, of the sample at
+        that place of `samples`, needs no more memory for many samples than for one.
         """
         count, rows = len(masks), self.rows
         total = np.zeros(count)
 
         def evaluate(start: int, stop: int) -> np.ndarray:
-            samples, rest = np.divmod(np.arange(start, stop), count * rows)
+            places, rest = np.divmod(np.arange(start, stop), count * rows)
+            samples = self.samples[places]
             return self.task.score_of(self._mixed(samples, masks, *np.divmod(rest, rows)), samples)
 
         for start, stop, scores in self.task.schedule.run(
-            self.task.count * count * rows, evaluate, key="forward"
+            len(self.samples) * count * rows, evaluate, key="forward"
         ):
-            for sample, first, last in _by_sample(start, stop, count * rows):
-                places = np.arange(first, last) // rows
-                at = sample * count * rows - start
-                np.add.at(total, places, scores[at + first : at + last])
+            for place, first, last in _by_sample(start, stop, count * rows):
+                at = place * count * rows - start
+                np.add.at(total, np.arange(first, last) // rows, scores[at + first : at + last])
                 if last == count * rows:
-                    finish(sample, total / rows)
+                    finish(place, total / rows)
                     total = np.zeros(count)
 
     def _mixed(
@@ -67,7 +75,7 @@ class Game:
         made, first = [], 0
         for k, (features, reference) in enumerate(zip(self.features, self.references, strict=True)):
             array, dims = self.task.batch.arrays[k], self.task.batch.dims[k]
-            own = masks[coalitions, first : first + features.count]
+            own = masks[coalitions, first : first + self.counts[k]]
             # One more column for positions that no unit holds: they are always the sample's.
             own = np.concatenate([own, np.ones((len(own), 1), dtype=bool)], axis=1)
             units = features.units[samples if len(features.units) > 1 else np.zeros_like(samples)]
@@ -75,38 +83,59 @@ class Game:
             kept = _over_channels(kept.reshape(units.shape), dims)
             others = reference[samples if len(reference) > 1 else 0, rows]
             made.append(self.task.asarray(np.where(kept, array[samples], others)))
-            first += features.count
+            first += self.counts[k]
         return tuple(made)
 
-    def attribution(self, phi: np.ndarray, stderr: np.ndarray | None, **found: Any) -> Attribution:
-        """Values of players `(n, players)` as maps: a unit's value in equal parts on its positions.
 
-        The maps have no channel axis; they add up to what the players' values add up to.
-        """
-        values, errors, dims = [], [], []
-        first = 0
-        for k, features in enumerate(self.features):
-            own = slice(first, first + features.count)
-            values.append(_spread(phi[:, own], features))
-            if stderr is not None:
-                errors.append(_spread(stderr[:, own], features))
-            dims.append(tuple(d for d in self.task.batch.dims[k] if d != "channel"))
-            first += features.count
-        return Attribution(
-            tuple(values),
-            stderr=tuple(errors) if stderr is not None else None,
-            dims=tuple(dims),
-            extras={"unit_values": phi.astype(np.float32)}
-            | ({} if stderr is None else {"unit_stderr": stderr.astype(np.float32)}),
-            **found,
-        )
+@dataclass(frozen=True)
+class Values:
+    """What one group of samples found: players' values and errors `(m, players)`, v(∅) `(m,)`."""
+
+    phi: np.ndarray
+    none: np.ndarray
+    stderr: np.ndarray | None = None
 
 
-def make_game(task: Task, features: Any, baseline: Any, background: Any) -> Game:
-    """The game of a task; `features`, `baseline` and `background` as the methods take them.
+def play(
+    task: Task, features: Any, baseline: Any, background: Any, solve: Callable[[Game], Values]
+) -> Attribution:
+    """`solve` on the games of all samples, those with as many players together, as maps.
 
-    Raises `InputError` or `MethodError` for what does not fit the inputs.
+    A player's value goes in equal parts to its positions; the maps have no channel axis, and add
+    up to what the players' values add up to. `extras` has the players' own values, 0 where a
+    sample has fewer players than another.
     """
+    made, references = _settled(task, features, baseline, background)
+    totals = sum(np.broadcast_to(f.counts, task.count) for f in made)
+    phi = np.zeros((task.count, int(np.max(totals))))
+    errors, none, sampled = np.zeros_like(phi), np.empty(task.count), False
+    shapes = np.stack([np.broadcast_to(f.counts, task.count) for f in made], axis=1)
+    for counts in np.unique(shapes, axis=0):
+        samples = np.flatnonzero((shapes == counts).all(axis=1))
+        game = Game(task, made, references, samples)
+        if game.players < 2:
+            raise MethodError(f"Sample {samples[0]} has one feature; a game needs 2 or more.")
+        found = solve(game)
+        phi[samples, : game.players], none[samples] = found.phi, found.none
+        if found.stderr is not None:
+            errors[samples, : game.players], sampled = found.stderr, True
+    maps = [_spread(phi, made, k) for k in range(len(made))]
+    extras = {"unit_values": phi.astype(np.float32)}
+    if sampled:
+        extras["unit_stderr"] = errors.astype(np.float32)
+    return Attribution(
+        tuple(maps),
+        stderr=tuple(_spread(errors, made, k) for k in range(len(made))) if sampled else None,
+        dims=tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims),
+        baseline_score=none,
+        extras=extras,
+    )
+
+
+def _settled(
+    task: Task, features: Any, baseline: Any, background: Any
+) -> tuple[tuple[Features, ...], tuple[np.ndarray, ...]]:
+    """The features and references of a task, from what the methods take."""
     batch = task.batch
     specs = features if isinstance(features, tuple) and len(batch.arrays) > 1 else None
     if specs is not None and len(specs) != len(batch.arrays):
@@ -129,10 +158,7 @@ def make_game(task: Task, features: Any, baseline: Any, background: Any) -> Game
         references = tuple(
             b[None].astype(a.dtype) for a, b in zip(batch.arrays, rows.arrays, strict=True)
         )
-    game = Game(task, made, references)
-    if game.players < 2:
-        raise MethodError("A game needs at least 2 features; this input has 1.")
-    return game
+    return made, references
 
 
 def _by_sample(start: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:
@@ -147,11 +173,14 @@ def _over_channels(kept: np.ndarray, dims: tuple[str, ...]) -> np.ndarray:
     return np.expand_dims(kept, dims.index("channel"))
 
 
-def _spread(phi: np.ndarray, features: Features) -> np.ndarray:
-    maps = np.zeros((len(phi), *features.units.shape[1:]))
+def _spread(phi: np.ndarray, features: tuple[Features, ...], k: int) -> np.ndarray:
+    """Values of players `(n, players)` on the positions of input k, in equal parts."""
+    maps = np.zeros((len(phi), *features[k].units.shape[1:]))
     for sample, own in enumerate(phi):
-        units = features.of(sample)
+        counts = [int(f.counts[sample if len(f.counts) > 1 else 0]) for f in features]
+        first = sum(counts[:k])
+        units = features[k].of(sample)
         held = units >= 0
-        sizes = np.bincount(units[held], minlength=features.count)
-        maps[sample][held] = (own / np.maximum(sizes, 1))[units[held]]
+        sizes = np.bincount(units[held], minlength=counts[k])
+        maps[sample][held] = (own[first : first + counts[k]] / np.maximum(sizes, 1))[units[held]]
     return maps.astype(np.float32)

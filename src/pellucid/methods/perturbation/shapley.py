@@ -1,5 +1,6 @@
 """Shapley values of features: exact, by kernel regression, by permutations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from math import comb
@@ -13,7 +14,7 @@ from pellucid.methods.perturbation.coalitions import (
     KernelRegression,
     draw_coalitions,
 )
-from pellucid.methods.perturbation.game import Game, make_game
+from pellucid.methods.perturbation.game import Game, Values, play
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
@@ -22,9 +23,9 @@ _BUDGET = 512
 _BOTH = (("baseline", "background"),)
 
 
-def _game(task: Task, method: Any) -> Game:
+def _play(task: Task, method: Any, solve: Callable[[Game], Values]) -> Attribution:
     baseline = "zeros" if method.baseline is None else method.baseline
-    return make_game(task, method.features, baseline, method.background)
+    return play(task, method.features, baseline, method.background, solve)
 
 
 @register_method("exact_shapley")
@@ -60,22 +61,24 @@ class ExactShapley(Method):
     source = "Shapley 1953"
 
     def attribute(self, task: Task) -> Attribution:
-        game = _game(task, self)
+        return _play(task, self, self._solve)
+
+    def _solve(self, game: Game) -> Values:
         if game.players > self.max_players:
             raise MethodError(
                 f"{game.players} features have 2^{game.players} coalitions, above max_players ="
                 f" {self.max_players}.\n  kernel_shap samples them; features= makes fewer."
             )
         masks = np.array(list(product([False, True], repeat=game.players)))
-        phi = np.empty((task.count, game.players))
-        none = np.empty(task.count)
+        phi = np.empty((len(game.samples), game.players))
+        none = np.empty(len(phi))
         solve = _exact_weights(masks)
 
-        def finish(sample: int, worth: np.ndarray) -> None:
-            phi[sample], none[sample] = solve @ worth, worth[0]
+        def finish(place: int, worth: np.ndarray) -> None:
+            phi[place], none[place] = solve @ worth, worth[0]
 
         game.worth(masks, finish)
-        return game.attribution(phi, None, baseline_score=none)
+        return Values(phi, none)
 
 
 def _exact_weights(masks: np.ndarray) -> np.ndarray:
@@ -120,28 +123,30 @@ class KernelShap(Method):
     source = "Lundberg & Lee 2017"
 
     def attribute(self, task: Task) -> Attribution:
-        game = _game(task, self)
+        return _play(task, self, self._solve)
+
+    def _solve(self, game: Game) -> Values:
         players = game.players
         least = min(2 * players + 4, 2**players)
         if self.budget < least:
             raise MethodError(
                 f"kernel_shap needs a budget of {least} for {players} features, got {self.budget}."
             )
-        coalitions = draw_coalitions(players, self.budget - 2, task.generator(5))
+        coalitions = draw_coalitions(players, self.budget - 2, game.task.generator(5))
         regression = KernelRegression(coalitions)
         ends = np.array([[False] * players, [True] * players])
         masks = np.concatenate([ends, coalitions.masks])
-        phi, errors = np.empty((2, task.count, players))
-        none = np.empty(task.count)
+        phi, errors = np.empty((2, len(game.samples), players))
+        none = np.empty(len(phi))
 
-        def finish(sample: int, worth: np.ndarray) -> None:
+        def finish(place: int, worth: np.ndarray) -> None:
             rest = worth[2:], worth[0], worth[1]
-            phi[sample] = regression.values(*rest)
-            errors[sample] = regression.standard_errors(*rest, phi[sample])
-            none[sample] = worth[0]
+            phi[place] = regression.values(*rest)
+            errors[place] = regression.standard_errors(*rest, phi[place])
+            none[place] = worth[0]
 
         game.worth(masks, finish)
-        return game.attribution(phi, errors, baseline_score=none)
+        return Values(phi, none, errors)
 
 
 @register_method("permutation_shap")
@@ -178,7 +183,9 @@ class PermutationShap(Method):
     source = "Castro et al. 2009"
 
     def attribute(self, task: Task) -> Attribution:
-        game = _game(task, self)
+        return _play(task, self, self._solve)
+
+    def _solve(self, game: Game) -> Values:
         players = game.players
         pairs = (self.budget - 2) // (2 * (players - 1))
         if pairs < 2:
@@ -186,7 +193,7 @@ class PermutationShap(Method):
                 f"permutation_shap needs a budget of {4 * players - 2} for {players} features,"
                 f" got {self.budget}."
             )
-        generator = task.generator(6)
+        generator = game.task.generator(6)
         orders = np.stack([generator.permutation(players) for _ in range(pairs)])
         orders = np.stack([orders, orders[:, ::-1]], axis=1).reshape(-1, players)
         ranks = orders.argsort(axis=1)
@@ -194,18 +201,18 @@ class PermutationShap(Method):
         walks = ranks[:, None, :] <= np.arange(players - 1)[None, :, None]
         ends = np.array([[False] * players, [True] * players])
         masks = np.concatenate([ends, walks.reshape(-1, players)])
-        phi, errors = np.empty((2, task.count, players))
-        none = np.empty(task.count)
+        phi, errors = np.empty((2, len(game.samples), players))
+        none = np.empty(len(phi))
 
-        def finish(sample: int, worth: np.ndarray) -> None:
+        def finish(place: int, worth: np.ndarray) -> None:
             steps = np.empty((len(orders), players + 1))
             steps[:, 0], steps[:, -1] = worth[0], worth[1]
             steps[:, 1:-1] = worth[2:].reshape(len(orders), -1)
             gains = np.take_along_axis(np.diff(steps, axis=1), ranks, axis=1)
             by_pair = gains.reshape(pairs, 2, players).mean(axis=1)
-            phi[sample] = by_pair.mean(axis=0)
-            errors[sample] = by_pair.std(axis=0, ddof=1) / np.sqrt(pairs)
-            none[sample] = worth[0]
+            phi[place] = by_pair.mean(axis=0)
+            errors[place] = by_pair.std(axis=0, ddof=1) / np.sqrt(pairs)
+            none[place] = worth[0]
 
         game.worth(masks, finish)
-        return game.attribution(phi, errors, baseline_score=none)
+        return Values(phi, none, errors)
