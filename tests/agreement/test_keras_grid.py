@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pellucid import explain, wrap
-from pellucid.methods.registry import registered
+from pellucid.methods.registry import registered, takes_parameter
 from pellucid.testing import STYLES, build
 
 SMALL = {
@@ -20,6 +20,8 @@ SMALL = {
     "squaregrad": {"samples": 2},
     "vargrad": {"samples": 6, "noise": 0.3},
     "occlusion": {"window": 5, "stride": 5},
+    "kernel_shap": {"budget": 50},
+    "permutation_shap": {"budget": 50},
 }
 METHODS = sorted(registered())
 ON_TABLES = [m for m in METHODS if not registered()[m].modalities]
@@ -32,8 +34,18 @@ def model_in(style: str, name: str = "cnn"):
     return wrap(network), x
 
 
+def few_features(x):
+    """So few that all coalitions can be tried: cells of images, columns of tables."""
+    if isinstance(x, tuple):
+        return tuple("grid:2" if leaf.ndim == 4 else None for leaf in x)
+    return "grid:3" if x.ndim == 4 else None
+
+
 def maps_of(model, x, method: str) -> list[np.ndarray]:
-    e = explain(model, x, method, **SMALL.get(method, {}))
+    options = dict(SMALL.get(method, {}))
+    if takes_parameter(method, "features"):
+        options["features"] = few_features(x)
+    e = explain(model, x, method, **options)
     assert all(np.isfinite(p.values).all() for p in e.parts)
     return [p.values for p in e.parts]
 

@@ -19,7 +19,10 @@ from pellucid.testing import build
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "tensorlayer")
 LIKE_FRAMEWORKS = (*FRAMEWORKS, "numpy")
-CHEAP = {"steps": 4, "samples": 4, "masks": 8, "window": 5, "stride": 3}
+CHEAP = {
+    "steps": 4, "samples": 4, "masks": 8, "window": 5, "stride": 3, "features": "grid:3",
+    "budget": 40,
+}  # fmt: skip
 METHODS = [row["name"] for row in pellucid.methods("image") if row["family"] != "custom"]
 OF_MAXIMUM = 1e-5
 

@@ -313,7 +313,15 @@ SMALL = {
     "vargrad": {"samples": 4},
     "guided_integrated_gradients": {"steps": 100, "anchors": 20},
     "occlusion": {"window": 4, "stride": 4},
+    "exact_shapley": lambda x: few_players(x),
+    "kernel_shap": lambda x: {**few_players(x), "budget": 40},
+    "permutation_shap": lambda x: {**few_players(x), "budget": 40},
 }
+
+
+def few_players(x):
+    """Six cells of the image; of two inputs four cells and the columns."""
+    return {"features": ("grid:2", None) if isinstance(x, tuple) else "grid:3"}
 
 
 @pytest.mark.parametrize("name", sorted(registered()))

@@ -13,7 +13,7 @@ from pellucid.testing import build
 BUILT_IN = {
     "saliency", "gradient_x_input", "integrated_gradients", "smoothgrad", "gradcam", "occlusion",
     "gradcam_plus_plus", "hirescam", "xgradcam", "layercam", "eigencam", "scorecam", "ablationcam",
-    "random", "edges", "constant",
+    "random", "edges", "constant", "exact_shapley", "kernel_shap", "permutation_shap",
 }  # fmt: skip
 
 
@@ -64,6 +64,8 @@ def test_what_is_said_to_run_runs_and_the_rest_does_not(name, framework):
         if row["name"] not in BUILT_IN:
             continue
         options = {"smoothgrad": {"samples": 2}, "integrated_gradients": {"steps": 2}}
+        if x[0].ndim == 3:
+            options["exact_shapley"] = {"features": "grid:2"}
         if row["runs"]:
             assert row["why"] is None
             e = explain(model, x[:1], row["name"], **options.get(row["name"], {}))

@@ -98,8 +98,8 @@ class KernelShap(Method):
 
     v, `features`, `baseline`, `background` and what comes back as for exact_shapley, with
     `stderr`: the standard error from sampling coalitions (0 where the budget allows them all, and
-    the values are then exact). `budget` (512) is the number of coalitions evaluated a sample, each
-    on every row of the background. No feature is dropped. Coalitions are drawn once, in pairs of
+    the values are then exact). Cost: `budget` (512) coalitions a sample, each evaluated on every
+    row of the background. No feature is dropped. Coalitions are drawn once, in pairs of
     complements and without replacement, the same number of every size, and shared by all samples.
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), theorem 2. Departs from the paper: leverage
     sampling (Musco & Witter 2025, arXiv 2410.01917) within strata of size, and the sum is a
@@ -158,10 +158,10 @@ class PermutationShap(Method):
 
     v, `features`, `baseline`, `background` and what comes back as for exact_shapley, with
     `stderr` over the pairs of an order and its reverse; of few pairs (below about 8) it is an
-    estimate of few numbers itself, and 0 where no order drawn shows a difference. `budget`
-    (512) is the number of coalitions evaluated a sample; the orders are drawn once and shared by
-    all samples. Every order adds up to f(x) − v(∅), so the mean does. For the same budget
-    kernel_shap is more exact.
+    estimate of few numbers itself, and 0 where no order drawn shows a difference. Cost: `budget`
+    (512) coalitions a sample, each evaluated on every row of the background; the orders are drawn
+    once and shared by all samples. Every order adds up to f(x) − v(∅), so the mean does. For the
+    same budget kernel_shap is more exact.
     Source: Castro, Gómez, Tejada 2009, algorithm 1; antithetic as in Mitchell, Cooper, Frank,
     Holmes 2022 (arXiv 2104.12199), section 2.
 
