@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pellucid.errors import InputError
+from pellucid.inputs.frames import MISSING
 from pellucid.types import Evaluations
 
 if TYPE_CHECKING:
     import xarray
+
+    from pellucid.importance import Importance
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,23 @@ class Part:
     baseline: np.ndarray | None = None
     stderr: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
+    categories: tuple[tuple[str, ...] | None, ...] | None = None
+    """For each column of a table the words of its categories, whose numbers `inputs` holds."""
     display: np.ndarray | None = None
     """What a person sees of the input (uint8 picture), where the model says how to make it."""
+
+    def value_at(self, sample: int, position: int) -> float | str | None:
+        """What the input holds where the value numbered `position` of a sample stands.
+
+        A category, and what is missing, in words; None where the map is not of the input's shape.
+        """
+        if self.inputs.shape != self.values.shape:
+            return None
+        value = float(self.inputs[sample].ravel()[position])
+        if np.isnan(value):
+            return MISSING
+        words = None if self.categories is None else self.categories[position]
+        return value if words is None else words[int(value)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +174,31 @@ class Explanation:
         """The k features with the largest |attribution| of one sample, largest first."""
         return top_features(self, k, sample)
 
+    def importance(self, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> "Importance":
+        """What each column of a table counts for over all samples, with bootstrap intervals.
+
+        See `pellucid.importance.importance`.
+        """
+        from pellucid.importance import importance
+
+        return importance(self, level=level, draws=draws, seed=seed)
+
+    def to_shap(self) -> Any:
+        """The same as a `shap.Explanation`, for shap's own plots; needs the package shap."""
+        from pellucid.shap_interchange import to_shap
+
+        return to_shap(self)
+
+    @staticmethod
+    def from_shap(explanation: Any, *, method: str = "shap") -> "Explanation":
+        """An explanation of a table that shap made, for the plots and tables here.
+
+        Of several outputs choose one first: `from_shap(values[..., 1])`.
+        """
+        from pellucid.shap_interchange import from_shap
+
+        return from_shap(explanation, method=method)
+
     def plot(self, sample: int = 0, **options: Any) -> Any:
         """Draw one sample as its kind of input asks for; a Figure, never shown.
 
@@ -241,7 +284,7 @@ def rebuild(structure: Any, leaves: list[Any]) -> Any:
 class FeatureTable:
     """Features of one sample by importance: `rows` of (feature, attribution, value)."""
 
-    rows: tuple[tuple[str, float, float], ...]
+    rows: tuple[tuple[str, float, float | str], ...]
     title: str
 
     def __iter__(self) -> Any:
@@ -253,20 +296,26 @@ class FeatureTable:
     def __str__(self) -> str:
         width = max([len(r[0]) for r in self.rows] + [7])
         lines = [f"{'feature':<{width}}  attribution        value"]
-        lines += [f"{name:<{width}}  {a:>+11.4g}  {v:>11.4g}" for name, a, v in self.rows]
+        lines += [f"{name:<{width}}  {a:>+11.4g}  {_cell(v):>11}" for name, a, v in self.rows]
         return "\n".join([self.title, *lines])
 
     def _repr_html_(self) -> str:
         from html import escape
 
         cells = "".join(
-            f"<tr><td>{escape(n)}</td><td>{a:+.4g}</td><td>{v:.4g}</td></tr>"
+            f"<tr><td>{escape(n)}</td><td>{a:+.4g}</td><td>{escape(_cell(v))}</td></tr>"
             for n, a, v in self.rows
         )
         return (
             f"<table><caption>{escape(self.title)}</caption><thead><tr><th>feature</th>"
             f"<th>attribution</th><th>value</th></tr></thead><tbody>{cells}</tbody></table>"
         )
+
+
+def _cell(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if np.isnan(value) else f"{value:.4g}"
 
 
 def top_features(explanation: Explanation, k: int, sample: int) -> FeatureTable:
@@ -276,17 +325,17 @@ def top_features(explanation: Explanation, k: int, sample: int) -> FeatureTable:
     count = len(explanation)
     if not isinstance(sample, int | np.integer) or not -count <= sample < count:
         raise InputError(f"No sample {sample!r} among {count}: expected 0 to {count - 1}.")
-    rows: list[tuple[str, float, float]] = []
+    rows: list[tuple[str, float, float | str]] = []
     for part in explanation.parts:
         values = part.values[sample]
         flat = values.ravel()
         order = np.argsort(-np.abs(flat), kind="stable")[:k]
-        same = part.inputs.shape == part.values.shape
-        seen = part.inputs[sample].ravel() if same else np.full(flat.size, np.nan)
         prefix = f"{part.name}: " if len(explanation.parts) > 1 else ""
         for i in order:
             position = np.unravel_index(int(i), values.shape)
-            rows.append((prefix + _feature(part, position), float(flat[i]), float(seen[i])))
+            value = part.value_at(sample, int(i))
+            name = prefix + _feature(part, position)
+            rows.append((name, float(flat[i]), np.nan if value is None else value))
     rows.sort(key=lambda row: -abs(row[1]))
     title = f"{explanation.method}: {explanation.target_names[sample]}"
     return FeatureTable(tuple(rows[:k]), title)

@@ -82,14 +82,16 @@ class Model:
         outputs = run_checked(CountedModel(self.adapter, peel=False), batch.leaves, self.adapter)
         return outputs_to_numpy(outputs, self.adapter)
 
-    def accept(self, x: Any) -> Batch:
+    def accept(self, x: Any, *, more: bool = False) -> Batch:
         """`x` checked and brought into the model's form; `x` itself is never written to.
+
+        With `more`, rows that belong to the batch accepted before, such as a background.
 
         Raises `InputError` for a wrong rank or size, NaN or infinity (rows named), an empty
         batch, or inputs of different lengths.
         """
         return checked_batch(
-            native_leaves(x, self.adapter, self.preprocess),
+            native_leaves(x, self.adapter, self.preprocess, more=more),
             self.adapter,
             self.inputs,
             raw=x,

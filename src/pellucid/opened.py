@@ -114,6 +114,7 @@ def at_layer(origin: Task, layer: str) -> Task:
         dims=(tuple("unit" if d == "feature" else d for d in dims),),
         display=(None,),
         columns=None,
+        categories=None,
         batched=origin.batch.batched,
         structure=0,
     )

@@ -97,7 +97,12 @@ def _header(e: Explanation) -> dict[str, Any]:
         "structure": _structure_out(e.structure),
         "class_names": None if e.class_names is None else list(e.class_names),
         "parts": [
-            {"name": p.name, "dims": list(p.dims), "input_dims": list(p.input_dims)}
+            {
+                "name": p.name,
+                "dims": list(p.dims),
+                "input_dims": list(p.input_dims),
+                "categories": plain(p.categories),
+            }
             for p in e.parts
         ],
     }
@@ -171,6 +176,7 @@ def from_dataset(data: "xarray.Dataset") -> Explanation:
                 dims=tuple(part["dims"]),
                 input_dims=tuple(part["input_dims"]),
                 feature_names=None if names is None else tuple(map(str, names)),
+                categories=_categories(part.get("categories")),
                 **{n: array(n + suffix) for n in _PART_ARRAYS},  # type: ignore[arg-type]
             )
         )
@@ -196,6 +202,12 @@ def from_dataset(data: "xarray.Dataset") -> Explanation:
         structure=_structure_in(header["structure"]),
         **{n: array(n) for n in _PER_SAMPLE},  # type: ignore[arg-type]
     )
+
+
+def _categories(listed: Any) -> tuple[tuple[str, ...] | None, ...] | None:
+    if listed is None:
+        return None
+    return tuple(None if words is None else tuple(words) for words in listed)
 
 
 def save(e: Explanation, path: Path) -> Path:

@@ -1,6 +1,6 @@
 """What a method is given: a counted model, a batch, a target, and how to spend evaluations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from pellucid.engine.schedule import Schedule
 from pellucid.errors import CapabilityError, InputError, ModelError, PellucidError
 from pellucid.inputs.baselines import make_baseline
 from pellucid.inputs.batch import Batch
+from pellucid.inputs.frames import is_frame, is_frame_row
 from pellucid.layer_choice import choose_layer
 from pellucid.model import Model
 from pellucid.running.outputs import check_outputs, model_errors, run_checked, single_output
@@ -195,6 +196,14 @@ class Task:
         count = int(leaves[0].shape[0])
         return self.join([out for _, _, out in self.schedule.run(count, evaluate, key="forward")])
 
+    def outputs_at(self, leaves: Leaves, rows: np.ndarray) -> Outputs:
+        """The model's outputs for new rows that belong to samples `rows`, checked."""
+        leaves = self.in_own_type(leaves)
+        with self._named(leaves, rows):
+            outputs = self._run(leaves, rows)
+        check_outputs(outputs, len(rows), self.model.adapter, rows)
+        return single_output(outputs)
+
     def score_of(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
         """The explained number of new rows, `(m,)` float64, without a gradient."""
         leaves = self.in_own_type(leaves)
@@ -304,6 +313,9 @@ class Task:
         """
         if self.opened is not None:
             return (self.opened.values(self.origin.baselines(spec)),)
+        row = self._row_of_frame(spec)
+        if row is not None:
+            return (np.broadcast_to(row, self.batch.arrays[0].shape).copy(),)
         specs = _per_input(spec, self.batch)
         return tuple(
             make_baseline(s, a, dims, seed=self.seed, name=name, keep_integers=self.keeps_integers)
@@ -311,6 +323,29 @@ class Task:
                 specs, self.batch.arrays, self.batch.dims, self.batch.names, strict=True
             )
         )
+
+    def _row_of_frame(self, spec: Any) -> np.ndarray | None:
+        """The reference that a row (or rows) of a data frame, or a dict by column, stands for."""
+        columns, categories = self.batch.columns, self.batch.categories
+        if len(self.batch.arrays) == 1 and columns is not None:
+            if is_frame(spec):
+                rows = self.wrapped.accept(spec, more=True).arrays[0]
+                if len(rows) not in {1, self.count}:
+                    raise InputError(
+                        f"Expected a baseline of 1 or {self.count} rows, got {len(rows)}."
+                    )
+                return rows
+            by_column = isinstance(spec, Mapping) and not set(spec) <= set(self.batch.names)
+            if categories is not None and (by_column or is_frame_row(spec)):
+                return self.model.adapter.accept_row(dict(spec))
+        words = [c for c, known in zip(columns or (), categories or (), strict=False) if known]
+        if words and not (isinstance(spec, np.ndarray) and spec.ndim):
+            raise InputError(
+                f"The column {words[0]!r} holds categories, and a baseline of {spec!r} is none.\n"
+                "  A row of the data is one for all columns, baseline=frame.iloc[[0]]; the Shapley"
+                " methods take many, background=frame."
+            )
+        return None
 
     def baseline_scores(self, baseline: tuple[np.ndarray, ...]) -> np.ndarray:
         """f(x') of each sample, `(n,)`; see `baseline_scores_each`."""

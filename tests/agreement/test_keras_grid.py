@@ -23,7 +23,7 @@ SMALL = {
     "kernel_shap": {"budget": 50},
     "permutation_shap": {"budget": 50},
 }
-METHODS = sorted(registered())
+METHODS = sorted(n for n, c in registered().items() if c.modalities != {"table"})
 ON_TABLES = [m for m in METHODS if not registered()[m].modalities]
 OF_MAXIMUM = 1e-5
 

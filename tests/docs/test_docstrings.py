@@ -7,8 +7,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 
 import pellucid
 from pellucid.methods import registry
@@ -51,12 +54,26 @@ def linear_model() -> torch.nn.Module:
     return model
 
 
+def of_a_table() -> dict:
+    """A table of two columns and models of it, for which the dose counts most."""
+    values = np.random.default_rng(0).normal(size=(40, 2))
+    table = pandas.DataFrame(values, columns=["age", "dose"])
+    labels = (3 * table["dose"] + table["age"] > 0).to_numpy()
+    forest = RandomForestClassifier(5, random_state=0).fit(table, labels)
+    model = LogisticRegression().fit(table, labels)
+    names = {name: getattr(pellucid.effects, name) for name in pellucid.effects.__all__}
+    return names | {"table": table, "labels": labels, "forest": forest, "model": model,
+                    "estimator": model}  # fmt: skip
+
+
 def names_for(example: doctest.DocTest) -> dict:
     """What the docstrings take as given: the public list, a `model` or `linear`, and its `x`."""
     given = {name: getattr(pellucid, name) for name in pellucid.__all__}
     given |= {"pellucid": pellucid, "np": np, "w": np.array([[2.0], [1.0]], dtype=np.float32)}
     if any("linear" in e.source for e in example.examples):
         return given | {"linear": linear_model(), "x": np.array([[3.0, 4.0]], dtype=np.float32)}
+    if any(word in e.source for e in example.examples for word in ("table", "ale(", "ice(")):
+        return given | of_a_table()
     x = np.random.default_rng(0).uniform(size=(2, 12, 10, 3)).astype(np.float32)
     return given | {"model": tiny_cnn(), "x": x}
 

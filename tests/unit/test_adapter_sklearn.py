@@ -150,8 +150,10 @@ def test_pipelines_with_numbered_categories():
         ColumnTransformer([("ward", OneHotEncoder(), ["ward"])], remainder="passthrough"),
         LogisticRegression(),
     ).fit(words, Y)
-    with pytest.raises(InputError, match="'ward' holds no numbers"):
+    with pytest.raises(InputError, match="'ward' holds categories"):
         explain(spoken, words.iloc[:4], "occlusion")
+    e = explain(spoken, words.iloc[:4], "occlusion", baseline=words.iloc[[5]])
+    np.testing.assert_allclose(np.abs(e.score), np.abs(spoken.decision_function(words.iloc[:4])))
 
 
 def test_searches_calibrated_and_nested_estimators_are_estimators():

@@ -16,6 +16,7 @@ from pellucid.adapters.protocol import (
     Tier,
 )
 from pellucid.errors import CapabilityError, InputError
+from pellucid.inputs.frames import Frame, is_frame, is_frame_row
 from pellucid.types import Array, Leaves, Outputs
 
 
@@ -30,6 +31,19 @@ class CallableAdapter(Adapter):
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._structure: Any = None
+        self._frame: Frame | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        return None if self._frame is None else tuple(map(str, self._frame.names))
+
+    @property
+    def categories(self) -> tuple[tuple[str, ...] | None, ...] | None:
+        return None if self._frame is None else self._frame.categories
+
+    @property
+    def takes_missing(self) -> bool:
+        return self._frame is not None
 
     @property
     def device(self) -> str:
@@ -44,6 +58,10 @@ class CallableAdapter(Adapter):
         return None
 
     def accept(self, x: Any) -> Leaves:
+        self._frame = Frame(x) if is_frame(x) else None
+        if self._frame is not None:
+            self._structure = None
+            return (self._frame.encode(x),)
         if isinstance(x, Mapping):
             self._structure, leaves = tuple(x), tuple(x.values())
         elif isinstance(x, tuple):
@@ -51,6 +69,14 @@ class CallableAdapter(Adapter):
         else:
             self._structure, leaves = None, (x,)
         return tuple(map(_as_numbers, leaves))
+
+    def accept_more(self, x: Any) -> Leaves:
+        if self._frame is None:
+            return super().accept_more(x)
+        return (self._frame.encode(x if is_frame(x) else self._frame.named(x)),)
+
+    def accept_row(self, row: Mapping[str, Any]) -> np.ndarray:
+        return super().accept_row(row) if self._frame is None else self._frame.encode_row(row)
 
     def restore(self, leaves: Sequence[Any]) -> Any:
         if self._structure is None:
@@ -81,7 +107,8 @@ class CallableAdapter(Adapter):
         if intercept is not None or weights:
             raise self._cannot("intercept operations")
         # Copies: a function that works in place would change the caller's arrays.
-        given = self.restore([a.copy() for a in x])
+        copies = [a.copy() for a in x]
+        given = self.restore(copies) if self._frame is None else self._frame.decode(copies[0])
         out = self._function(*given) if isinstance(given, tuple) else self._function(given)
         return _map(out, np.asarray)
 
@@ -132,7 +159,11 @@ class CallableAdapter(Adapter):
 def _as_numbers(a: Any) -> np.ndarray:
     array = np.asarray(a)
     if array.dtype.kind not in "fiub":
-        raise InputError(f"Expected arrays of numbers, got {type(a).__name__} of {array.dtype}.")
+        hint = "\n  Keep its columns' types: frame.iloc[[0]], or frame[:1]." * is_frame_row(a)
+        raise InputError(
+            f"Expected arrays of numbers, or a data frame, got {type(a).__name__} of"
+            f" {array.dtype}.{hint}"
+        )
     return array
 
 

@@ -8,11 +8,13 @@ arrays (`Leaves`), and the adapter alone knows the structure the user's model wa
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pellucid.errors import CapabilityError, InputError
 from pellucid.types import Array, Leaves, Outputs
 
 
@@ -127,6 +129,16 @@ class Cut(ABC):
     def run(self, value: Array) -> Outputs: ...
 
 
+@dataclass(frozen=True)
+class TreeValues:
+    """`values (n, columns, *outputs)` and what they start from, `base (*outputs)`, float64."""
+
+    values: np.ndarray
+    base: np.ndarray
+    source: str
+    """Whose algorithm found them, for people."""
+
+
 class Adapter(ABC):
     """A model behind facts and verbs. The user's model is the same before and after each.
 
@@ -142,6 +154,24 @@ class Adapter(ABC):
     class_names: tuple[str, ...] | None = None
     """Names the model itself has for its classes, and `feature_names` for its columns."""
     feature_names: tuple[str, ...] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns, as the model takes them, of the data frame accepted last."""
+        return None
+
+    @property
+    def categories(self) -> tuple[tuple[str, ...] | None, ...] | None:
+        """For each column of the data frame accepted last: its categories in words, by number.
+
+        None for a column of numbers, and where no data frame is held.
+        """
+        return None
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether a missing number (NaN) in what was accepted last is the model's to refuse."""
+        return False
 
     @property
     @abstractmethod
@@ -181,6 +211,14 @@ class Adapter(ABC):
         `x` is what the user passed: native tensors, arrays, nested lists of numbers, or a
         tuple, list or dict of those for a model with several inputs. Does not add a batch axis.
         """
+
+    def accept_more(self, x: Any) -> Leaves:
+        """Further rows in the form of the batch accepted last, whose structure is kept."""
+        return copy(self).accept(x)
+
+    def accept_row(self, row: Mapping[str, Any]) -> np.ndarray:
+        """One row of the data frame accepted last, from its values by column."""
+        raise InputError("A row by column needs inputs that came as a data frame.")
 
     @abstractmethod
     def restore(self, leaves: Sequence[Any]) -> Any:
@@ -248,6 +286,19 @@ class Adapter(ABC):
 
     @abstractmethod
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut: ...
+
+    @property
+    def without_trees(self) -> str | None:
+        """Why `tree_values` cannot answer, as the end of a sentence; None for an ensemble."""
+        return f"a {self.framework} model has none"
+
+    def tree_values(self, x: Leaves, background: Leaves | None) -> TreeValues:
+        """What the columns of each row add to a tree ensemble's outputs, found in the trees.
+
+        Without a background the expectations are those of the trees' own training counts. Raises
+        `CapabilityError` for a model that is no tree ensemble.
+        """
+        raise CapabilityError(f"No trees to read: {self.without_trees}.")
 
     @abstractmethod
     def stop_gradient(self, a: Array) -> Array: ...

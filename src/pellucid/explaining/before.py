@@ -31,9 +31,15 @@ def check_seed(seed: Any) -> None:
 
 def require_tier(model: Model, method: type[Method]) -> None:
     """Raise `CapabilityError`, naming the nearest method that works, before any work is done."""
+    if method.needs_trees and model.adapter.without_trees is not None:
+        raise CapabilityError(
+            f"{method.name} reads the trees of an ensemble: {model.adapter.without_trees}.\n"
+            "  kernel_shap finds the same kind of values by running the model."
+        )
     if method.needs <= model.supports:
         return
     fitting = [m for m in registered().values() if m.needs <= model.supports]
+    fitting = [m for m in fitting if not m.needs_trees and not m.is_global]
     fitting = [m for m in fitting if m.family != "controls"] or fitting
     best = max(fitting, key=lambda m: (m.needs, m.name == "occlusion"))
     hint = _FOR_FUNCTIONS if model.framework == "callable" else ""

@@ -85,6 +85,7 @@ def _parts(model: Model, batch: Batch, found: Attribution) -> tuple[Part, ...]:
                 baseline=None if found.baseline is None else np.array(found.baseline[i]),
                 stderr=None if found.stderr is None else found.stderr[i],
                 feature_names=names if fits else None,
+                categories=model.adapter.categories if fits else None,
                 display=None if batch.display[i] is None else np.array(batch.display[i]),
             )
         )

@@ -27,6 +27,8 @@ class Batch:
     dims: tuple[tuple[str, ...], ...]
     display: tuple[np.ndarray | None, ...]
     columns: tuple[str, ...] | None
+    categories: tuple[tuple[str, ...] | None, ...] | None
+    """For each column of a data frame the words of its categories, by number."""
     batched: bool
     structure: Any
 
@@ -35,9 +37,16 @@ class Batch:
 
 
 def native_leaves(
-    x: Any, adapter: Adapter, preprocess: Callable[[Any], Any] | None = None
+    x: Any,
+    adapter: Adapter,
+    preprocess: Callable[[Any], Any] | None = None,
+    *,
+    more: bool = False,
 ) -> Leaves:
-    """What the user passed as the adapter's own arrays; `x` itself is never written to."""
+    """What the user passed as the adapter's own arrays; `x` itself is never written to.
+
+    With `more`, rows in the form of the batch that was accepted before.
+    """
     if preprocess is not None:
         try:
             # A copy: Keras's own preprocess_input works in place.
@@ -45,7 +54,7 @@ def native_leaves(
         except Exception as error:
             raise InputError(f"preprocess raised {type(error).__name__}: {error}") from error
     try:
-        return adapter.accept(x)
+        return adapter.accept_more(x) if more else adapter.accept(x)
     except PellucidError:
         raise
     except (TypeError, ValueError) as error:
@@ -76,14 +85,15 @@ def checked_batch(
     check_text(leaves, names, specs)
     leaves, batched = _with_batch_axis(leaves, names, specs, adapter.xp)
     arrays = tuple(np.asarray(adapter.to_numpy(a)) for a in leaves)
-    check_arrays(arrays, names, specs)
+    check_arrays(arrays, names, specs, missing=adapter.takes_missing)
     dims = tuple(input_dims(a.ndim, adapter.channel_axis_of(a.ndim)) for a in arrays)
     return Batch(
         leaves=leaves,
         arrays=arrays,
         names=names,
         dims=dims,
-        columns=_columns(raw),
+        columns=adapter.columns or _columns(raw),
+        categories=adapter.categories,
         display=_display(raw, arrays, dims, changed=preprocessed),
         batched=batched,
         structure=structure,

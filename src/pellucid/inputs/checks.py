@@ -45,8 +45,13 @@ def check_arrays(
     arrays: tuple[np.ndarray, ...],
     names: tuple[str, ...],
     specs: tuple[InputSpec, ...] | None,
+    *,
+    missing: bool = False,
 ) -> None:
-    """Raise `InputError` for shapes, lengths and numbers that no model could take."""
+    """Raise `InputError` for shapes, lengths and numbers that no model could take.
+
+    With `missing`, NaN is for the model to refuse.
+    """
     lengths = {a.shape[0] for a in arrays if a.ndim}
     if any(a.ndim == 0 for a in arrays):
         raise InputError("Expected arrays with at least one axis, got a single number.")
@@ -65,10 +70,13 @@ def check_arrays(
                     f"Expected {name} to have shape {_shown(spec)} per sample, got {a.shape[1:]}."
                     + _shape_hint(spec.shape, a.shape)
                 )
-        if a.dtype.kind == "f" and not np.isfinite(a).all():
-            bad = np.flatnonzero(~np.isfinite(a.reshape(len(a), -1)).all(axis=1))
+        flat = a.reshape(len(a), -1) if a.dtype.kind == "f" else np.zeros((1, 1))
+        fine = ~np.isinf(flat) if missing else np.isfinite(flat)
+        if not fine.all():
+            bad = np.flatnonzero(~fine.all(axis=1))
+            what = "infinity" if missing else "NaN or infinity"
             raise InputError(
-                f"{name} holds NaN or infinity in the rows {bad[:20].tolist()} of the batch.\n"
+                f"{name} holds {what} in the rows {bad[:20].tolist()} of the batch.\n"
                 "  Impute or drop them: no method can attribute to a number that is missing."
             )
 

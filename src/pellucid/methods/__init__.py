@@ -15,8 +15,10 @@ import pellucid.methods.gradient.guided_integrated_gradients
 import pellucid.methods.gradient.integrated_gradients
 import pellucid.methods.gradient.noise
 import pellucid.methods.gradient.saliency
+import pellucid.methods.perturbation.feature_permutation
 import pellucid.methods.perturbation.occlusion
-import pellucid.methods.perturbation.shapley  # noqa: F401 - each registers its method
+import pellucid.methods.perturbation.shapley
+import pellucid.methods.perturbation.tree_shap  # noqa: F401 - each registers its method
 from pellucid.methods.registry import seal_built_in
 
 seal_built_in()

@@ -51,6 +51,10 @@ class Method(ABC):
     """With its field `layer` set, the task's leaves are what that layer returned."""
     shares_forward: ClassVar[bool] = False
     """`attribute_each` explains several targets from the same forward passes."""
+    is_global: ClassVar[bool] = False
+    """x is a data set whose rows serve to explain each other: no sample stands for itself."""
+    needs_trees: ClassVar[bool] = False
+    """Works on ensembles of trees only; see `Adapter.without_trees`."""
     refusals: ClassVar[Mapping[str, str]] = {}
     """Why it does not take a parameter that methods like it take."""
     conflicts: ClassVar[tuple[tuple[str, str], ...]] = ()

@@ -1,13 +1,14 @@
 """Bars: the features that count most, for tables and for whatever has no picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from pellucid.explanation import Explanation, Part
+from pellucid.plots.columns import signs
 from pellucid.plots.image import picked
 from pellucid.plots.style import (
     ThemeName,
@@ -19,18 +20,25 @@ from pellucid.plots.style import (
     theme_of,
 )
 
-TOWARDS, AWAY = "#b40426", "#3b4cc0"
-"""The two ends of coolwarm."""
-
 
 @dataclass(frozen=True)
 class Feature:
     """One feature's name, its value in the input where it has one, and its share."""
 
     name: str
-    value: float | None
+    value: float | str | None
     attribution: float
     stderr: float | None
+
+    @property
+    def label(self) -> str:
+        """Its name and its value, `age = 39`."""
+        return self.name if self.value is None else f"{self.name} = {value_words(self.value)}"
+
+
+def value_words(value: float | str) -> str:
+    """A value of an input as a person would write it."""
+    return elide(value, 24) if isinstance(value, str) else number(value)
 
 
 def top_features(
@@ -41,12 +49,11 @@ def top_features(
     values = np.asarray(chosen.values[sample], np.float64)
     flat = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).ravel()
     order = np.argsort(-np.abs(flat), kind="stable")[: max(k, 0)]
-    inputs = chosen.inputs[sample] if chosen.inputs.shape == chosen.values.shape else None
     errors = None if chosen.stderr is None else np.asarray(chosen.stderr[sample]).ravel()
     return tuple(
         Feature(
             name=feature_name(chosen, int(i), values.shape),
-            value=None if inputs is None else float(np.asarray(inputs).ravel()[i]),
+            value=chosen.value_at(sample, int(i)),
             attribution=float(flat[i]),
             stderr=None if errors is None else float(errors[i]),
         )
@@ -83,7 +90,7 @@ def bars(
     features = top_features(explanation, sample, k, part=part)
     axes = axes_or_new(ax, 6.4, 1.3 + 0.36 * max(len(features), 1), colours)
     style_axes(axes, colours)
-    ink = {True: TOWARDS, False: AWAY} if theme == "light" else {True: "#e8735c", False: "#7b9ff9"}
+    ink = signs(colours)
     for row, feature in enumerate(features):
         towards = feature.attribution >= 0
         axes.barh(
@@ -91,10 +98,7 @@ def bars(
             linewidth=0, hatch=None if towards else "////", xerr=feature.stderr,
             error_kw={"ecolor": colours.ink, "elinewidth": 1.1, "capsize": 3},
         )  # fmt: skip
-    labels = [
-        elide(f.name, 34) + (f" = {number(f.value)}" if f.value is not None else "")
-        for f in features
-    ]
+    labels = [replace(f, name=elide(f.name, 34)).label for f in features]
     axes.set_yticks(range(len(features)), labels=labels, parse_math=False)
     axes.invert_yaxis()
     axes.axvline(0, color=colours.muted, linewidth=0.8)

@@ -1,7 +1,7 @@
 """The maps and bars of one method inside the page, and the words that go with them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.colors import to_hex
@@ -189,7 +189,7 @@ def feature_bars(
     most = max([longest, *(abs(f.attribution) for f in features)]) or 1.0
     return tuple(
         Bar(
-            label=elide(f.name, 40) + (f" = {number(f.value)}" if f.value is not None else ""),
+            label=replace(f, name=elide(f.name, 40)).label,
             text=("+" if f.attribution > 0 else "")
             + number(f.attribution)
             + (f" ± {number(f.stderr)}" if f.stderr is not None else ""),

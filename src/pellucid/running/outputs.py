@@ -59,10 +59,16 @@ def _explain_failure(
     where = f" on the {what} {named} of the batch" if 0 < len(bad) < rows else ""
     shapes = ", ".join(f"{tuple(a.shape)} {a.dtype}" for a in leaves)
     first = str(error).strip().split("\n")[0][:300]
+    absent = any(a.dtype.kind == "f" and np.isnan(a).any() for a in leaves if type(a) is np.ndarray)
+    advice = (
+        "Some of the rows hold missing numbers: a pipeline that imputes them, or a model that takes"
+        " them, is what can be explained"
+        if absent
+        else "Check the shape, the layout (channels first or last) and the preprocessing"
+    )
     return ModelError(
         f"The model raised {type(error).__name__}{where}: {first}\n"
-        f"  It was given {shapes}. Check the shape, the layout (channels first or last) and the"
-        " preprocessing" + ("; the other rows run." if where else ".")
+        f"  It was given {shapes}. {advice}" + ("; the other rows run." if where else ".")
     )
 
 

@@ -10,10 +10,12 @@ import sklearn.exceptions
 import sklearn.utils.validation
 
 from pellucid.adapters.callable import CallableAdapter
-from pellucid.adapters.protocol import InputSpec, Intercept
+from pellucid.adapters.protocol import InputSpec, Intercept, TreeValues
 from pellucid.adapters.sklearn.frames import as_fitted, as_table
+from pellucid.adapters.sklearn.trees import tree_values, without_trees
 from pellucid.adapters.sklearn.verbs import Verbs, verbs_of
 from pellucid.errors import CapabilityError
+from pellucid.inputs.frames import Frame, is_frame
 from pellucid.types import Array, Leaves, Outputs
 
 
@@ -56,15 +58,20 @@ class SklearnAdapter(CallableAdapter):
         width = getattr(self._estimator, "n_features_in_", None)
         return None if width is None else (InputSpec("x", (int(width),), None),)
 
+    @property
+    def takes_missing(self) -> bool:
+        return True  # many trees and all imputers do, and those that do not say so
+
     def accept(self, x: Any) -> Leaves:
-        return (as_table(x, self._fitted),)
+        self._frame = Frame(x, self._fitted) if is_frame(x) else None
+        return (as_table(x) if self._frame is None else self._frame.encode(x),)
 
     def restore(self, leaves: Sequence[Any]) -> Any:
         return leaves[0]
 
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
         if not self._found:
-            table = as_fitted(x[0].copy(), self._fitted)
+            table = self._table(x)
             self._found, self._final = True, self._verbs.activation(table)
         return (self._final,)
 
@@ -80,9 +87,27 @@ class SklearnAdapter(CallableAdapter):
     ) -> Outputs:
         if intercept is not None or weights:
             raise self._cannot("intercept operations")
-        # A copy: estimators with copy=False change what they are given.
-        table = as_fitted(x[0].copy(), self._fitted)
+        table = self._table(x)
         return self._verbs.score(table) if peel else self._verbs.shown(table)
+
+    def _table(self, x: Leaves) -> Any:
+        """The rows as the estimator knows them: a data frame where it was fitted on one."""
+        table = x[0].copy()  # estimators with copy=False change what they are given
+        if self._frame is None:
+            return as_fitted(table, self._fitted)
+        # One that knows how many columns it has, but not their names, was fitted on an array.
+        on_array = self._fitted is None and self.inputs is not None
+        if on_array and not any(self._frame.categories):
+            return table
+        return self._frame.decode(table)
+
+    @property
+    def without_trees(self) -> str | None:
+        return without_trees(self._estimator)
+
+    def tree_values(self, x: Leaves, background: Leaves | None) -> TreeValues:
+        rows = None if background is None else self._table(background)
+        return tree_values(self._estimator, self._table(x), rows)
 
     def fingerprint(self) -> str:
         # What a search has tried does not predict (and its masked arrays have no joblib hash).

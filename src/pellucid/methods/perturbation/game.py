@@ -148,7 +148,7 @@ def _settled(
     if background is None:
         references = tuple(b[:, None] for b in task.baselines(baseline))
     else:
-        rows = task.wrapped.accept(background)
+        rows = task.wrapped.accept(background, more=True)
         wrong = [
             n for n, a, b in zip(batch.names, batch.arrays, rows.arrays, strict=True)
             if a.shape[1:] != b.shape[1:]

@@ -1,0 +1,97 @@
+"""Tables as plots need them: columns in order of strength, values with their words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pellucid.errors import InputError
+from pellucid.explanation import Explanation
+from pellucid.plots.style import Theme, elide, short_name
+
+TOWARDS, AWAY = "#b40426", "#3b4cc0"
+"""The two ends of coolwarm."""
+_ON_DARK = {True: "#e8735c", False: "#7b9ff9"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table's attributions `values (n, columns)` with names, inputs, and what a row adds up to.
+
+    `base` is what attributions start from and `score` the explained number, `(n,)`.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    inputs: np.ndarray
+    categories: tuple[tuple[str, ...] | None, ...]
+    base: np.ndarray
+    score: np.ndarray
+    target: str
+    explained: str
+    method: str
+
+    def order(self, k: int | None = None) -> np.ndarray:
+        """The columns by mean |a|, strongest first; the first k."""
+        found = np.argsort(-np.abs(self.values).mean(axis=0), kind="stable")
+        return found if k is None else found[: max(int(k), 1)]
+
+    def column(self, feature: str | int) -> int:
+        """The number of a column. Raises `InputError` for one that is not there."""
+        if isinstance(feature, str) and feature in self.names:
+            return self.names.index(feature)
+        if isinstance(feature, int | np.integer) and 0 <= feature < len(self.names):
+            return int(feature)
+        known = ", ".join(map(repr, self.names[:20]))
+        raise InputError(f"No column {feature!r}: expected one of {known}, or its number.")
+
+
+def columns_of(explanation: Explanation, part: int = 0) -> Columns:
+    """The columns of a table. Raises `InputError` for another kind of input."""
+    if not 0 <= part < len(explanation.parts):
+        raise InputError(f"part {part} of {len(explanation.parts)} inputs (counted from 0).")
+    chosen = explanation.parts[part]
+    if chosen.dims != ("sample", "feature"):
+        raise InputError(
+            f"{chosen.name} has axes {chosen.dims}: this picture is of the columns of a table."
+        )
+    values = np.nan_to_num(np.asarray(chosen.values, np.float64))
+    width = values.shape[1]
+    score = np.asarray(explanation.score, np.float64)
+    base = explanation.baseline_score
+    names = tuple(dict.fromkeys(explanation.target_names))
+    return Columns(
+        names=chosen.feature_names or tuple(f"feature {i}" for i in range(width)),
+        values=values,
+        inputs=np.asarray(chosen.inputs, np.float64),
+        categories=chosen.categories or (None,) * width,
+        base=score - values.sum(axis=1) if base is None else np.asarray(base, np.float64),
+        score=score,
+        target=short_name(names[0]) if len(names) == 1 else "what was predicted",
+        explained=explanation.explained,
+        method=explanation.method,
+    )
+
+
+def signs(theme: Theme) -> dict[bool, str]:
+    """The colours of towards (True) and away (False)."""
+    return {True: TOWARDS, False: AWAY} if theme.ground == "#ffffff" else _ON_DARK
+
+
+def title(axes: Axes, columns: Columns, theme: Theme, extra: str = "") -> None:
+    """Say by which method, of what."""
+    words = f"{elide(columns.method, 30)}: {elide(columns.target, 40)}{extra}"
+    axes.set_title(words, color=theme.ink, fontsize=10, loc="left", parse_math=False)
+
+
+def relative(values: np.ndarray) -> np.ndarray:
+    """Values of a column between its 5th and 95th percentile as 0 to 1; NaN where missing."""
+    there = values[np.isfinite(values)]
+    if not len(there):
+        return np.full(values.shape, np.nan)
+    low, high = np.quantile(there, [0.05, 0.95])
+    if high <= low:
+        low, high = float(there.min()), float(there.max())
+    if high <= low:
+        return np.where(np.isfinite(values), 0.5, np.nan)
+    return np.clip((values - low) / (high - low), 0, 1)
