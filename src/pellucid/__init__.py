@@ -5,7 +5,7 @@
 """
 
 import pellucid.methods as _methods  # noqa: F401 - registers the methods
-from pellucid import errors
+from pellucid import effects, errors
 from pellucid._version import __version__
 from pellucid.adapters.loading import load
 from pellucid.explain import explain
@@ -21,6 +21,7 @@ __all__ = [
     "Explanation",
     "Model",
     "__version__",
+    "effects",
     "errors",
     "explain",
     "load",

@@ -16,8 +16,8 @@ HEAVY = (
     "rich", "scipy", "PIL", "zarr", "sklearn", "onnx", "captum",
 )  # fmt: skip
 PUBLIC = {
-    "Comparison", "Explainer", "Explanation", "Model", "__version__", "errors", "explain", "load",
-    "methods", "register_method", "wrap",
+    "Comparison", "Explainer", "Explanation", "Model", "__version__", "effects", "errors",
+    "explain", "load", "methods", "register_method", "wrap",
 }  # fmt: skip
 
 

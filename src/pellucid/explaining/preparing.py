@@ -1,0 +1,65 @@
+"""A task over a data set that is to be asked by other means than a method."""
+
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+from pellucid.counting import CountedModel
+from pellucid.engine.schedule import Progress, Schedule
+from pellucid.errors import TargetError
+from pellucid.explaining.before import check_feature_names, check_seed
+from pellucid.model import wrap
+from pellucid.running.outputs import check_class_names
+from pellucid.targets import resolve_target
+from pellucid.task import Task
+from pellucid.types import TargetLike, shape_of
+
+
+def prepare(
+    model: Any,
+    x: Any,
+    target: TargetLike,
+    *,
+    seed: int = 0,
+    batch_size: int | str = "auto",
+    progress: Progress | None = None,
+) -> Task:
+    """The task of explaining one and the same score of every row of `x`.
+
+    Raises `TargetError` where the model has several outputs and none is named: what is predicted
+    differs from row to row.
+    """
+    wrapped = wrap(model, example=x)
+    wrapped = replace(wrapped, adapter=copy(wrapped.adapter))
+    check_seed(seed)
+    batch = wrapped.accept(x)
+    check_feature_names(wrapped, batch)
+    schedule = Schedule(
+        batch_size,
+        is_out_of_memory=wrapped.adapter.is_out_of_memory,
+        memory=wrapped.batch_sizes,
+        progress=progress,
+        kind=" ".join(f"{a.shape[1:]}{a.dtype}" for a in batch.arrays) + " ",
+        layouts=wrapped.adapter.layouts,
+    )
+    task = Task(wrapped, batch, CountedModel(wrapped.adapter, peel=wrapped.peel), seed=int(seed),
+                schedule=schedule, keeps_integers=False)  # fmt: skip
+    task.predict()
+    check_class_names(wrapped.class_names, task.outputs)
+    shape = shape_of(task.outputs)
+    if target is None and len(shape) == 2 and shape[1] > 1:
+        names = wrapped.class_names
+        raise TargetError(
+            f"This model has {shape[1]} outputs: name the one to look at over all rows,"
+            f" target={names[-1]!r}." if names else
+            f"This model has {shape[1]} outputs: name the one to look at over all rows,"
+            " target=0 for instance."
+        )  # fmt: skip
+    explained = wrapped.explained(batch.leaves)
+    task.set_target(
+        resolve_target(
+            target, task.outputs, len(batch), wrapped.class_names,
+            explained=explained, to_numpy=wrapped.adapter.to_numpy,
+        )
+    )  # fmt: skip
+    return task
