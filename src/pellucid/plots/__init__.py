@@ -1,25 +1,42 @@
 """Pictures of explanations: every function returns what it drew and shows nothing."""
 
+from pellucid.plots.beeswarm import beeswarm
 from pellucid.plots.dispatch import plot
+from pellucid.plots.effects import effect
+from pellucid.plots.force import force
 from pellucid.plots.grid import grid
 from pellucid.plots.image import heatmap, overlay, picture, side_by_side
+from pellucid.plots.importance import importance
+from pellucid.plots.samples import decision, table_heatmap
 from pellucid.plots.scale import Scale, limit, reduce_channels
+from pellucid.plots.scatter import scatter
+from pellucid.plots.segments import segments
 from pellucid.plots.series import series
 from pellucid.plots.style import OKABE_ITO
 from pellucid.plots.table import bars, top_features
+from pellucid.plots.waterfall import waterfall
 
 __all__ = [
     "OKABE_ITO",
     "Scale",
     "bars",
+    "beeswarm",
+    "decision",
+    "effect",
+    "force",
     "grid",
     "heatmap",
+    "importance",
     "limit",
     "overlay",
     "picture",
     "plot",
     "reduce_channels",
+    "scatter",
+    "segments",
     "series",
     "side_by_side",
+    "table_heatmap",
     "top_features",
+    "waterfall",
 ]

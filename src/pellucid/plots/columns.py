@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
@@ -76,6 +77,12 @@ def columns_of(explanation: Explanation, part: int = 0) -> Columns:
 def signs(theme: Theme) -> dict[bool, str]:
     """The colours of towards (True) and away (False)."""
     return {True: TOWARDS, False: AWAY} if theme.ground == "#ffffff" else _ON_DARK
+
+
+def value_map(theme: Theme) -> Colormap:
+    """Colours from a low to a high value of a column, each apart from the ground."""
+    low, high = (0.0, 0.95) if theme.ground == "#ffffff" else (0.22, 1.0)
+    return ListedColormap(theme.colour_map(False)(np.linspace(low, high, 256)))
 
 
 def title(axes: Axes, columns: Columns, theme: Theme, extra: str = "") -> None:

@@ -7,14 +7,24 @@ from matplotlib.figure import Figure
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
+from pellucid.plots.beeswarm import beeswarm
+from pellucid.plots.force import force
 from pellucid.plots.image import heatmap, is_image, overlay, picked, picture, side_by_side
+from pellucid.plots.importance import importance
 from pellucid.plots.panels import Panel, draw_panels, kind_of
 from pellucid.plots.parts import part_label, seen_parts
+from pellucid.plots.samples import decision, table_heatmap
+from pellucid.plots.scatter import scatter
+from pellucid.plots.segments import segments
 from pellucid.plots.series import series
 from pellucid.plots.style import short_name
 from pellucid.plots.table import bars
+from pellucid.plots.waterfall import waterfall
 
-Kind = Literal["auto", "overlay", "heatmap", "picture", "side_by_side", "bars", "series"]
+Kind = Literal[
+    "auto", "overlay", "heatmap", "picture", "side_by_side", "bars", "series", "segments",
+    "waterfall", "force", "importance", "beeswarm", "scatter", "decision",
+]  # fmt: skip
 
 DRAWN_ON_AXES = {
     "overlay": overlay,
@@ -22,7 +32,18 @@ DRAWN_ON_AXES = {
     "picture": picture,
     "bars": bars,
     "series": series,
+    "segments": segments,
+    "waterfall": waterfall,
+    "force": force,
 }
+OF_ALL_SAMPLES = {
+    "importance": importance,
+    "beeswarm": beeswarm,
+    "scatter": scatter,
+    "heatmap": table_heatmap,
+    "decision": decision,
+}
+"""Pictures of a whole table; "heatmap" of a picture is one of `DRAWN_ON_AXES`."""
 
 
 def plot(
@@ -38,11 +59,17 @@ def plot(
 
     Pictures come side by side with their map (on `ax`: the overlay), series as lines on a
     coloured ground, everything else as bars. Of several inputs each gets a panel, with its share
-    of the attribution; `part` picks one of them, counted from 0.
+    of the attribution; `part` picks one of them, counted from 0. Of one row of a table also
+    "waterfall" and "force"; of the whole table, whatever `sample` is, "importance", "beeswarm",
+    "scatter", "heatmap" and "decision".
     """
-    if kind not in ("auto", "side_by_side", *DRAWN_ON_AXES):
-        known = ", ".join(["auto", "side_by_side", *DRAWN_ON_AXES])
-        raise InputError(f"kind is one of {known}; got {kind!r}.")
+    known = dict.fromkeys(("auto", "side_by_side", *DRAWN_ON_AXES, *OF_ALL_SAMPLES))
+    if kind not in known:
+        raise InputError(f"kind is one of {', '.join(known)}; got {kind!r}.")
+    if kind in OF_ALL_SAMPLES and (kind != "heatmap" or _first_table(explanation, part)):
+        given = options if kind == "importance" else {"part": _table(explanation, part), **options}
+        axes = OF_ALL_SAMPLES[kind](explanation, ax=ax, **given)
+        return _figure_or(axes, ax)
     if part is None:
         fitting = _fitting(explanation, kind)
         picked(explanation, sample, fitting[0])
@@ -56,7 +83,24 @@ def plot(
             raise InputError("side_by_side draws three panels; leave out ax or take 'overlay'.")
         return side_by_side(explanation, sample, part=part, **options)
     axes = DRAWN_ON_AXES[kind](explanation, sample, part=part, ax=ax, **options)
+    return _figure_or(axes, ax)
+
+
+def _figure_or(axes: Axes, ax: Axes | None) -> Axes | Figure:
     return cast(Figure, axes.get_figure(root=True)) if ax is None else axes
+
+
+def _table(explanation: Explanation, part: int | None) -> int:
+    """The number of the input that is a table; the first of several."""
+    if part is not None:
+        return part
+    return next((i for i in range(len(explanation.parts)) if _first_table(explanation, i)), 0)
+
+
+def _first_table(explanation: Explanation, part: int | None) -> bool:
+    parts = explanation.parts
+    chosen = parts[0 if part is None or not 0 <= part < len(parts) else part]
+    return kind_of(chosen) == "table"
 
 
 def _fitting(explanation: Explanation, kind: Kind) -> list[int]:
@@ -65,6 +109,8 @@ def _fitting(explanation: Explanation, kind: Kind) -> list[int]:
     seen = seen_parts(explanation)
     if kind in ("auto", "bars"):
         return seen
+    if kind in ("waterfall", "force"):
+        return [i for i in seen if kind_of(parts[i]) == "table"] or seen[:1]
     wanted = "series" if kind == "series" else "image"
     return [i for i in seen if kind_of(parts[i]) == wanted] or seen[:1]
 
