@@ -9,7 +9,13 @@ from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
+import pandas
 import pytest
+import skops.io
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from sybil import Sybil
 from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
@@ -70,13 +76,21 @@ def test_there_are_commands():
 
 @pytest.fixture
 def _files(tmp_path):
-    """What the commands name: a photo, a model, its labels, a module with a factory."""
+    """What the commands name: a photo, models, labels, tables, a module with a factory."""
     (tmp_path / "photo.jpg").write_bytes(demo_photos()[0].path.read_bytes())
     layers = [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
     keras.Sequential(layers).save(tmp_path / "model.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     factory = "import keras\n\n\ndef build():\n    return keras.models.load_model('model.keras')\n"
     (tmp_path / "my_models.py").write_text(factory)
+    table = pandas.read_csv(ROOT / "tests" / "data" / "adult" / "adult-480.csv")
+    table[:400].to_csv(tmp_path / "train.csv", index=False)
+    table[400:420].to_csv(tmp_path / "data.csv", index=False)
+    encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["occupation"]))
+    pipeline = make_pipeline(encode, LogisticRegression()).fit(
+        table[["occupation"]], table["income"]
+    )
+    skops.io.dump(pipeline, tmp_path / "model.skops")
 
 
 @pytest.mark.slow

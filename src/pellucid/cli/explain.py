@@ -1,4 +1,4 @@
-"""`pellucid explain`: one or many images, one or many methods, to pictures, a page, and JSON."""
+"""`pellucid explain`: images or a table, one or many methods, to pictures, a page, and JSON."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from pellucid.cli import console, options
 
 def explain(
     model: options.ModelArgument,
-    images: options.Images,
+    inputs: options.Inputs,
     method: options.Methods = ["integrated_gradients"],  # noqa: B006  # Typer copies it
     target: options.Targets = ["top"],  # noqa: B006
     out: options.Out = None,
@@ -24,6 +24,10 @@ def explain(
     classes: options.Classes = None,
     preprocess: options.Preprocess = None,
     size: options.Size = None,
+    background: options.Background = None,
+    background_rows: options.BackgroundRows = 100,
+    rows: options.Rows = None,
+    drop: options.Drop = None,
     param: options.Parameters = None,
     trust_model: options.TrustModel = None,
     no_progress: console.NoProgress = False,
@@ -31,18 +35,21 @@ def explain(
     verbose: console.Verbose = 0,
     quiet: console.Quiet = False,
 ) -> None:
-    """Explain what a model sees in images.
+    """Explain what a model sees in images, or makes of the rows of a table.
 
-    Writes one picture an image, method and target, a report.html, and result.json.
+    Writes one picture an image, method and target, a report.html, and result.json; of a table
+    (CSV or Parquet) every attribution as CSV, and pictures of the whole and of the first rows.
     """
     console.configure(verbose, quiet)
     from pellucid.cli import parameters, targets
     from pellucid.cli.explaining import Request, run
+    from pellucid.cli.tables import Table, refuse, run_table, table_of
 
+    table = table_of(inputs)
     names = parameters.parse_names(method)
     request = Request(
         model=model,
-        images=tuple(images),
+        images=() if table is not None else tuple(inputs),
         methods=tuple(names),
         targets=tuple(dict.fromkeys(targets.parse_target(word) for word in target)),
         out=out if out is not None or as_json else Path("explanations"),
@@ -64,5 +71,13 @@ def explain(
         progress=not no_progress,
         as_json=as_json,
     )
-    if not run(request, dry_run=dry_run):
+    if table is None:
+        refuse(background=background, rows=rows, drop=drop)
+        done = run(request, dry_run=dry_run)
+    else:
+        refuse(preprocess=preprocess, size=size)
+        chosen = parameters.parse_rows(rows)
+        given = Table(table, chosen, tuple(drop or ()), background, background_rows)
+        done = run_table(request, given, dry_run=dry_run)
+    if not done:
         raise typer.Exit(1)

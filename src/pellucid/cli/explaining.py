@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from pellucid.cli import console, models, writing
 from pellucid.cli.parameters import Preprocess
 from pellucid.cli.pixels import (
-    Pictures,
     find_unreadable,
     input_layout,
     read_pictures,
@@ -85,7 +84,7 @@ def run(request: Request, *, dry_run: bool = False) -> bool:
     if request.preprocess is None and model.preprocess is None:
         console.say("No --preprocess given: the model gets pixel values from 0 to 255.")
     model = with_preprocess(model, request.preprocess, request.preprocess_name, channels)
-    outcome = explain_all(request, model, pictures)
+    outcome = explain_all(request, model, pictures.pixels)
     outcome.files = writing.write(request, model, pictures, outcome)
     document = writing.document(request, model, pictures, outcome)
     if request.as_json:
@@ -137,8 +136,8 @@ def _named_targets(targets: tuple[TargetWord, ...]) -> list[str]:
     return [word for word in words if isinstance(word, str)]
 
 
-def explain_all(request: Request, model: "Model", pictures: Pictures) -> Outcome:
-    """Every method for every target, all pictures as one batch.
+def explain_all(request: Request, model: "Model", x: Any) -> Outcome:
+    """Every method for every target, all pictures or rows as one batch.
 
     A method that cannot explain this model is noted and the others go on; wrong targets,
     layers and parameters are raised.
@@ -153,7 +152,7 @@ def explain_all(request: Request, model: "Model", pictures: Pictures) -> Outcome
                 try:
                     explanation = pellucid.explain(
                         model,
-                        pictures.pixels,
+                        x,
                         method,
                         target=target,
                         progress=advance,

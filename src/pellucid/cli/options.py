@@ -24,9 +24,33 @@ TrustModel = Annotated[
         help="Load a file that can run code: its SHA-256 (12 digits or more), or yes to be asked.",
     ),
 ]
-Images = Annotated[
+Inputs = Annotated[
     list[Path],
-    typer.Argument(metavar="IMAGE", help="Pictures: PNG, JPEG, ...", show_default=False),
+    typer.Argument(
+        metavar="INPUT",
+        help="Pictures (PNG, JPEG, ...), or one table (CSV, Parquet).",
+        show_default=False,
+    ),
+]
+Background = Annotated[
+    Path | None,
+    typer.Option(
+        help="Tables: CSV or Parquet with rows to compare with, such as the training data.",
+        show_default=False,
+    ),
+]
+BackgroundRows = Annotated[
+    int, typer.Option(min=1, help="Tables: how many rows of the background, drawn by the seed.")
+]
+Rows = Annotated[
+    str | None,
+    typer.Option(
+        metavar="START:STOP", help="Tables: which rows to explain [dim](default: all)[/]."
+    ),
+]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option(help="Tables: a column that is no input, such as the label. Repeatable."),
 ]
 Methods = Annotated[
     list[str],

@@ -81,6 +81,22 @@ def parse_formats(words: Sequence[str]) -> frozenset[str]:
     return frozenset(names)
 
 
+def parse_rows(text: str | None) -> slice:
+    """`START:STOP`, either left out, or one number for the first so many rows.
+
+    >>> parse_rows("2:5"), parse_rows("7")
+    (slice(2, 5, None), slice(0, 7, None))
+    """
+    if text is None:
+        return slice(None)
+    match = re.fullmatch(r"(\d*):(\d*)|(\d+)", text.strip())
+    if match is None:
+        raise InputError(f"--rows {text!r}: expected START:STOP, such as 0:20, or a number.")
+    if match[3]:
+        return slice(0, int(match[3]))
+    return slice(int(match[1] or 0), int(match[2]) if match[2] else None)
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """`HxW` or one number for both; raises `InputError` for anything else."""
     match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())
