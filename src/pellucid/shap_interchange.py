@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from pellucid._version import __version__
-from pellucid.errors import InputError, MissingExtraError
+from pellucid.adapters.shap_package import import_shap
+from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
 from pellucid.inputs.frames import MISSING
 from pellucid.inputs.layout import input_dims
@@ -22,10 +23,7 @@ def to_shap(explanation: Explanation) -> Any:
     if len(explanation.parts) != 1:
         names = ", ".join(p.name for p in explanation.parts)
         raise InputError(f"A shap.Explanation is of one input; this one has {names}.")
-    try:
-        import shap
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("shap", "shap", "to_shap()") from error
+    shap = import_shap("to_shap()")
     part = explanation.parts[0]
     values = part.values.astype(np.float64)
     base = explanation.baseline_score

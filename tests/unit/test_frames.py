@@ -7,6 +7,8 @@ import numpy as np
 import pandas
 import polars
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -201,8 +203,8 @@ def test_torch_takes_frames_of_numbers():
     table = people()[["age", "hours"]]
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(2, 3))
-    for given in (table, polars.DataFrame(table.to_dict("list"))):
-        e = explain(network, given, "gradient_x_input", target=1)
+    for passed in (table, polars.DataFrame(table.to_dict("list"))):
+        e = explain(network, passed, "gradient_x_input", target=1)
         weights = network[0].weight[1].detach().numpy()
         np.testing.assert_allclose(e.values, weights * table.to_numpy(), rtol=1e-4)
         assert e.parts[0].feature_names == ("age", "hours")
@@ -219,3 +221,83 @@ def test_frames_are_optional_and_lazy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingExtraError" in done.stderr
     assert "pip install 'pellucid[tables]'" in done.stderr
+
+
+words = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=8)
+
+
+@given(words, st.randoms(use_true_random=False))
+def test_any_words_come_back_in_any_order(column, draw):
+    """Round trip of arbitrary words and missing ones, rows repeated and swapped."""
+    rows = [draw.randrange(len(column)) for _ in range(5)]
+    for library in (pandas, polars):
+        if library is pandas:
+            table = pandas.DataFrame({"w": pandas.Series(column, dtype=object), "n": 1.5})
+        else:
+            table = polars.DataFrame({"w": column}, schema={"w": polars.String})
+        frame = Frame(table)
+        back = frame.decode(frame.encode(table)[rows])
+        found = [None if w is None or w != w else w for w in back["w"]]
+        assert found == [column[i] for i in rows]
+
+
+@pytest.mark.parametrize("package", ["xgboost", "lightgbm"])
+def test_boosted_trees_with_categories_of_their_own(package):
+    """The categories' numbers inside the model are those of the data frame's type."""
+    module = pytest.importorskip(package, reason=f"{package} is no dependency of pellucid's tests")
+    table = people().assign(job=lambda t: t["job"].astype("category"))
+    y = (pays(table) > 8).astype(int)
+    if package == "xgboost":
+        model = module.XGBClassifier(n_estimators=5, enable_categorical=True).fit(table, y)
+    else:
+        model = module.LGBMClassifier(n_estimators=5, verbosity=-1, min_child_samples=3)
+        model.fit(table, y)
+    x, background = table[:6], table[20:35]
+    e = explain(model, x, "exact_shapley", background=background)
+    p = model.predict_proba(x)[:, 1]
+    np.testing.assert_allclose(e.score, np.log(p / (1 - p)), rtol=1e-3, atol=1e-4)
+    own = model.predict_proba(background)[:, 1]
+    np.testing.assert_allclose(
+        e.baseline_score, np.log(own / (1 - own)).mean(), rtol=1e-3, atol=1e-4
+    )
+    # The job alone from the background: by hand.
+    swapped = [x.assign(job=pandas.Categorical([job] * 6, table["job"].cat.categories))
+               for job in background["job"]]  # fmt: skip
+    q = np.stack([model.predict_proba(t)[:, 1] for t in swapped])
+    without = np.log(q / (1 - q)).mean(axis=0)
+    others = {"features": [["job"], ["age", "hours", "member"]]}
+    pair = explain(model, x, "exact_shapley", background=background, **others)
+    rest = [background.assign(job=pandas.Categorical([job] * 15, table["job"].cat.categories))
+            for job in x["job"]]  # fmt: skip
+    r = np.stack([model.predict_proba(t)[:, 1] for t in rest])
+    alone = np.log(r / (1 - r)).mean(axis=1)
+    expected = ((alone - e.baseline_score) + (e.score - without)) / 2
+    np.testing.assert_allclose(pair.extras["unit_values"][:, 0], expected, rtol=2e-3, atol=2e-4)
+
+
+def test_a_row_does_not_depend_on_its_batch():
+    table = people()
+    table.loc[[0, 5], "hours"] = np.nan
+    pipeline = mixed_pipeline(table, pays(table) > 8)
+    whole = explain(pipeline, table[:7], "kernel_shap", background=table[20:30]).values
+    for size in (1, 7):
+        found = explain(
+            pipeline, table[:7], "kernel_shap", background=table[20:30], batch_size=size
+        )
+        np.testing.assert_allclose(found.values, whole, atol=1e-6)
+    one = explain(pipeline, table[3:4], "kernel_shap", background=table[20:30]).values
+    np.testing.assert_allclose(one, whole[3:4], atol=1e-6)
+
+
+def test_nothing_of_the_users_table_changes():
+    table = people()
+    before = table.copy()
+    background = table[10:20].copy()
+
+    def spoils(part):
+        part["age"] = 0
+        return pays(part)
+
+    explain(spoils, table, "kernel_shap", background=background)
+    pandas.testing.assert_frame_equal(table, before)
+    pandas.testing.assert_frame_equal(background, before[10:20])

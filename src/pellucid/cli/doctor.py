@@ -20,6 +20,8 @@ _EXTRAS: dict[str, dict[str, str]] = {
     "jax": {"jax": "jax"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
     "sklearn": {"scikit-learn": "sklearn", "skops": "skops"},
+    "tables": {"pandas": "pandas", "narwhals": "narwhals"},
+    "shap": {"shap": "shap"},
 }
 # Named by pyproject.toml, but no adapter of pellucid uses them yet.
 _LATER = frozenset({"jax", "onnx"})

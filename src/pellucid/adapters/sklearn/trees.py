@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from pellucid.adapters.protocol import TreeValues
-from pellucid.errors import CapabilityError, MissingExtraError
+from pellucid.adapters.shap_package import import_shap
+from pellucid.errors import CapabilityError
 
 _FAMILIES = ("xgboost.", "lightgbm.", "sklearn.ensemble.", "sklearn.tree.")
 
@@ -59,15 +60,11 @@ def _of_lightgbm(model: Any, table: Any) -> TreeValues:
 
 
 def _of_shap(model: Any, table: Any, background: Any) -> TreeValues:
-    try:
-        import shap
-        from shap.utils._exceptions import InvalidModelError
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("shap", "shap", "tree_shap of this ensemble") from error
+    shap = import_shap("tree_shap of this ensemble")
     kind = "tree_path_dependent" if background is None else "interventional"
     try:
         explainer = shap.TreeExplainer(model, background, feature_perturbation=kind)
-    except InvalidModelError as error:
+    except shap.utils._exceptions.InvalidModelError as error:
         raise CapabilityError(
             f"Neither this {type(model).__name__} nor the package shap reads its trees.\n"
             "  kernel_shap finds the same kind of values by running the model."
