@@ -109,6 +109,49 @@ def test_in_place_operations_are_seen_as_ordinary_ones(way, rows):
         )
 
 
+OPERATORS = {
+    "1 - x": (lambda x: 1 - x, {"rsub", "__rsub__"}),
+    "-x": (lambda x: -x, {"neg", "__neg__"}),
+    "x / 3": (lambda x: x / 3, {"div", "__truediv__"}),
+    "x ** 2": (lambda x: x**2, {"pow", "__pow__"}),
+    "x @ w": (lambda x: x @ torch.ones(6, 6), {"matmul", "__matmul__"}),
+    "x[:, :3]": (lambda x: x[:, :3], {"__getitem__"}),
+    "x.relu()": (lambda x: x.relu(), {"relu"}),
+}
+
+
+@pytest.mark.parametrize("way", list(OPERATORS))
+def test_operators_and_methods_are_operations(way, rows):
+    """Known by function only, `1 - x` and `x.relu()` were not among the model's operations."""
+    change, names = OPERATORS[way]
+    model = Model(lambda self, x: change(x).sum(dim=1, keepdim=True))
+    found = {name for name, _, live in seen_in(model, rows) if any(live)}
+    assert found & names, found
+    doubled = TorchAdapter(model).run(
+        (rows,), intercept=lambda op: 2 * op() if op.name in names else op()
+    )
+    torch.testing.assert_close(doubled, 2 * model(rows))
+    torch.testing.assert_close(
+        gradient(model, rows, intercept=lambda op: op()), plain_gradient(model, rows)
+    )
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_recurrent_layers_are_one_operation_that_is_named_so(kind):
+    """Whoever looks inside finds nothing; a rule must see that it is recurrent, and its output."""
+    model = Model(
+        lambda self, x: self.head(self.rnn(x)[0][:, -1]),
+        rnn=getattr(torch.nn, kind)(3, 5, batch_first=True),
+        head=torch.nn.Linear(5, 2),
+    )
+    x = torch.randn(2, 4, 3)
+    kinds = [k for _, k, _ in seen_in(model, x)]
+    assert kinds.count("rnn") == 1
+    torch.testing.assert_close(
+        gradient(model, x, intercept=lambda op: op()), plain_gradient(model, x)
+    )
+
+
 def test_arguments_are_found_whether_by_name_or_by_position():
     """`IndexError: tuple index out of range` in a rule that looked for them by position."""
     x, mean, variance = torch.randn(2, 3, 4), torch.randn(3), torch.rand(3) + 1
