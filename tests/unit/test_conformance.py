@@ -1,12 +1,16 @@
 """The conformance suites hold for what ships, and name each law where it is broken."""
 
 import importlib
+import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from pellucid import testing, wrap
 from pellucid.adapters.callable import CallableAdapter
@@ -45,6 +49,85 @@ def test_a_plain_function_keeps_those_it_can():
     report = check_adapter(CallableAdapter(model), x, call=lambda given: model(*given))
     assert "a_run_is_the_model" in report.passed
     assert "the adapter is callable" in report.skipped["a_cut_is_the_model"]
+
+
+@pytest.mark.parametrize("fitted_on", ["arrays", "a data frame"])
+def test_estimators_keep_those_they_can(fitted_on):
+    pandas = pytest.importorskip("pandas", reason="data frames are pandas's")
+    rng = np.random.default_rng(0)
+    x = pandas.DataFrame(rng.normal(size=(40, 4)), columns=list("abcd"))
+    x = x if fitted_on == "a data frame" else x.to_numpy()
+    estimator = LogisticRegression().fit(x, np.asarray(x).argmax(axis=1))
+    refitted = np.roll(np.asarray(x).argmax(axis=1), 1)
+    report = check_adapter(
+        wrap(estimator),
+        x[:5],
+        call=estimator.predict_proba,
+        state=lambda: sorted(vars(estimator)),
+        change_weights=lambda: estimator.fit(x, refitted),
+    )
+    assert_only_tiers_are_skipped(report)
+
+
+def test_onnx_models_keep_those_they_can():
+    onnx = pytest.importorskip("onnx", reason="the onnx extra")
+    runtime = pytest.importorskip("onnxruntime", reason="the onnx extra")
+    weight = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    node, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    kind = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [node("MatMul", ["x", "w"], ["z"]), node("Softmax", ["z"], ["y"])],
+        "linear",
+        [info("x", kind, ["n", 6])],
+        [info("y", kind, ["n", 3])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    session = runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    report = check_adapter(
+        wrap(model),
+        np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32),
+        call=lambda given: session.run(None, {"x": given})[0],
+        state=lambda: list(model.SerializeToString()),
+    )
+    assert_only_tiers_are_skipped(report, "a_fingerprint_names_the_weights")
+
+
+def assert_only_tiers_are_skipped(report, *others):
+    """Of an adapter that is callable: the laws about tiers beyond it, and no more."""
+    assert {"a_run_is_the_model", "a_peeled_end_can_be_put_back"} <= set(report.passed)
+    assert {"missing_tiers_are_refused", "the_model_is_as_it_was"} <= set(report.passed)
+    unexpected = {
+        law for law, why in report.skipped.items() if "the adapter is callable" not in why
+    }
+    assert unexpected <= set(others), report
+
+
+@pytest.mark.skipif(
+    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="this is the inner run"
+)
+@pytest.mark.parametrize(
+    ("backend", "models"), [("torch", MODELS), ("jax", ("sigmoid", "residual", "two_inputs"))]
+)
+def test_keras_on_its_other_backends_keeps_every_law(backend, models):
+    """On JAX a few models, for each takes seconds to compile."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        [
+            *command,
+            "-k",
+            f"test_every_adapter_keeps_every_law and keras and ({' or '.join(models)})",
+        ],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert f"{len(models)} passed" in done.stdout, done.stdout[-2000:]
 
 
 def a_little_training(weights):

@@ -37,6 +37,21 @@ def float_type(arrays: tuple[Any, ...]) -> Any:
     return next((a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)), None)
 
 
+def channel_axis_of(modules: tuple[tuple[str, Any], ...], leaves: tuple[Any, ...]) -> int:
+    """1 where the first Equinox convolution, whose channels come first, fits an input; else -1.
+
+    An input whose last axis alone has that many channels is turned round by the model itself.
+    """
+    for _, module in modules:
+        channels = getattr(module, "in_channels", None)
+        space = getattr(module, "num_spatial_dims", None)
+        if not type(module).__module__.startswith("equinox") or channels is None or space is None:
+            continue
+        shapes = [leaf.shape for leaf in leaves if leaf.ndim == space + 2]
+        return 1 if any(shape[1] == channels for shape in shapes) else -1
+    return -1
+
+
 def guess_inputs(modules: tuple[tuple[str, Any], ...]) -> tuple[InputSpec, ...] | None:
     """The shape that the first layer of an NNX module takes, where its kind says so."""
     for _, module in modules:

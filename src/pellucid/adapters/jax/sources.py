@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pellucid.adapters.jax.inputs import as_array, float_type, guess_inputs
+from pellucid.adapters.jax.inputs import as_array, channel_axis_of, float_type, guess_inputs
 from pellucid.adapters.jax.marks import Modules, calls_marked
 from pellucid.adapters.jax.trees import anchor_of, captured, is_nnx, reached, split
 from pellucid.adapters.protocol import InputSpec
@@ -41,6 +41,7 @@ class Source(ABC):
     hint = ""
     """What to do where the model cannot be traced, for people."""
     notes: tuple[str, ...] = ()
+    _channel_axis = -1
 
     @property
     def anchor(self) -> Any:
@@ -60,7 +61,8 @@ class Source(ABC):
 
     @property
     def channel_axis(self) -> int:
-        return -1
+        """Where the pictures last accepted have their channels."""
+        return self._channel_axis
 
     def accept(self, x: Any) -> tuple[Leaves, Structure]:
         leaves, structure = flatten(x)
@@ -68,7 +70,9 @@ class Source(ABC):
             raise InputError("The input holds no array.")
         dtype = float_type(self.look().arrays)
         wants_floats = self.inputs is not None and len(leaves) == 1
-        return tuple(as_array(a, dtype, wants_floats=wants_floats) for a in leaves), structure
+        found = tuple(as_array(a, dtype, wants_floats=wants_floats) for a in leaves)
+        self._channel_axis = channel_axis_of(self.modules(), found)
+        return found, structure
 
     def restore(self, leaves: Sequence[Any], structure: Structure) -> Any:
         return unflatten(leaves, structure)
