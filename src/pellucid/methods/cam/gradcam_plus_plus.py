@@ -27,7 +27,8 @@ class GradCAMPlusPlus(ClassActivationMap):
     Cost: one forward, and one forward and backward of the layers above.
     Source: Chattopadhay et al. 2018 (arXiv 1710.11063), eq. 5 and 19, for exp(f). Departs from the
     paper: the factor exp(f), one number a sample, is left out of w_k; it only scales the map, and
-    overflows from f = 89 on.
+    overflows from f = 89 on. tf-keras-vis also scales α to sum to 1 over the positions of a
+    channel, Xplique has means over positions in place of both sums: other maps.
 
     Raises `LayerError` as gradcam.
 

@@ -30,7 +30,8 @@ class ScoreCAM(ClassActivationMap):
     `tokens_before` as in gradcam; in units of activation. No gradient is used.
     Cost: one forward, and one a channel: hundreds.
     Source: Wang et al. 2020 (arXiv 1910.01279), algorithm 1; max_channels: Li et al. 2020
-    (Faster Score-CAM). The score is the logit, as everywhere here.
+    (Faster Score-CAM). The score is the logit, as everywhere here. tf-keras-vis weighs by the
+    class's probability f(x ⊙ M_k) itself, without a softmax over channels: another map.
 
     Raises `LayerError` as gradcam, `MethodError` for max_channels below 1.
 

@@ -92,7 +92,8 @@ class SmoothGrad(NoiseMethod):
     and the gradient is that at what the layer returns for x + ε_j. Cost: a forward and a backward
     a sample.
     Source: Smilkov et al. 2017 (arXiv 1706.03825), section 3. Departs from the paper: the sign is
-    kept.
+    kept. tf-keras-vis averages |∂f/∂x| unless told otherwise, and Xplique's noise is in units of
+    the input, not of its range.
 
     Raises `MethodError` for fewer than 2 samples or negative noise.
 
