@@ -5,26 +5,35 @@ import sys
 
 import numpy as np
 import pytest
-from keras_backend import Job, answer, key, run_on
+from keras_backend import Job, answer, key, made, run_on
 from test_matrix import (
     CAM_LAYERS,
     CAMS,
     CONTROLS,
     METHODS,
     OF_MAXIMUM,
+    ON_PICTURES,
     cam_allowed,
     cam_evaluations,
     cam_reference,
+    channels_last,
     columns,
     difference,
+    has_pictures,
+    logits_of,
     reference,
 )
+from test_mobilenet import gradient_with, open_units
+
+from pellucid import explain, wrap
+from pellucid.testing import build
 
 BACKENDS = ("torch", "jax")
 MODELS = [(name, style) for name, framework, style in columns() if framework == "keras"]
 CAM_MODELS = [(name, style) for name, style in MODELS if (name, "keras") in CAM_LAYERS]
 CAM_STYLES = {"sequential": "relu2", "nested": "base/relu#2"}
-AS_ON_TENSORFLOW = ("layers", "saliency", "occlusion", *CONTROLS)
+AS_ON_TENSORFLOW = ("layers", "saliency", "occlusion")
+PICTURES = [(name, style) for name, style in MODELS if has_pictures(name)]
 MOBILENET = {
     "saliency": {},
     "gradient_x_input": {},
@@ -36,9 +45,9 @@ MOBILENET = {
 
 
 def job(name: str, style: str, method: str) -> Job:
-    options = METHODS.get(method, {})
-    if name == "mobilenet":
-        options = MOBILENET[method]
+    options = (METHODS | ON_PICTURES).get(method, {})
+    if name.startswith("mobilenet"):
+        options = MOBILENET.get(method, {})
     elif method in CAMS:
         options = {"layer": CAM_STYLES.get(style, CAM_LAYERS[name, "keras"]), "relu": False}
         if name == "vit":  # found by itself too, at the cost of a look at the tokens
@@ -51,6 +60,7 @@ def found(tmp_path_factory):
     """All that a backend gives; one process a backend, when it is first asked for."""
     methods = (*METHODS, *CONTROLS, "layers")
     jobs = [job(name, style, method) for name, style in MODELS for method in methods]
+    jobs += [job(name, style, method) for name, style in PICTURES for method in ON_PICTURES]
     jobs += [job(name, style, method) for name, style in CAM_MODELS for method in CAMS]
     folder = tmp_path_factory.mktemp("keras")
     return functools.cache(lambda backend: run_on(backend, jobs, folder))
@@ -79,6 +89,26 @@ def test_methods_agree_with_the_paper_form(found, method, name, style, backend, 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "style"), PICTURES)
+@pytest.mark.parametrize("method", list(ON_PICTURES))
+def test_methods_on_pictures_agree_with_the_paper_form(found, method, name, style, backend, cell):
+    result = results(found, backend, job(name, style, method))
+    away = difference(maps(result), reference(name, method))
+    assert cell(method, f"keras on {backend}", away) < OF_MAXIMUM
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "style"), MODELS)
+@pytest.mark.parametrize("method", CONTROLS)
+def test_controls_are_those_of_a_plain_function(found, method, name, style, backend, cell):
+    result = results(found, backend, job(name, style, method))
+    plain = explain(logits_of(name), build(name, "numpy")[1], method)
+    away = difference(maps(result), tuple(channels_last(plain)))
+    assert cell(method, f"keras on {backend}", away) < OF_MAXIMUM
+    assert tuple(result["evaluations"]) == tuple(plain.evaluations)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("name", "style"), CAM_MODELS)
 @pytest.mark.parametrize("method", CAMS)
 def test_class_activation_maps_agree_with_the_paper_form(found, method, name, style, backend, cell):
@@ -91,7 +121,7 @@ def test_class_activation_maps_agree_with_the_paper_form(found, method, name, st
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("name", "style"), MODELS)
 def test_all_else_is_as_on_tensorflow(found, name, style, backend):
-    """Layers and calls by path, peeled ends, evaluations, and the controls."""
+    """Layers and calls by path, peeled ends, evaluations."""
     for method in AS_ON_TENSORFLOW:
         done = job(name, style, method)
         here, there = answer(done), results(found, backend, done)
@@ -102,25 +132,69 @@ def test_all_else_is_as_on_tensorflow(found, name, style, backend):
             np.testing.assert_array_equal(there[what], here[what], err_msg=f"{method}, {what}")
 
 
+GRADIENTS = [m for m in MOBILENET if m not in {"gradcam", "occlusion"}]
+
+
 @pytest.fixture(scope="module")
 def photographed(tmp_path_factory):
     """MobileNetV2 on every backend with the convolutions of oneDNN, TensorFlow's default."""
-    jobs, folder = [job("mobilenet", "0", m) for m in MOBILENET], tmp_path_factory.mktemp("photo")
+    jobs = [job("mobilenet", "0", m) for m in (*MOBILENET, "open_units")]
+    folder = tmp_path_factory.mktemp("photo")
     return functools.cache(lambda b: run_on(b, jobs, folder, TF_ENABLE_ONEDNN_OPTS="1"))
+
+
+@pytest.fixture(scope="module")
+def photographed_in_float64(tmp_path_factory):
+    jobs = [job("mobilenet_float64", "0", m) for m in GRADIENTS]
+    folder = tmp_path_factory.mktemp("photo64")
+    return functools.cache(lambda b: run_on(b, jobs, folder, JAX_ENABLE_X64="1"))
+
+
+def on_both(photographed, backend: str, done: Job):
+    return (results(photographed, b, done) for b in ("tensorflow", backend))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("method", list(MOBILENET))
 def test_mobilenet_agrees_with_keras_on_tensorflow(photographed, method, backend):
-    done = job("mobilenet", "0", method)
-    here, there = (results(photographed, b, done) for b in ("tensorflow", backend))
+    here, there = on_both(photographed, backend, job("mobilenet", "0", method))
     away = difference(maps(there), tuple(maps(here)))
     sys.stderr.write(f"MobileNetV2, Keras on {backend}, {method}: {away:.1e} of the maximum\n")
     if method in {"gradcam", "occlusion"}:
         assert away < 1e-4
-    else:  # a ReLU6 on its kink opens or closes by a rounding error; see `test_mobilenet.py`
+    else:  # a ReLU6 on its kink opens or closes by a rounding error; the next two tests show it
         one, other = maps(here)[0], maps(there)[0]
         assert (np.abs(one - other) > 1e-4 * np.abs(one).max()).mean() < 0.15
         assert np.linalg.norm(one - other) < 0.03 * np.linalg.norm(one)
     assert here["explained"] == there["explained"] == "logit"
     assert tuple(here["evaluations"]) == tuple(there["evaluations"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("method", GRADIENTS)
+def test_mobilenet_agrees_in_float64(photographed_in_float64, method, backend):
+    here, there = on_both(photographed_in_float64, backend, job("mobilenet_float64", "0", method))
+    away = difference(maps(there), tuple(maps(here)))
+    sys.stderr.write(f"MobileNetV2, Keras on {backend}, float64, {method}: {away:.1e}\n")
+    assert away < 1e-4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mobilenet_agrees_in_float32_where_the_same_units_are_open(photographed, backend):
+    """TensorFlow's gradient, with the ReLU6 units open that the backend found open."""
+    network, x = made("mobilenet", "0")
+    model = wrap(network)
+    own = open_units(model, x)
+    packed = results(photographed, backend, job("mobilenet", "0", "open_units"))
+    theirs = [np.unpackbits(packed[str(i)], count=u.size) for i, u in enumerate(own)]
+    units = [found.reshape(u.shape).astype(bool) for found, u in zip(theirs, own, strict=True)]
+    flipped = sum(int((a != b).sum()) for a, b in zip(units, own, strict=True))
+    (wanted,) = maps(results(photographed, backend, job("mobilenet", "0", "saliency")))
+    before, after = (
+        difference([gradient_with(model, x, these)], (wanted,)) for these in (own, units)
+    )
+    sys.stderr.write(
+        f"MobileNetV2, Keras on {backend}: {flipped} units flipped, saliency {before:.1e},"
+        f" without them {after:.1e}\n"
+    )
+    assert after < 1e-5

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 import pytest
 
-from pellucid import explain
+from pellucid import explain, wrap
 from pellucid.errors import CapabilityError, LayerError, MethodError
 from pellucid.testing import build, oracles, reference_forward
 from pellucid.testing.tiny_numpy import Pass, _mean_of_positions
@@ -16,12 +16,22 @@ from pellucid.testing.tiny_weights import weights_and_inputs
 
 OF_MAXIMUM = 1e-5
 LAYERS = {  # (model, number of the call): the path as each framework prints it
-    ("cnn", 0): {"torch": "relu#2", "keras": "relu#2"},
-    ("residual", 0): {"torch": "conv2", "keras": "conv2"},
-    ("shared", 1): {"torch": "encoder.encoder2", "keras": "encoder"},
-    ("shared", 2): {"torch": "encoder#2", "keras": "encoder#2"},
-    ("two_inputs", 0): {"torch": "hidden", "keras": "joined"},
-}
+    ("cnn", 0): dict.fromkeys(("torch", "keras", "jax", "tensorlayer"), "relu#2"),
+    ("residual", 0): dict.fromkeys(("torch", "keras", "jax", "tensorlayer"), "conv2"),
+    ("shared", 1): {
+        "torch": "encoder.encoder2", "keras": "encoder", "jax": "encoder",
+        "tensorlayer": "encoder2",
+    },
+    ("shared", 2): {
+        "torch": "encoder#2", "keras": "encoder#2", "jax": "encoder#2",
+        "tensorlayer": "encoder2#2",
+    },
+    ("two_inputs", 0): {
+        "torch": "hidden", "keras": "joined", "jax": "hidden", "tensorlayer": "joined",
+    },
+}  # fmt: skip
+FRAMEWORKS = ("torch", "keras", "jax", "tensorlayer")
+"""Those with layers; that a TensorFlow function has none is the last test."""
 CASES = [(*case, f) for case, paths in LAYERS.items() for f in paths]
 
 
@@ -56,7 +66,7 @@ def below_and_above(name: str, call: int, framework: str):
     if name == "residual":
         return lambda x: run.conv(skip(x), "conv2"), after_skip
     if name == "two_inputs":
-        if framework == "torch":
+        if framework in {"torch", "jax"}:
             return (
                 lambda *x: run.dense(two(*x), "hidden"),
                 lambda a, *x: run.dense(np.maximum(a, 0), "head"),
@@ -126,7 +136,7 @@ def test_layers_agree_with_numpy(method, name, call, framework):
         np.testing.assert_allclose(e.gap * np.abs(e.score - e.baseline_score), error, atol=1e-5)
 
 
-@pytest.mark.parametrize("framework", ["torch", "keras"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_completeness_at_a_layer_goes_round_skip_connections(framework):
     """The reference score is f with A(x') at the layer and x everywhere else."""
     model, x = build("residual", framework)
@@ -134,7 +144,7 @@ def test_completeness_at_a_layer_goes_round_skip_connections(framework):
     assert e.gap.max() < 0.02
 
 
-@pytest.mark.parametrize("framework", ["torch", "keras"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_part_below_runs_once(framework):
     model, x = build("cnn", framework)
     one = explain(model, x[:1], "integrated_gradients", layer="relu#2", steps=20)
@@ -144,7 +154,7 @@ def test_the_part_below_runs_once(framework):
     assert noisy.evaluations == (5 + 15, 15, 15)
 
 
-@pytest.mark.parametrize("framework", ["torch", "keras"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_noise_stays_on_the_input(framework):
     model, x = build("cnn", framework)
     still = explain(model, x, "smoothgrad", layer="relu#2", samples=3, noise=0)
@@ -155,10 +165,12 @@ def test_noise_stays_on_the_input(framework):
     assert noisy.stderr.max() > 0
 
 
-@pytest.mark.parametrize("framework", ["torch", "keras"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("method", ["saliency", "integrated_gradients", "smoothgrad"])
 def test_a_sample_at_a_layer_does_not_depend_on_its_batch(method, framework):
     model, x = build("residual", framework)
+    if framework == "jax":  # a function does not say what a sample is
+        model = wrap(model, inputs=x.shape[1:])
     options = {"integrated_gradients": {"steps": 5}, "smoothgrad": {"samples": 3}}.get(method, {})
     whole = explain(model, x, method, layer="conv2", **options).values
     for size in (1, 7):

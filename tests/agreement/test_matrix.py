@@ -66,6 +66,8 @@ CAM_LAYERS = {  # one path a model, as the framework prints it
     ("depthwise", "tensorlayer"): "pointwise",
     ("vit", "torch"): "block2.norm1",
     ("vit", "keras"): "block2_norm1",
+    ("vit", "jax"): "block2_norm1",
+    ("vit", "tensorlayer"): "block2_norm1",
 }
 
 
@@ -335,7 +337,8 @@ def test_class_activation_maps_agree_with_the_paper_form(method, name, framework
 
 
 @pytest.mark.parametrize(
-    ("framework", "style"), [("torch", ""), ("keras", "functional"), ("keras", "reloaded")]
+    ("framework", "style"),
+    [(c[1], c[2]) for c in columns() if c[0] == "vit" and ("vit", c[1]) in CAM_LAYERS],
 )
 @pytest.mark.parametrize("method", CAMS)
 def test_the_tokens_of_a_transformer_are_laid_out_by_themselves(method, framework, style, cell):

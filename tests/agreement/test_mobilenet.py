@@ -19,6 +19,8 @@ from pellucid.demo import demo_model, demo_photos, load_photo
 from pellucid.testing import mobilenet_torch
 
 OF_MAXIMUM = 1e-4
+RELU6 = {"Relu6", "hardtanh", "relu6"}
+"""As TensorFlow, torch's module, and JAX and torch's function call it."""
 METHODS = {
     "saliency": {},
     "gradient_x_input": {},
@@ -129,7 +131,7 @@ def test_in_float32_the_same_open_units_give_the_same_gradient(number, single):
 
 
 def gradient_with(model: Model, x: np.ndarray, units: list[np.ndarray]):
-    """Saliency of a torch model whose ReLU6 units pass gradients where `units` says so."""
+    """Saliency of a model whose ReLU6 units pass gradients where `units` says so."""
     adapter = model.adapter
     target = int(model.predict(x).argmax())
 
@@ -138,16 +140,18 @@ def gradient_with(model: Model, x: np.ndarray, units: list[np.ndarray]):
 
         def gate(op):
             out = op()
-            if op.name != "hardtanh":
+            if op.name not in RELU6:
                 return out
-            mask = adapter.asarray(np.moveaxis(next(left), -1, 1).astype(np.float32))
+            mask = np.moveaxis(next(left), -1, adapter.channel_axis)
             given = op.inputs[0]
-            return adapter.stop_gradient(out) + mask * (given - adapter.stop_gradient(given))
+            change = given - adapter.stop_gradient(given)
+            return adapter.stop_gradient(out) + adapter.asarray(mask.astype(np.float32)) * change
 
         return adapter.run(leaves, intercept=gate)[:, target], None
 
     value, _, pullback = adapter.vjp(score, model.accept(x).leaves)
-    return np.moveaxis(pullback(adapter.xp.ones_like(value))[0].numpy(), 1, -1)
+    gradient = adapter.to_numpy(pullback(adapter.xp.ones_like(value))[0])
+    return np.moveaxis(gradient, adapter.channel_axis, -1)
 
 
 def open_units(model: Model, x: np.ndarray) -> list[np.ndarray]:
@@ -156,10 +160,10 @@ def open_units(model: Model, x: np.ndarray) -> list[np.ndarray]:
 
     def look(op):
         out = op()
-        if op.name in {"Relu6", "hardtanh"}:
+        if op.name in RELU6:
             values = model.adapter.to_numpy(out)
             inside = (values > 0) & (values < 6)
-            patterns.append(np.moveaxis(inside, 1, -1) if op.name == "hardtanh" else inside)
+            patterns.append(np.moveaxis(inside, model.adapter.channel_axis, -1))
         return out
 
     model.adapter.run(model.accept(x).leaves, intercept=look)

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from pellucid.adapters.protocol import Tier
 from pellucid.errors import ModelError
 from pellucid.methods.registry import method_class, takes_parameter
 from pellucid.testing import build
+from pellucid.testing.tiny_weights import weights_and_inputs
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "tensorlayer")
-LIKE_FRAMEWORKS = (*FRAMEWORKS, "numpy")
+LIKE_FRAMEWORKS = (*FRAMEWORKS, "numpy", "saved_model", "onnx", "sklearn")
 CHEAP = {
     "steps": 4, "samples": 4, "masks": 8, "window": 5, "stride": 3, "features": "grid:3",
     "budget": 40,
@@ -27,18 +29,75 @@ METHODS = [row["name"] for row in pellucid.methods("image") if row["family"] != 
 OF_MAXIMUM = 1e-5
 
 
-def options(method: str) -> dict[str, Any]:
+def options(method: str, table: bool = False) -> dict[str, Any]:
+    """Cheap parameters; a table has no grid for its features to lie in."""
     found = {name: value for name, value in CHEAP.items() if takes_parameter(method, name)}
+    if table:
+        found.pop("features", None)
     return {**found, "seed": 5}
 
 
 @functools.cache
 def model_of(framework: str) -> tuple[Any, np.ndarray]:
-    """A small CNN, wrapped once for all methods, and 8 samples of it."""
-    model, x = build("cnn", framework)
+    """A small CNN (a perceptron of scikit-learn's), wrapped once for all, and 8 samples."""
+    if framework == "sklearn":
+        return perceptron()
+    model, x = {"saved_model": saved, "onnx": exported}.get(framework, built)(framework)
     says = framework not in {"tensorflow", "jax"}  # plain functions do not say what they expect
     wrapped = wrap(model) if says else wrap(model, inputs=x.shape[1:])
     return wrapped, np.concatenate([x, x[::-1] * 0.5])[:8]
+
+
+def built(framework: str) -> tuple[Any, np.ndarray]:
+    return build("cnn", framework)
+
+
+def saved(framework: str) -> tuple[Any, np.ndarray]:
+    """The weights of the Keras model as a program on disk, loaded."""
+    import tensorflow as tf
+
+    module, x = build("cnn", "tensorflow")
+    given = tf.TensorSpec((None, *x.shape[1:]), tf.float32)
+    module.serve = tf.function(module.__call__, input_signature=[given])
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=module.serve)
+        return tf.saved_model.load(folder), x
+
+
+def exported(framework: str) -> tuple[Any, np.ndarray]:
+    """The same network as an ONNX graph, channels first."""
+    import onnx
+
+    node, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    arrays = {
+        key.replace("/", "_"): np.array(a) for key, a in weights_and_inputs("cnn", 0)[0].items()
+    }
+    for name in ("conv1_kernel", "conv2_kernel"):
+        arrays[name] = np.ascontiguousarray(arrays[name].transpose(3, 2, 0, 1))
+    padded = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        node("Conv", ["x", "conv1_kernel", "conv1_bias"], ["a"], **padded),
+        node("Relu", ["a"], ["b"]),
+        node("MaxPool", ["b"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["p", "conv2_kernel", "conv2_bias"], ["c"], **padded),
+        node("Relu", ["c"], ["d"]), node("GlobalAveragePool", ["d"], ["m"]),
+        node("Flatten", ["m"], ["f"]), node("Gemm", ["f", "head_kernel", "head_bias"], ["y"]),
+    ]  # fmt: skip
+    stored = [onnx.numpy_helper.from_array(a, name) for name, a in arrays.items()]
+    kind = onnx.TensorProto.FLOAT
+    ends = [info("x", kind, ["n", 3, 12, 10])], [info("y", kind, ["n", 3])]
+    opset = [onnx.helper.make_opsetid("", 17)]
+    graph = onnx.helper.make_graph(nodes, "cnn", *ends, stored)
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    return model, build("cnn", "torch")[1]
+
+
+def perceptron() -> tuple[Any, np.ndarray]:
+    from sklearn.neural_network import MLPClassifier
+
+    x = np.random.default_rng(0).normal(size=(60, 6))
+    estimator = MLPClassifier((8,), max_iter=20, tol=1.0, random_state=0)
+    return wrap(estimator.fit(x, x[:, :3].argmax(axis=1))), x[:8]
 
 
 def model_for(method: str, framework: str) -> tuple[Any, np.ndarray]:
@@ -47,6 +106,8 @@ def model_for(method: str, framework: str) -> tuple[Any, np.ndarray]:
         pytest.skip(f"{framework} models of this kind give no {method}")
     if method_class(method).needs >= Tier.TRANSPARENT and not wrapped.layers(x[:1]):
         pytest.skip("a plain function of tensors has no layers")
+    if x.ndim == 2 and method_class(method).modalities:
+        pytest.skip("scikit-learn's models are of tables")
     return wrapped, x
 
 
@@ -59,7 +120,7 @@ def same(found: np.ndarray, expected: np.ndarray) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_sample_does_not_depend_on_its_batch(method, framework):
     model, x = model_for(method, framework)
-    given = options(method)
+    given = options(method, x.ndim == 2)
     whole = explain(model, x, method, batch_size=8, **given).values
     for size in (1, 7):
         same(explain(model, x, method, batch_size=size, **given).values, whole)
@@ -74,12 +135,33 @@ def test_a_sample_does_not_depend_on_its_batch(method, framework):
 def test_a_sample_does_not_depend_on_its_company(method, framework):
     """Rows of zeros that fill a batch up, and rows a hundred times as large, change nothing."""
     model, x = model_for(method, framework)
-    given = options(method)
+    given = options(method, x.ndim == 2)
     alone = explain(model, x[:3], method, target=1, **given).values
     padded = np.concatenate([x[:3], np.zeros_like(x[:5])])
     in_company = np.concatenate([x[:3], 100 * x[3:5]])
     for batch in (padded, in_company):
         same(explain(model, batch, method, target=1, batch_size=4, **given).values[:3], alone)
+
+
+ONLY_KERAS = "keras and (batch or company) and not others"
+
+
+@pytest.mark.skipif(
+    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="this is the inner run"
+)
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_batches_of_keras_on_its_others(backend):
+    """Both laws again, for every method, in a process with that backend."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        [*command, "-k", ONLY_KERAS],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert f"{2 * len(METHODS)} passed" in done.stdout, done.stdout[-2000:]
 
 
 def shaken(framework: str) -> tuple[Any, Any]:
@@ -225,24 +307,33 @@ def test_weights_and_random_states_stay(framework):
 
 
 CALLS = 200
-LATER = [pytest.param(f, marks=pytest.mark.slow) for f in ("tensorflow", "jax", "tensorlayer")]
+LATER = [
+    pytest.param(f, marks=pytest.mark.slow)
+    for f in (
+        "tensorflow", "jax", "tensorlayer", "saved_model", "onnx", "sklearn", "keras on torch",
+        "keras on jax",
+    )
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("framework", ["torch", "keras", "numpy", *LATER])
 def test_two_hundred_calls_leave_memory_flat(framework):
     """All methods in turn, in a process of its own: what other tests left moves memory too."""
+    framework, _, backend = framework.partition(" on ")
     code = f"""
 import gc, psutil
 from test_laws import METHODS, model_of, method_class, options, Tier
 from pellucid import explain
 wrapped, x = model_of({framework!r})
 fits = [m for m in METHODS if method_class(m).needs <= wrapped.supports]
+if x.ndim == 2:
+    fits = [m for m in fits if not method_class(m).modalities]
 if not wrapped.layers(x[:1]):
     fits = [m for m in fits if method_class(m).needs < Tier.TRANSPARENT]
 def some(count):
     for i in range(count):
         name = fits[i % len(fits)]
-        explain(wrapped, x[:4], name, batch_size=4, **options(name))
+        explain(wrapped, x[:4], name, batch_size=4, **options(name, x.ndim == 2))
     gc.collect()
     return psutil.Process().memory_info().rss / 2**20, len(gc.get_objects())
 some({CALLS})
@@ -252,11 +343,15 @@ print(after[0] - before[0], after[1] - before[1])
     here = os.path.dirname(__file__)
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": path}
+    if backend:
+        environment["KERAS_BACKEND"] = backend
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr[-2000:]
     mebibytes, objects = map(float, done.stdout.split()[-2:])
-    sys.stderr.write(f"{framework}: {mebibytes:+.1f} MiB, {objects:+.0f} objects, 200 calls\n")
+    sys.stderr.write(
+        f"{framework} {backend}: {mebibytes:+.1f} MiB, {objects:+.0f} objects, 200 calls\n"
+    )
     assert mebibytes < 8
     assert objects < 400

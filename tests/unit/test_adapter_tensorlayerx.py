@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorlayerx as tlx
 from pellucid import explain, wrap
+from pellucid.testing import check_adapter
 
 class Net(tlx.nn.Module):
     def __init__(self):
@@ -45,6 +46,7 @@ with tf.GradientTape() as tape:
     tape.watch(given := tf.constant(x))
     score = net(given)[:, 1]
 np.testing.assert_allclose(e.values, tape.gradient(score, given), rtol=1e-4, atol=1e-6)
+check_adapter(model, x, state=lambda: [v.numpy() for v in net.all_weights])
 print("agrees")
 """
 

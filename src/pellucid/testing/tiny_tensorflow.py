@@ -151,15 +151,31 @@ class Vit(TinyModule):
     """`(n, 8, 6, 3) -> (n, 3)`, attention written out."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        patches = tf.nn.conv2d(x, self.parts["patch_kernel"], strides=2, padding="VALID")
-        tokens = tf.reshape(tf.nn.bias_add(patches, self.parts["patch_bias"]), [-1, 12, 8])
-        first = tf.repeat(self.parts["class_token_value"][None], tf.shape(x)[0], axis=0)
-        tokens = tf.concat([first, tokens], axis=1) + self.parts["position_value"]
+        tokens = self.embed(self.patch(x))
         for block in ("block1", "block2"):
             tokens += self.attention(self.layer_norm(tokens, f"{block}_norm1"), block)
-            hidden = self.dense(self.layer_norm(tokens, f"{block}_norm2"), f"{block}_mlp1")
-            tokens += self.dense(tf.nn.gelu(hidden), f"{block}_mlp2")
-        return self.dense(self.layer_norm(tokens, "norm")[:, 0], "head")
+            tokens += self.perceptron(self.layer_norm(tokens, f"{block}_norm2"), block)
+        return self.classify(self.layer_norm(tokens, "norm"))
+
+    def patch(self, x: Tensor) -> Tensor:
+        """`(n, 8, 6, 3) -> (n, 4, 3, 8)`."""
+        patches = tf.nn.conv2d(x, self.parts["patch_kernel"], strides=2, padding="VALID")
+        return tf.nn.bias_add(patches, self.parts["patch_bias"])
+
+    def embed(self, patches: Tensor) -> Tensor:
+        """`(n, 4, 3, 8) -> (n, 13, 8)`, the class token first."""
+        tokens = tf.reshape(patches, [-1, 12, 8])
+        first = tf.repeat(self.parts["class_token_value"][None], tf.shape(tokens)[0], axis=0)
+        return tf.concat([first, tokens], axis=1) + self.parts["position_value"]
+
+    def perceptron(self, tokens: Tensor, block: str) -> Tensor:
+        """`(n, 13, 8) -> (n, 13, 8)`."""
+        hidden = tf.nn.gelu(self.dense(tokens, f"{block}_mlp1"))
+        return self.dense(hidden, f"{block}_mlp2")
+
+    def classify(self, tokens: Tensor) -> Tensor:
+        """`(n, 13, 8) -> (n, 3)`, by the class token."""
+        return self.dense(tokens[:, 0], "head")
 
 
 CLASSES: Mapping[str, type[TinyModule]] = {

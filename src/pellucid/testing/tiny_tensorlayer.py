@@ -1,6 +1,7 @@
 """The tiny models in TensorLayer 2: static, dynamic, and nested in one another."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def build(name: str, weights: Mapping[str, np.ndarray], style: str = "static") -
     if style == "nested" and name not in NESTED:
         raise InputError(f"{name!r} comes static or dynamic only; {', '.join(NESTED)} nested too.")
     if name in WRITTEN:
-        return STYLES[style](name, {"written": Written(tiny_tensorflow.build(name, weights))})
+        return STYLES[style](name, WRITTEN[name](tiny_tensorflow.build(name, weights)))
     made = {layer.name: layer for layer in LAYERS[name.removesuffix("_softmax")]()}
     if name == "dense_softmax":
         made["head"].act = tf.nn.softmax
@@ -63,10 +64,10 @@ def _nested(name: str, made: Layers) -> Any:
 class Written(L.Layer):
     """A layer of the user's own, with weights and operations of TensorFlow's in it."""
 
-    def __init__(self, module: Any) -> None:
-        super().__init__("written")
-        self.module = module
-        self._trainable_weights = list(module.variables)
+    def __init__(self, name: str, function: Callable[[Any], Any], weights: Sequence[Any]) -> None:
+        super().__init__(name)
+        self.function = function
+        self._trainable_weights = list(weights)
         self._built = True
 
     def build(self, inputs_shape: Any) -> None:
@@ -77,8 +78,8 @@ class Written(L.Layer):
         return "Written()"
 
     def forward(self, x: Any) -> Any:
-        """What the module does."""
-        return self.module(x)
+        """What the function does."""
+        return self.function(x)
 
 
 class Dynamic(tl.models.Model):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
@@ -135,8 +136,48 @@ def _dense(channels: int, out: int, name: str, act: Any = None) -> Any:
     return L.Dense(out, act=act, in_channels=channels, name=name)
 
 
-WRITTEN = ("cnn_functional", "vit")
-"""The models TensorLayer has no layers for: functional ReLUs, layer norms and attention."""
+def _whole(module: Any) -> Layers:
+    return {"written": Written("written", module, module.variables)}
+
+
+def _transformer(module: Any) -> Layers:
+    """A layer for each part of the vision transformer; sums are TensorLayer's own."""
+
+    def part(name: str, function: Callable[[Any], Any], *weights: str) -> Any:
+        own = [v for v in module.variables if v.name.split("/")[0] in (weights or (name,))]
+        return Written(name, function, own)
+
+    def norm(name: str) -> Any:
+        return part(name, partial(module.layer_norm, layer=name))
+
+    layers = [
+        part("patch", module.patch),
+        part("embed", module.embed, "class_token", "position"),
+    ]
+    for block in ("block1", "block2"):
+        attention = [f"{block}_{which}" for which in ("query", "key", "value", "output")]
+        layers += [
+            norm(f"{block}_norm1"),
+            part(f"{block}_attention", partial(module.attention, block=block), *attention),
+            L.Elementwise(tf.add, name=f"{block}_add1"),
+            norm(f"{block}_norm2"),
+            part(
+                f"{block}_perceptron",
+                partial(module.perceptron, block=block),
+                f"{block}_mlp1",
+                f"{block}_mlp2",
+            ),
+            L.Elementwise(tf.add, name=f"{block}_add2"),
+        ]
+    layers += [norm("norm"), part("head", module.classify)]
+    return {layer.name: layer for layer in layers}
+
+
+WRITTEN: Mapping[str, Callable[[Any], Layers]] = {
+    "cnn_functional": _whole,
+    "vit": _transformer,
+}
+"""The models TensorLayer has no layers for (functional ReLUs, attention), made of TensorFlow's."""
 
 LAYERS: Mapping[str, Callable[[], Sequence[Any]]] = {
     "dense": lambda: [
@@ -235,6 +276,15 @@ def _wire_two_inputs(made: Layers, image: Any, table: Any) -> Any:
     return made["head"](made["hidden"](joined))
 
 
+def _wire_transformer(made: Layers, x: Any) -> Any:
+    x = made["embed"](made["patch"](x))
+    for block in ("block1", "block2"):
+        seen = made[f"{block}_attention"](made[f"{block}_norm1"](x))
+        x = made[f"{block}_add1"]([x, seen])
+        x = made[f"{block}_add2"]([x, made[f"{block}_perceptron"](made[f"{block}_norm2"](x))])
+    return made["head"](made["norm"](x))
+
+
 WIRING: Mapping[str, Callable[..., Any]] = {
     "dense": _wire_chain,
     "sigmoid": _wire_sigmoid,
@@ -243,5 +293,6 @@ WIRING: Mapping[str, Callable[..., Any]] = {
     "depthwise": _wire_depthwise,
     "shared": _wire_shared,
     "two_inputs": _wire_two_inputs,
-    **dict.fromkeys(WRITTEN, lambda made, x: made["written"](x)),
+    "cnn_functional": lambda made, x: made["written"](x),
+    "vit": _wire_transformer,
 }
