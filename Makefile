@@ -38,7 +38,7 @@ agreement: $(VENV)/.installed-test
 test-peers: $(BENCH_VENV)/bin/python
 	$(BENCH_VENV)/bin/python -m pip install --quiet --requirement tests/external/requirements.txt
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
-	  tests/external/test_architectures_torch.py
+	  tests/external/test_architectures_torch.py tests/external/test_cam_peers.py
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow tests/external/test_keras_peers.py
 
 lint: $(VENV)/.installed-test
