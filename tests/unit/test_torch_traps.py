@@ -152,6 +152,27 @@ def test_recurrent_layers_are_one_operation_that_is_named_so(kind):
     )
 
 
+class Result(dict):
+    """As the output objects of transformers: a dict whose entries are attributes too."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+def test_a_layer_may_return_an_object_that_is_more_than_a_dict(rows):
+    """`'dict' object has no attribute 'last'` where a plain dict was handed on in its place."""
+    body = Model(lambda self, x: Result(last=torch.tanh(self.linear(x)), n=3),
+                 linear=torch.nn.Linear(6, 5))  # fmt: skip
+    model = Model(lambda self, x: self.head(self.body(x).last), body=body,
+                  head=torch.nn.Linear(5, 2))  # fmt: skip
+    adapter = TorchAdapter(model)
+    doubled = adapter.run((rows,), intercept=lambda op: 2 * op(), layers=("body",),
+                          kinds=frozenset({"layer"}))  # fmt: skip
+    torch.testing.assert_close(doubled, model.head(2 * body(rows).last).detach())
+    cut = adapter.cut((rows,), "body")
+    torch.testing.assert_close(cut.run(2 * cut.value), doubled)
+
+
 def test_arguments_are_found_whether_by_name_or_by_position():
     """`IndexError: tuple index out of range` in a rule that looked for them by position."""
     x, mean, variance = torch.randn(2, 3, 4), torch.randn(3), torch.rand(3) + 1

@@ -1,5 +1,6 @@
 """Layers of a torch module: found by path, followed by hooks, replaced at their exit."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,7 +71,9 @@ def with_first(output: Any, value: torch.Tensor) -> Any:
         return value
     if isinstance(output, dict):
         first = next(k for k, v in output.items() if next(tensors_in(v), None) is not None)
-        return {**output, first: with_first(output[first], value)}
+        changed = copy.copy(output)  # of its own kind: transformers read its entries as attributes
+        changed[first] = with_first(output[first], value)
+        return changed
     items = list(output)
     for i, item in enumerate(items):
         if next(tensors_in(item), None) is not None:
