@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.adapters.derived import numbered
 from pellucid.adapters.protocol import LAYERS_ONLY, LayerInfo, Operation
 from pellucid.errors import CapabilityError
 from pellucid.inputs.layout import space_axes
@@ -147,8 +148,8 @@ def _reached(task: "Task", candidates: Sequence[_Candidate]) -> list[np.ndarray]
     values: dict[str, Array] = {}
 
     def keep(op: Operation) -> Array:
-        values[op.path] = op()
-        return values[op.path]
+        values[numbered(op)] = value = op()
+        return value
 
     task.model.run(first, intercept=keep, layers=paths, kinds=LAYERS_ONLY)
     probes = tuple(task.xp.zeros_like(values[p]) for p in paths)
@@ -156,7 +157,10 @@ def _reached(task: "Task", candidates: Sequence[_Candidate]) -> list[np.ndarray]
     def probed(leaves: Leaves) -> tuple[Array, Any]:
         by_path = dict(zip(paths, leaves, strict=True))
         outputs = task.model.run(
-            first, intercept=lambda op: op() + by_path[op.path], layers=paths, kinds=LAYERS_ONLY
+            first,
+            intercept=lambda op: op() + by_path[numbered(op)],
+            layers=paths,
+            kinds=LAYERS_ONLY,
         )
         return _weighted_sum(task, outputs), None
 

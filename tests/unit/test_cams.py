@@ -48,6 +48,25 @@ def test_tokens_that_can_be_laid_out_in_several_ways_are_refused(layer):
         explain(model, x, "gradcam", layer="norm", grid=(5, 5))
 
 
+class Shared(Tokens):
+    """One patch embedding, and one dropout that is called before and after the norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = torch.nn.Dropout(0.1)
+
+    def forward(self, x):
+        tokens = self.drop(self.wide(x).flatten(2).transpose(1, 2))
+        return self.head(torch.tanh(self.drop(self.norm(tokens))).mean(dim=1))
+
+
+def test_tokens_of_a_second_call_can_be_chosen():
+    """`KeyError: 'drop#2'` where calls were told apart by their path alone."""
+    e = explain(Shared().eval(), floats(2, 3, 12, 12), "gradcam", relu=False)
+    assert e.parameters["layer"] == "drop#2"
+    assert e.parameters["grid"] == (3, 4)
+
+
 class Net(torch.nn.Module):
     """A convolution in one to three axes, a squashing, the mean over positions, two classes."""
 
