@@ -86,9 +86,11 @@ def _files(tmp_path):
     table = pandas.read_csv(ROOT / "tests" / "data" / "adult" / "adult-480.csv")
     table[:400].to_csv(tmp_path / "train.csv", index=False)
     table[400:420].to_csv(tmp_path / "data.csv", index=False)
-    encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["occupation"]))
+    encode = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["occupation", "education"])
+    )
     pipeline = make_pipeline(encode, LogisticRegression()).fit(
-        table[["occupation"]], table["income"]
+        table[["occupation", "education"]], table["income"]
     )
     skops.io.dump(pipeline, tmp_path / "model.skops")
 

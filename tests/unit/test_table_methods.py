@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from pellucid import Explanation, explain, wrap
+from pellucid import Explainer, Explanation, explain, wrap
 from pellucid.errors import CapabilityError, InputError, MethodError
 
 rng = np.random.default_rng(5)
@@ -117,6 +117,49 @@ def test_a_shuffle_is_what_it_says():
     unlabelled = explain(model, X, "feature_permutation", repeats=2, seed=7)
     change = [np.abs(model.coef_[1] * (X[order, 1] - X[:, 1])) for order in orders]
     np.testing.assert_allclose(unlabelled.values[:, 1], np.mean(change, axis=0), rtol=1e-4)
+
+
+def test_the_standard_error_over_shuffles_is_calibrated():
+    """A donor is every row equally often, so the truth is the mean over all pairs of rows."""
+    x, y = X[:20], NUMBERS[:20]
+    model = LinearRegression().fit(x, y)
+    off = model.predict(x) - y
+    moved = off[:, None] + model.coef_[1] * (x[None, :, 1] - x[:, None, 1])
+    truth = (moved**2 - off[:, None] ** 2).mean()
+    covered = 0
+    for seed in range(200):
+        e = explain(
+            model, x, "feature_permutation", labels=y, loss="squared", repeats=20, seed=seed,
+            features=[[1]],
+        )  # fmt: skip
+        found, error = e.extras["importance"][0], e.extras["importance_stderr"][0]
+        covered += abs(found - truth) <= 1.96 * error
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+@pytest.mark.parametrize("package", ["xgboost", "lightgbm"])
+def test_boosted_models_as_plain_functions_and_several_methods_at_once(package):
+    module = pytest.importorskip(package, reason=f"{package} is no dependency of pellucid's tests")
+    table = pandas.DataFrame(X, columns=list("abcd"))
+    quiet = {"verbosity": -1} if package == "lightgbm" else {}
+    name = "LGBMClassifier" if package == "lightgbm" else "XGBClassifier"
+    model = getattr(module, name)(n_estimators=5, max_depth=2, **quiet).fit(table, CLASSES)
+    explainer = Explainer(
+        model.predict_proba,
+        [
+            ("exact_shapley", {"background": table[30:45]}),
+            ("kernel_shap", {"background": table[30:45]}),
+            ("occlusion", {"baseline": table[:1]}),
+        ],
+        target=1,
+    )
+    found = explainer.compare(table[:4])
+    assert not found.failures
+    np.testing.assert_allclose(
+        found["kernel_shap"].values, found["exact_shapley"].values, atol=1e-6
+    )
+    np.testing.assert_allclose(found["occlusion"].score, model.predict_proba(table[:4])[:, 1])
+    assert found["occlusion"].parts[0].feature_names == tuple("abcd")
 
 
 def test_losses_labels_and_groups():
