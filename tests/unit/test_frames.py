@@ -180,6 +180,8 @@ def test_what_does_not_fit_is_named():
         explain(pays, table, "occlusion", baseline={**table.iloc[0], "job": "king"})
     with pytest.raises(InputError, match="1 or 40 rows, got 3"):
         explain(pays, table, "occlusion", baseline=table[:3])
+    with pytest.raises(InputError, match="x as an array of numbers"):
+        explain(lambda x: x[:, 0], np.zeros((2, 4)), "kernel_shap", background=table)
     with pytest.raises(InputError, match="same name"):
         explain(pays, pandas.concat([table, table], axis=1), "occlusion")
     with pytest.raises(InputError, match=r"iloc\[\[0\]\]"):

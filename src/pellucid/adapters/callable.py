@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,14 @@ class CallableAdapter(Adapter):
 
     def accept_more(self, x: Any) -> Leaves:
         if self._frame is None:
-            return super().accept_more(x)
+            other = copy(self)
+            leaves = other.accept(x)
+            if any(other.categories or ()):
+                raise InputError(
+                    "Further rows came as a data frame with words, but x as an array of numbers.\n"
+                    "  Pass x as a data frame of the same columns."
+                )
+            return leaves
         return (self._frame.encode(x if is_frame(x) else self._frame.named(x)),)
 
     def accept_row(self, row: Mapping[str, Any]) -> np.ndarray:
