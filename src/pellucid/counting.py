@@ -88,6 +88,11 @@ class CountedCut:
         self._cut, self._count = cut, count
         self.value, self.outputs = cut.value, cut.outputs
 
+    @property
+    def affine(self) -> bool:
+        """See `Cut.affine`."""
+        return self._cut.affine
+
     def run(self, value: Array) -> Outputs:
         self._count(int(value.shape[0]))
         return self._cut.run(value)

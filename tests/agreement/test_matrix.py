@@ -291,7 +291,8 @@ def cam_evaluations(method: str, name: str, framework: str) -> tuple[int, int, i
     if method in BY_GRADIENT:
         return 5, 5, 5
     if method == "ablationcam":
-        return 5, 0, 5 * channels
+        affine = name == "cnn" or (name == "depthwise" and framework in ("keras", "tensorlayer"))
+        return (5, 5, 5) if affine else (5, 0, 5 * channels)
     varied = int((np.ptp(feature, axis=(1, 2)) > 0).sum())
     return 5 + (varied if method == "scorecam" else 0), 0, 0
 

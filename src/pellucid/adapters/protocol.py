@@ -128,6 +128,14 @@ class Cut(ABC):
     @abstractmethod
     def run(self, value: Array) -> Outputs: ...
 
+    @property
+    def affine(self) -> bool:
+        """Whether `run` is known to be an affine function, all else as it is; no promise if not.
+
+        Known from the operations above the layer, never guessed from numbers.
+        """
+        return False
+
 
 @dataclass(frozen=True)
 class TreeValues:

@@ -14,6 +14,11 @@ class SpyCut(Cut):
         self._cut, self._spy = cut, spy
         self.value, self.outputs = cut.value, cut.outputs
 
+    @property
+    def affine(self) -> bool:
+        """What the cut inside says."""
+        return self._cut.affine
+
     def run(self, value: Array) -> Outputs:
         """The suffix, counted."""
         self._spy.counts[2] += int(value.shape[0])

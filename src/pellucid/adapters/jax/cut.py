@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from pellucid.adapters.jax.affine import is_affine
 from pellucid.adapters.jax.pieces import Chain
 from pellucid.adapters.jax.program import Program
 from pellucid.adapters.jax.reading import Reading, exit_event
@@ -45,6 +46,12 @@ class TracedCut(Cut):
         now = {**known, chain.events[0].writes[0]: value}
         now.update(chain.pieces[1].run(now))
         return reading.nest(chain.results(now))
+
+    @property
+    def affine(self) -> bool:
+        _, program, chain, _ = self._opened
+        (start,) = chain.events[0].writes
+        return is_affine(program, chain.pieces[1].steps, start, chain.wanted)
 
     def run(self, value: Array) -> Outputs:
         variants = self._variants(value)

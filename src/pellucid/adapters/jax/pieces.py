@@ -58,17 +58,17 @@ class Piece:
         own = {v for step in steps for v in step.outputs}
         self.given = tuple(dict.fromkeys(v for s in steps for v in s.reads if v not in own))
         self.made = tuple(made)
-        self._steps = tuple(steps)
+        self.steps = tuple(steps)
         self._function = jax.jit(self._evaluate)
 
     def _evaluate(self, given: Sequence[Any]) -> list[Any]:
         known = dict(zip(self.given, given, strict=True))
-        evaluate(self._steps, known)
+        evaluate(self.steps, known)
         return [known[v] for v in self.made]
 
     def run(self, known: Mapping[int, Any]) -> dict[int, Any]:
         """What the piece makes, by number."""
-        if not self._steps:
+        if not self.steps:
             return {}
         results = self._function([known[v] for v in self.given])
         return dict(zip(self.made, results, strict=True))

@@ -28,6 +28,7 @@ from pellucid.adapters.protocol import (
     Tier,
 )
 from pellucid.adapters.tensorflow import namespace
+from pellucid.adapters.tensorflow.affine import is_affine
 from pellucid.adapters.tensorflow.compiled import Gradients, Scores, compiled_gradients
 from pellucid.adapters.tensorflow.cut import TracedCut
 from pellucid.adapters.tensorflow.eager import EagerModel
@@ -414,6 +415,7 @@ class TensorFlowAdapter(Adapter):
             nested,
             lambda more: self._again(more, name, peel),
             reading.fixed,
+            lambda: is_affine(trace.program, stop, trace.wanted(x, peel)),
         )
 
     def _again(self, x: Leaves, name: str, peel: bool) -> TracedCut:

@@ -25,7 +25,9 @@ class TracedCut(Cut):
         nested: Callable[[Any], Outputs],
         again: Callable[[Leaves], "TracedCut"],
         fixed: bool,
+        proves_affine: Callable[[], bool],
     ) -> None:
+        self._proves_affine = proves_affine
         below, self._above = chain.pieces
         self._program, self._leaves = program, leaves
         self._nested, self._again, self._fixed = nested, again, fixed
@@ -40,6 +42,10 @@ class TracedCut(Cut):
     @functools.cached_property
     def outputs(self) -> Outputs:  # type: ignore[override]  # an attribute, found when asked for
         return self.run(self.value)
+
+    @property
+    def affine(self) -> bool:
+        return self._proves_affine()
 
     def run(self, value: Array) -> Outputs:
         value = tf.cast(value, self.value.dtype)

@@ -15,6 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Cut
+from pellucid.adapters.torch.affine import ESCAPES, AffineWatch
 from pellucid.adapters.torch.layers import call_number, with_first
 from pellucid.adapters.torch.modes import (
     Position,
@@ -51,6 +52,8 @@ class PrefixRecorder(TorchFunctionMode):
         super().__init__()
         self.calls: list[tuple[str, Any]] = []
         self.open = True
+        self.escaped = False
+        """Whether numbers left torch above the layer, where nothing can follow them."""
         self._live: dict[int, weakref.ref[torch.Tensor]] = {}
 
     def start(self, leaves: Leaves) -> None:
@@ -69,6 +72,8 @@ class PrefixRecorder(TorchFunctionMode):
                 for tensor in tensors_in(out):
                     self._live[id(tensor)] = weakref.ref(tensor)
             self.calls.append((name_of(func), map_tensors(out, lambda t: _Kept(t, live))))
+        elif name_of(func) in ESCAPES:
+            self.escaped = True
         return out
 
     def close(self) -> None:
@@ -199,11 +204,17 @@ class TorchCut(Cut):
         recorder: PrefixRecorder,
         replay: Callable[[PrefixSkipper, torch.Tensor], Outputs],
         whole: Callable[[Leaves, torch.Tensor], Outputs],
+        affine: bool,
     ) -> None:
         self.value, self.outputs = value, outputs
+        self._affine = affine
         self._leaves, self._recorder = leaves, recorder
         self._replay, self._whole = replay, whole
         self._replays: dict[bool, bool] = {}
+
+    @property
+    def affine(self) -> bool:
+        return self._affine
 
     def run(self, value: torch.Tensor) -> Outputs:
         rows, given = self._leaves[0].shape[0], value.shape[0]
@@ -296,6 +307,7 @@ def open_at(
     wanted = call_number(layer)
     recorder, first = PrefixRecorder(), peeling()
     found: list[torch.Tensor] = []
+    above, watches = contextlib.ExitStack(), list[AffineWatch]()
 
     def at_exit(path: str, number: int, module: Any, output: Any) -> None:
         value = next(tensors_in(output), None)
@@ -303,6 +315,7 @@ def open_at(
             recorder.close()
             # A copy: an in-place operation above the layer would change it.
             found.extend((value.clone(), value))
+            watches.append(above.enter_context(AffineWatch(value)))
 
     def replacing(value: torch.Tensor, before: Callable[[], None]) -> Callable[..., Any]:
         def at_exit(path: str, number: int, module: Any, output: Any) -> Any:
@@ -334,7 +347,7 @@ def open_at(
     with quiet(), torch.no_grad(), watching(watched, Position(), at_exit):
         given = [a.clone() for a in leaves]
         recorder.start(tuple(given))
-        with first.watching(), recorder:
+        with above, first.watching(), recorder:
             returned = call(given)
         logits = first.of_cut(found[1], returned) if found else None
         outputs = first.outputs(returned)
@@ -344,4 +357,5 @@ def open_at(
             " cut there. `model.layers(x)` lists the calls."
         )
     value = found[0] if logits is None else logits.clone()
-    return TorchCut(value, outputs, leaves, recorder, replay, whole)
+    affine = logits is None and watches[0].proves(outputs) and not recorder.escaped
+    return TorchCut(value, outputs, leaves, recorder, replay, whole, affine)

@@ -7,12 +7,12 @@ import numpy as np
 
 from pellucid.counting import CountedCut
 from pellucid.inputs.map_layout import MapLayout
-from pellucid.methods.cam.base import ClassActivationMap, activations
+from pellucid.methods.cam.base import ClassActivationMap, activations, layer_gradient
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 from pellucid.types import Array
 
-_VALUES_AT_ONCE = 2**24  # of changed activations, which are copied for every channel
+_VALUES_AT_ONCE = 2**22  # of changed activations, which are copied for every channel
 
 
 @register_method("ablationcam")
@@ -22,22 +22,26 @@ class AblationCAM(ClassActivationMap):
 
     w_k = f(A) − f(A with A_k ← 0),   map = ReLU(Σ_k w_k A_k)
 
-    Only the layers above are run again, never those below. Of tokens, those of the patches are
-    set to 0 and a class token is left as it is. Weights are in `extras["weights"]`, in units of
-    the explained score. Shapes, `layer`, `relu`, `grid` and `tokens_before` as in gradcam. No
-    gradient is used, so saturation does not hide a channel.
-    Cost: one forward, and one of the layers above for each channel.
+    Only the layers above are run again, never those below. Where all they do to reach the score
+    is known to be affine (pooling by averages, then a linear layer), w_k = Σ ∂f/∂A_k · A_k over
+    the positions, exactly: one forward and one backward of these layers do for all channels. Of
+    tokens, those of the patches are set to 0 and a class token is left as it is. Weights are in
+    `extras["weights"]`, in units of the explained score. Shapes, `layer`, `relu`, `grid` and
+    `tokens_before` as in gradcam. Elsewhere no gradient is used, so saturation does not hide a
+    channel.
+    Cost: one forward, and one of the layers above for each channel; or, where these are affine,
+    one forward and one backward of them.
     Source: Desai, Ramaswamy 2020 (WACV), eq. 2 and 4. Departs from the paper: w_k is not divided
     by f(A), which scales the whole map and would turn it over where a logit is negative.
 
     Raises `LayerError` as gradcam.
 
     >>> e = explain(model, x, "ablationcam", layer="features")
-    >>> e.values.shape, e.evaluations.forward, e.evaluations.suffix        # 4 channels
-    ((2, 12, 10), 2, 8)
+    >>> e.values.shape, e.evaluations.forward, e.evaluations.suffix        # 2 images
+    ((2, 12, 10), 2, 2)
     """
 
-    cost = "1 F + 1 head a channel"
+    cost = "1 F + 1 head a channel, or 2 heads"
     source = "Desai & Ramaswamy 2020"
 
     def maps(
@@ -50,6 +54,8 @@ class AblationCAM(ClassActivationMap):
 
 def _drops(task: Task, start: int, cut: CountedCut, layout: MapLayout) -> np.ndarray:
     """f(A) − f(A without channel k) of the samples of one cut, `(samples, channels)`."""
+    if task.target.function is None and cut.affine:
+        return _affine_drops(task, start, cut, layout)
     samples = int(cut.value.shape[0])
     channels = int(cut.value.shape[layout.channel])
     rows = np.arange(start, start + samples)
@@ -67,6 +73,14 @@ def _drops(task: Task, start: int, cut: CountedCut, layout: MapLayout) -> np.nda
     ):
         drops[:, first:last] = whole[:, None] - scores
     return drops
+
+
+def _affine_drops(task: Task, start: int, cut: CountedCut, layout: MapLayout) -> np.ndarray:
+    """What an affine score loses without each channel: the part that it takes from it."""
+    xp, rows = task.xp, np.arange(start, start + int(cut.value.shape[0]))
+    value, gradient = layer_gradient(task, cut, rows)
+    parts = layout.patches(xp.astype(value, xp.float32) * xp.astype(gradient, xp.float32))
+    return task.to_numpy(xp.sum(parts, axis=layout.space)).astype(np.float64)
 
 
 def _without(task: Task, value: Array, layout: MapLayout, first: int, last: int) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import Tier
 from pellucid.arrays import resize
+from pellucid.counting import CountedCut
 from pellucid.errors import LayerError, MethodError
 from pellucid.inputs.layout import space_axes
 from pellucid.inputs.map_layout import MapLayout, read_map, single_layout, token_layouts
@@ -152,17 +153,22 @@ def by_gradient(task: Task, layout: MapLayout, rule: Rule) -> tuple[np.ndarray, 
     xp, parts = task.xp, []
     for start, _, cut in task.cuts:
         rows = np.arange(start, start + int(cut.value.shape[0]))
-
-        def score(leaves: Leaves, cut=cut, rows=rows) -> tuple[Array, None]:
-            return task.score(cut.run(leaves[0]), rows), None
-
-        value, _, pullback = task.model.vjp(score, (cut.value,))
-        (gradient,) = pullback(xp.ones_like(value))
         activation, gradient = (
-            xp.astype(layout.patches(a), xp.float32) for a in (cut.value, gradient)
+            xp.astype(layout.patches(a), xp.float32) for a in layer_gradient(task, cut, rows)
         )
         parts.append(task.to_numpy(rule(xp, activation, gradient, layout.space, layout.channel)))
     return np.concatenate(parts), None
+
+
+def layer_gradient(task: Task, cut: CountedCut, rows: np.ndarray) -> tuple[Array, Array]:
+    """What the layer of a cut of samples `rows` returned, and the score's gradient there."""
+
+    def score(leaves: Leaves) -> tuple[Array, None]:
+        return task.score(cut.run(leaves[0]), rows), None
+
+    value, _, pullback = task.model.vjp(score, (cut.value,))
+    (gradient,) = pullback(task.xp.ones_like(value))
+    return cut.value, gradient
 
 
 def activations(task: Task, layout: MapLayout) -> np.ndarray:
