@@ -41,9 +41,12 @@ PREAMBLE = """# Benchmarks
 
 Made by `make bench`. Peer and ours run in one process, interleaved, with the same weights, dtype
 and threads (2); a ratio above 1 says that we are faster. Evaluations are rows that went through
-the model, forward (f) and backward (b), counted by a wrapper around it. Peak memory is the growth
-of the resident set's high-water mark during a second run, in a process of its own for each side.
-'Difference' is of the values, in units of the peer's maximum, unless the notes say otherwise.
+the model, forward (f) and backward (b), counted by a wrapper around it; h are further rows
+through its upper layers alone. 'Peer ÷ model alone' is what a bare loop of the same evaluations
+reaches, in the best batches and layout that are known: nothing built around the model can be
+faster. Peak memory is the growth of the resident set's high-water mark during a second run, in a
+process of its own for each side. 'Difference' is of the values, in units of the peer's maximum,
+unless the notes say otherwise.
 """
 
 
