@@ -60,6 +60,7 @@ class Task:
         self.outputs: Outputs = None
         self.targets: tuple[Target, ...] = ()
         self._pullback: Callable[[Array], Leaves] | None = None
+        self._gradients: dict[Any, Callable[..., tuple[Leaves, ...]] | None] = {}
 
     @property
     def count(self) -> int:
@@ -92,6 +93,7 @@ class Task:
 
     def set_target(self, *targets: Target) -> None:
         self.targets = targets
+        self._gradients.clear()
 
     def predict(self) -> None:
         """Run the model on the batch, in micro-batches; `outputs` is what is explained."""
@@ -155,12 +157,13 @@ class Task:
 
         def evaluate(start: int, stop: int) -> CountedCut:
             leaves, rows = tuple(a[start:stop] for a in self.x), np.arange(start, stop)
+            leaves = self.model.adapter.arranged(leaves, self.schedule.layout)
             with model_errors(self.model, leaves, self.model.adapter, rows):
                 cut = self.model.cut(leaves, layer)
             check_outputs(cut.outputs, stop - start, self.model.adapter, rows)
             return cut
 
-        self.cuts = list(self.schedule.run(self.count, evaluate, key="forward"))
+        self.cuts = list(self.schedule.run(self.count, evaluate, key="cut", layouts=True))
         self.outputs = self.join([single_output(cut.outputs) for _, _, cut in self.cuts])
 
     def score(self, outputs: Outputs, rows: np.ndarray) -> Array:
@@ -240,9 +243,7 @@ class Task:
         if self.opened is None:
             leaves = self.model.adapter.arranged(leaves, self.schedule.layout)
             if many and not any(target.function for target in self.targets):
-                forms = tuple((t.form, len(t.picks(rows[:0]))) for t in self.targets)
-                scores = partial(_picked, self.xp, forms)
-                compiled = self.model.compiled_gradients(leaves, scores, forms)
+                compiled = self._compiled(leaves)
                 if compiled is not None:
                     picks = [p for target in self.targets for p in target.picks(rows)]
                     with self._named(leaves, rows):
@@ -254,6 +255,15 @@ class Task:
                 lambda given: (self._scores(self._run(given, rows), rows), None), leaves
             )
             return tuple(pullback(one) for one in self._cotangents(len(rows)))
+
+    def _compiled(self, leaves: Leaves) -> Callable[..., tuple[Leaves, ...]] | None:
+        """The compiled gradients of all targets for leaves of these shapes; asked for once."""
+        key = tuple((tuple(a.shape), a.dtype) for a in leaves)
+        if key not in self._gradients:
+            forms = tuple((t.form, len(t.picks(np.arange(0)))) for t in self.targets)
+            scores = partial(_picked, self.xp, forms)
+            self._gradients[key] = self.model.compiled_gradients(leaves, scores, forms)
+        return self._gradients[key]
 
     def gradients_from_inputs(
         self, inputs: Leaves, rows: np.ndarray, *, many: bool = False

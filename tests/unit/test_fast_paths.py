@@ -196,7 +196,8 @@ def test_channels_last_gives_the_same_numbers():
     assert model.adapter.layouts == ("channels last",)
     plain = explain(model, x, "integrated_gradients", steps=24)
     (key,) = (k for k in model.batch_sizes if k.endswith("gradient"))
-    forced = {(8, ""): 1.0, (2, ""): 9.0, (32, ""): 9.0, (8, "channels last"): 0.1}
+    rates = {8: 0.1, 2: 9.0, 32: 9.0}
+    forced = {(8, ""): 1.0} | {(n, "channels last"): rate for n, rate in rates.items()}
     model.batch_sizes[key] = Choice(forced, dict.fromkeys(forced, 2))
     last = explain(model, x, "integrated_gradients", steps=24)
     assert last.provenance["micro_batches"]["gradient"] == "8 rows, channels last"

@@ -9,6 +9,8 @@ _WORTH_GROWING = 0.9
 """A larger batch goes on growing while time per row falls by a tenth."""
 _AS_GOOD = 1.05
 """Of sizes within 5 % of the fastest the smallest is taken: it needs the least memory."""
+_SHARE = 3
+"""A micro-batch that is tried holds no more than a third of the work."""
 _TIMINGS = 2
 _MANY = 256
 """Rows from which on it is worth finding out what is fast, however fast each is."""
@@ -23,10 +25,12 @@ Setting = tuple[int, str]
 class Choice:
     """What is known about one kind of work: the best time per row of each setting.
 
-    Each setting is timed twice, because the first time may compile or page memory in. Sizes grow
-    fourfold while that pays, try a quarter where the first size is best, and halves of the best;
-    then other layouts are timed at the size that was found. Little work of a fast model is left
-    as it is: another size rounds differently, so the same call would not give the same bits.
+    Each setting is timed twice, because the first time may compile or page memory in. Layouts are
+    timed at the first size; then sizes in the best layout: they grow fourfold while that pays, try
+    a quarter where the first size is best, and halves of the best; then layouts at the best size,
+    where they may matter more. No size is tried that would hold more than a third of all the work
+    at once, so that memory stays below that of the whole. Little work of a fast model is left as
+    it is: another size rounds differently, so the same call would not give the same bits.
     """
 
     rates: dict[Setting, float] = field(default_factory=dict)
@@ -34,31 +38,35 @@ class Choice:
     limit: int = LARGEST
 
     def best(self) -> Setting:
-        """The setting to work with by what is known so far."""
-        rows = self._best_rows()
-        at_size = {s: r for s, r in self.rates.items() if s[0] == rows and self._known(s)}
-        plain = at_size.pop((rows, ""), float("inf"))
-        if at_size:
-            fastest = min(at_size, key=lambda s: at_size[s])
-            if at_size[fastest] * _AS_GOOD < plain:
-                return fastest
-        return rows, ""
+        """The setting to work with by what is known: of those as good the smallest, plainest."""
+        rates = {s: r for s, r in self.rates.items() if self._known(s)}
+        if not rates:
+            return min(FIRST, self.limit), ""
+        enough = min(rates.values()) * _AS_GOOD
+        return min(s for s, rate in rates.items() if rate <= enough)
 
     def following(self, left: int, total: int, layouts: tuple[str, ...] = ()) -> Setting:
         """The setting for the next micro-batch, `left` rows before the end of `total`."""
-        known = self._best_rows()
-        if total < _MANY and known * self.rates.get((known, ""), 0.0) < _LONG:
-            return self.best()
-        for rows in self._sizes_to_try():
-            if rows <= min(left, self.limit):
-                return rows, ""
-        rows = self._best_rows()
-        plain = self.rates.get((rows, ""), 0.0)
-        if rows <= left and rows * plain > _LONG:
+        best = self.best()
+        if total < _MANY and best[0] * self.rates.get(best, 0.0) < _LONG:
+            return best
+        first = min(FIRST, self.limit)
+        if first > left:
+            return best
+        if not self._known((first, "")):
+            return first, ""
+        if first * self.rates[first, ""] > _LONG:
             for layout in layouts:
-                if not self._known((rows, layout)):
-                    return rows, layout
-        return self.best()
+                if not self._known((first, layout)):
+                    return first, layout
+        for rows in self._sizes_to_try(max(first, total // _SHARE)):
+            if rows <= left:
+                return rows, best[1]
+        if best[0] <= left and best[0] * self.rates[best] > _LONG:
+            for layout in ("", *layouts):
+                if not self._known((best[0], layout)):
+                    return best[0], layout
+        return best
 
     def learned(self, setting: Setting, seconds: float) -> "Choice":
         """With one more timing of a full micro-batch."""
@@ -79,27 +87,20 @@ class Choice:
     def _known(self, setting: Setting) -> bool:
         return self.timings.get(setting, 0) >= _TIMINGS
 
-    def _plain(self) -> dict[int, float]:
-        """Time per row of the sizes that are known, in the layout as given."""
-        return {s[0]: r for s, r in self.rates.items() if not s[1] and self._known(s)}
+    def _by_size(self, layout: str) -> dict[int, float]:
+        """Time per row of the sizes that are known in a layout."""
+        return {s[0]: r for s, r in self.rates.items() if s[1] == layout and self._known(s)}
 
-    def _best_rows(self) -> int:
-        rates = self._plain()
-        if not rates:
-            return min(FIRST, self.limit)
-        fastest = min(rates.values())
-        return min(rows for rows, rate in rates.items() if rate <= fastest * _AS_GOOD)
-
-    def _sizes_to_try(self) -> list[int]:
-        rates = self._plain()
-        first = min(FIRST, self.limit)
-        if first not in rates:
-            return [first]
+    def _sizes_to_try(self, most: int) -> list[int]:
+        best, layout = self.best()
+        rates = self._by_size(layout)
+        first, most = min(FIRST, self.limit), min(most, self.limit, LARGEST)
         fastest, largest = min(rates, key=lambda rows: rates[rows]), max(rates)
         before = rates.get(largest // _GROWTH, float("inf"))
-        growing = fastest == largest and rates[largest] < _WORTH_GROWING * before
-        larger, smaller, half = largest * _GROWTH, max(1, first // _GROWTH), self._best_rows() // 2
-        found = [larger] if growing and larger <= LARGEST else []
+        found = []
+        if fastest == largest and rates[largest] < _WORTH_GROWING * before:
+            found += [n for n in (largest * _GROWTH, largest * 2) if n <= most][:1]
+        smaller, half = max(1, first // _GROWTH), best // 2
         if fastest == first and smaller not in rates:
             found.append(smaller)
         if half >= first and half not in rates:

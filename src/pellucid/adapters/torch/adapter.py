@@ -56,7 +56,8 @@ class TorchAdapter(Adapter):
         self._differentiating = threading.local()
         self._final: dict[Any, tuple[str | None, ...]] = {}
         self._ends: dict[Any, frozenset[str]] = {}
-        self._fingerprint: tuple[Any, str] | None = None
+        # A dict, so that the copies that explanations work with share it.
+        self._fingerprints: dict[Any, str] = {}
 
     @cached_property
     def layouts(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -300,9 +301,14 @@ class TorchAdapter(Adapter):
 
     def fingerprint(self) -> str:
         key = self._reading.version()
-        if key is None or self._fingerprint is None or self._fingerprint[0] != key:
-            self._fingerprint = (key, self._reading.fingerprint())
-        return self._fingerprint[1]
+        if key is None:
+            return self._reading.fingerprint()
+        found = self._fingerprints.get(key)
+        if found is None:
+            found = self._reading.fingerprint()
+            self._fingerprints.clear()
+            self._fingerprints[key] = found
+        return found
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):

@@ -142,7 +142,8 @@ class ModuleReading(Reading):
     def _weight(self) -> torch.Tensor | None:
         if self._module is None:
             return None
-        return next((p for p in self._module.parameters() if p.is_floating_point()), None)
+        held = (p for m in self._module.modules() for p in m._parameters.values())
+        return next((p for p in held if p is not None and p.is_floating_point()), None)
 
     @property
     def device(self) -> str:
