@@ -129,7 +129,10 @@ def weights_key(weights: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _sample(weight: torch.Tensor) -> bytes:
     flat = weight.reshape(-1)
-    few = flat[:: max(1, flat.numel() // 64)][:64]
+    step = max(1, flat.numel() // 64)
+    if flat.dtype is torch.float32 and flat.device.type == "cpu":  # the usual case, and faster
+        return flat.numpy()[::step][:64].tobytes()
+    few = flat[::step][:64]
     return few.cpu().contiguous().view(torch.uint8).numpy().tobytes() if few.numel() else b""
 
 
