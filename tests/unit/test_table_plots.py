@@ -150,6 +150,14 @@ def test_a_map_of_samples_is_sorted_by_score_and_keeps_what_it_leaves_out():
         plots.table_heatmap(e, sort="name")
 
 
+def test_bars_say_the_conditions_that_lime_found():
+    held = np.array([["2 < age <= 5", "job = cook"]])
+    e = table_explanation([[1.0, -2.0]], extras={"conditions": held}, method="lime")
+    words = texts(plots.bars(e, 0))
+    assert "2 < age <= 5" in words
+    assert "job = cook" in words
+
+
 def test_importance_bars_are_what_importance_says():
     e = table()
     axes = plots.importance(e, k=2)

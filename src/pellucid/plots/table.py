@@ -29,10 +29,14 @@ class Feature:
     value: float | str | None
     attribution: float
     stderr: float | None
+    condition: str | None = None
+    """What LIME says holds of the feature in this row, `17 < age <= 39`."""
 
     @property
     def label(self) -> str:
-        """Its name and its value, `age = 39`."""
+        """What holds of it: its condition, or its name and its value, `age = 39`."""
+        if self.condition is not None:
+            return elide(self.condition, 44)
         return self.name if self.value is None else f"{self.name} = {value_words(self.value)}"
 
 
@@ -49,6 +53,8 @@ def top_features(
     values = np.asarray(chosen.values[sample], np.float64)
     flat = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).ravel()
     order = np.argsort(-np.abs(flat), kind="stable")[: max(k, 0)]
+    held = explanation.extras.get("conditions")
+    held = None if held is None or held.shape != chosen.values.shape else held[sample]
     errors = None if chosen.stderr is None else np.asarray(chosen.stderr[sample]).ravel()
     return tuple(
         Feature(
@@ -56,6 +62,7 @@ def top_features(
             value=chosen.value_at(sample, int(i)),
             attribution=float(flat[i]),
             stderr=None if errors is None else float(errors[i]),
+            condition=None if held is None else str(held[i]),
         )
         for i in order
     )
