@@ -25,16 +25,19 @@ THREADS = "2"
 WORKLOADS = {
     "P1": "paths",
     "P2": "paths",
+    "P5": "surrogates",
+    "P6": "surrogates",
     "P7": "cam",
     "P8": "cam",
     "P10": "paths",
+    "P12": "masks",
     "P16": "keras_gradients",
     "overhead": "paths",
     "photos": "photos",
 }
 PACKAGES = (
     "torch", "torchvision", "captum", "grad-cam", "shap",
-    "tensorflow", "keras", "tf-keras-vis", "tf-explain", "xplique", "numpy",
+    "lime", "tensorflow", "keras", "tf-keras-vis", "tf-explain", "xplique", "numpy",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PREAMBLE = """# Benchmarks
