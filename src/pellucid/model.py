@@ -35,6 +35,8 @@ class Model:
     tokenizer: Any = None
     input_shapes: tuple[tuple[int | None, ...], ...] | None = None
     source: str | None = None
+    missing_values: bool | None = None
+    """Whether the model takes NaN in tables; None where only it can say."""
     batch_sizes: dict[str, Choice] = field(default_factory=dict, repr=False)
     layer_calls: dict[Any, tuple[LayerInfo, ...]] = field(default_factory=dict, repr=False)
     layer_choices: dict[Any, str] = field(default_factory=dict, repr=False)
@@ -88,8 +90,10 @@ class Model:
         With `more`, rows that belong to the batch accepted before, such as a background.
 
         Raises `InputError` for a wrong rank or size, NaN or infinity (rows named), an empty
-        batch, or inputs of different lengths.
+        batch, or inputs of different lengths. NaN in a table stands for a missing value where
+        the model takes those.
         """
+        said = self.missing_values
         return checked_batch(
             native_leaves(x, self.adapter, self.preprocess, more=more),
             self.adapter,
@@ -97,6 +101,7 @@ class Model:
             raw=x,
             specs_by_user=self.input_shapes is not None,
             preprocessed=self.preprocess is not None,
+            missing=self.adapter.takes_missing if said is None else said,
         )
 
     def modality(self, batch: Batch) -> str:
@@ -124,6 +129,7 @@ def wrap(
     preprocess: Callable[[Any], Any] | None = None,
     tokenizer: Any = None,
     example: Any = None,
+    missing_values: bool | None = None,
 ) -> Model:
     """Any supported model as a `Model`; a `Model` passes through.
 
@@ -132,7 +138,9 @@ def wrap(
     not say. `output="probability"` keeps a final softmax or sigmoid, which is taken off otherwise.
     `preprocess` turns what the user has (say, uint8 pictures) into what the model takes; the
     pictures are then shown as they were. `example` helps to recognise a plain function: one that
-    is given torch tensors is taken for torch.
+    is given torch tensors is taken for torch. `missing_values` says whether the model takes NaN
+    in tables; scikit-learn's estimators and what has their interface (XGBoost, LightGBM) say it
+    themselves.
 
     Raises `CapabilityError` for an object that cannot be explained, `MissingExtraError` for an
     absent framework, `InputError` for options that contradict each other. Options given with a
@@ -148,6 +156,7 @@ def wrap(
         "feature_names": _listed("feature_names", feature_names),
         "preprocess": preprocess,
         "tokenizer": tokenizer,
+        "missing_values": missing_values,
     }
     if isinstance(model, Model):
         return _with_options(model, options, output, framework=framework, inputs=inputs)

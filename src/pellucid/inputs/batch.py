@@ -72,11 +72,12 @@ def checked_batch(
     raw: Any,
     specs_by_user: bool = False,
     preprocessed: bool = False,
+    missing: bool = False,
 ) -> Batch:
     """The batch of `leaves`, made of the user's `raw` inputs.
 
-    `specs` are what the model expects, as the user said it with `specs_by_user`. Raises
-    `InputError` for a wrong rank or size, NaN or infinity (rows named), an empty batch, or inputs
+    `specs` are what the model expects, as the user said it with `specs_by_user`; with `missing`
+    NaN is for the model to refuse. Raises `InputError` for a wrong rank or size, NaN or infinity (rows named), an empty batch, or inputs
     of different lengths.
     """
     specs = specs_for(len(leaves), specs)
@@ -85,7 +86,7 @@ def checked_batch(
     check_text(leaves, names, specs)
     leaves, batched = _with_batch_axis(leaves, names, specs, adapter.xp)
     arrays = tuple(np.asarray(adapter.to_numpy(a)) for a in leaves)
-    check_arrays(arrays, names, specs, missing=adapter.takes_missing)
+    check_arrays(arrays, names, specs, missing=missing)
     dims = tuple(input_dims(a.ndim, adapter.channel_axis_of(a.ndim)) for a in arrays)
     return Batch(
         leaves=leaves,
