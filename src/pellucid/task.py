@@ -209,12 +209,21 @@ class Task:
 
     def score_of(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
         """The explained number of new rows, `(m,)` float64, without a gradient."""
+        return self.scores_of_copies(leaves, rows)[0]
+
+    def scores_of_copies(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
+        """The explained number of changed copies for each target, `(targets, m)` float64.
+
+        Raises `ModelError`, naming the samples, where it is not finite.
+        """
         leaves = self.in_own_type(leaves)
+        if self.opened is None:
+            leaves = self.model.adapter.arranged(leaves, self.schedule.layout)
         with self._named(leaves, rows):
             outputs = self._run(leaves, rows)
-        scores = self.to_numpy(self.score(outputs, rows)).astype(np.float64)
+        scores = self.scores_of(outputs, rows)
         if not np.isfinite(scores).all():
-            bad = np.unique(rows[~np.isfinite(scores)])[:20].tolist()
+            bad = np.unique(rows[~np.isfinite(scores).all(axis=0)])[:20].tolist()
             raise ModelError(
                 f"The model returned NaN or infinity for changed copies of the samples {bad}.\n"
                 "  Another baseline may be one that it can compute."

@@ -40,7 +40,7 @@ brackets the number of maps compared. Allowed is {allowed:.0e}; float32 itself r
 """
 FOOT = """
 `–`: not compared. A plain function has no gradient, and TensorFlow functions have no layers; on
-Keras's other backends the Shapley values are left out of these tests.
+Keras's other backends the methods that draw masks are left out of these tests.
 
 `*`: `xgradcam` and `gradcam_plus_plus` divide by sums of activations. Where activations have both
 signs (a layer in front of its ReLU) such a sum may be hundreds of times smaller than its terms, and

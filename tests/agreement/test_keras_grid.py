@@ -22,6 +22,9 @@ SMALL = {
     "occlusion": {"window": 5, "stride": 5},
     "kernel_shap": {"budget": 50},
     "permutation_shap": {"budget": 50},
+    "lime": {"budget": 50},
+    "rise": {"budget": 50},
+    "hsic": {"budget": 50},
 }
 METHODS = sorted(n for n, c in registered().items() if c.modalities != {"table"})
 ON_TABLES = [m for m in METHODS if not registered()[m].modalities]

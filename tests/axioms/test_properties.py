@@ -28,6 +28,7 @@ METHODS = {
     "scorecam": {"layer": "relu"},
     "ablationcam": {"layer": "relu"},
     "occlusion": {"window": 3},
+    "lime": {"features": "grid:3", "budget": 40},
     "random": {},
     "edges": {},
     "constant": {},
@@ -85,11 +86,13 @@ def test_an_input_the_model_ignores_gets_nothing(method, x, seed):
     assert np.abs(e.values[:, 1]).max() <= rounding
 
 
-@pytest.mark.parametrize("method", ["smoothgrad", "random"])
+@pytest.mark.parametrize("method", ["smoothgrad", "random", "lime"])
 def test_the_seed_decides_every_draw(method):
     model, x = build("cnn", "torch")
     # The batch size is fixed: "auto" is timed, and another size rounds the last bit differently.
-    one, same, other = (explain(model, x, method, seed=s, batch_size=4).values for s in (1, 1, 2))
+    one, same, other = (
+        explain(model, x, method, seed=s, batch_size=4, **METHODS[method]).values for s in (1, 1, 2)
+    )
     assert np.array_equal(one, same)
     assert not np.allclose(one, other)
 

@@ -399,6 +399,10 @@ SMALL = {
     "exact_shapley": lambda x: few_players(x),
     "kernel_shap": lambda x: {**few_players(x), "budget": 40},
     "permutation_shap": lambda x: {**few_players(x), "budget": 40},
+    "lime": lambda x: {**few_players(x), "budget": 40},
+    "rise": {"grid": 3, "budget": 40},
+    "sobol": lambda x: {**few_players(x), "budget": 60},
+    "hsic": lambda x: {**few_players(x), "budget": 40},
 }
 
 

@@ -20,6 +20,10 @@ METHODS = {
     "scorecam": {"layer": "features"},
     "ablationcam": {"layer": "features"},
     "occlusion": {"window": 3},
+    "lime": {"features": "grid:3", "budget": 30},
+    "rise": {"budget": 30},
+    "sobol": {"budget": 80, "features": "grid:3"},
+    "hsic": {"budget": 30},
     "random": {},
     "constant": {},
 }

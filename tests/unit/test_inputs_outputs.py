@@ -558,6 +558,7 @@ EVERYWHERE = {
     "smoothgrad": {"samples": 4},
     "vargrad": {"samples": 4},
     "occlusion": {"window": 3, "stride": 3},
+    "lime": {"features": "grid:3", "budget": 40},
     "gradcam": {"relu": False},
 }
 

@@ -14,6 +14,7 @@ BUILT_IN = {
     "saliency", "gradient_x_input", "integrated_gradients", "smoothgrad", "gradcam", "occlusion",
     "gradcam_plus_plus", "hirescam", "xgradcam", "layercam", "eigencam", "scorecam", "ablationcam",
     "random", "edges", "constant", "exact_shapley", "kernel_shap", "permutation_shap",
+    "lime", "rise", "sobol", "hsic",
 }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def build(
             seconds=seconds,
             seed=task.seed,
             explained=explained,
-            provenance=_shared(provenance(model), len(task.targets))
+            provenance=_shared(provenance(model), len(task.targets), found.notes)
             | {"micro_batches": _micro_batches(task)},
             baseline_score=_float32(found.baseline_score),
             gap=_gap(method, found, score),
@@ -154,7 +154,8 @@ def _evaluations(task: Task) -> Evaluations:
     return counted._replace(backward=counted.backward // len(task.targets))
 
 
-def _shared(known: dict[str, Any], targets: int) -> dict[str, Any]:
+def _shared(known: dict[str, Any], targets: int, notes: tuple[str, ...]) -> dict[str, Any]:
+    known["notes"].extend(notes)
     if targets > 1:
         known["notes"].append(
             f"the forward passes were shared by the explanations of {targets} targets:"

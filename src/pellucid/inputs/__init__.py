@@ -1,1 +1,5 @@
-"""What goes into a model: layouts, reference inputs, pictures from files."""
+"""What goes into a model: layouts, reference inputs, features, pictures from files."""
+
+from pellucid.inputs.summaries import summarise
+
+__all__ = ["summarise"]

@@ -77,8 +77,8 @@ def checked_batch(
     """The batch of `leaves`, made of the user's `raw` inputs.
 
     `specs` are what the model expects, as the user said it with `specs_by_user`; with `missing`
-    NaN is for the model to refuse. Raises `InputError` for a wrong rank or size, NaN or infinity (rows named), an empty batch, or inputs
-    of different lengths.
+    NaN is for the model to refuse. Raises `InputError` for a wrong rank or size, NaN or infinity
+    (rows named), an empty batch, or inputs of different lengths.
     """
     specs = specs_for(len(leaves), specs)
     structure = adapter.restore(list(range(len(leaves))))

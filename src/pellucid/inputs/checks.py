@@ -77,8 +77,8 @@ def check_arrays(
             what = "infinity" if missing else "NaN or infinity"
             raise InputError(
                 f"{name} holds {what} in the rows {bad[:20].tolist()} of the batch.\n"
-                "  Impute or drop them; or wrap(model, missing_values=True), if NaN stands for what is"
-                " missing in a table and the model takes it."
+                "  Impute or drop them; or wrap(model, missing_values=True), if the model takes NaN"
+                " for what is missing in a table."
             )
 
 

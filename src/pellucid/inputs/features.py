@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy as np
 from pellucid.errors import InputError, MissingExtraError
 from pellucid.inputs.layout import space_axes
 
-_GRID = re.compile(r"grid:(\d+)")
-_NAMED = 'None, "superpixels", "grid:7", an integer mask array, or (tables) groups of columns'
+_NUMBERED = re.compile(r"(grid|superpixels)(?::(\d+))?")
+_NAMED = (
+    'None, "superpixels", "superpixels:80", "grid:7", an integer mask array, or (tables) groups of'
+    " columns"
+)
 _DEFAULT_GRID = 7
 _SUPERPIXELS = 50
 
@@ -34,6 +38,10 @@ class Features:
         """How many units each sample has, `(n or 1,)`."""
         return self.units.reshape(len(self.units), -1).max(axis=1) + 1
 
+    def label(self, unit: int) -> str:
+        """What people call a unit."""
+        return self.names[unit] if self.names else f"segment {unit}"
+
     def of(self, sample: int) -> np.ndarray:
         """The units of one sample."""
         return self.units[sample if len(self.units) > 1 else 0]
@@ -50,8 +58,9 @@ def make_features(
     """The units of a batch `x` with axes `dims`.
 
     `spec`: None is what is natural (each column of a table, a grid of 7 along the longer side of
-    an image, 7 pieces of a series); `"grid:n"` has n cells along the longer side; `"superpixels"`
-    segments each image by SLIC; an integer array of the shape of the positions, with or without
+    an image, 7 pieces of a series); `"grid:n"` has n cells along the longer side, of a series n
+    pieces of time; `"superpixels"` or `"superpixels:n"` segments each image by SLIC into about n
+    (50) pieces; an integer array of the shape of the positions, with or without
     the sample axis, names each position's unit (negative: never removed); for tables a dict
     `{name: columns}` or a list of lists groups columns, given by name or number, and leaves
     columns that are in no group as units of their own.
@@ -79,26 +88,40 @@ def _is_nested(spec: Sequence[Any]) -> bool:
 def _named(
     spec: str, x: np.ndarray, shape: tuple[int, ...], space: tuple[int, ...], name: str
 ) -> Features:
-    found = _GRID.fullmatch(spec)
-    if found and int(found[1]) > 0 and space:
-        return Features(_grid(shape, int(found[1]))[None])
-    if spec == "superpixels" and len(space) == 2:
-        return Features(np.stack([_numbered(_slic(image, space)) for image in x]))
+    found = _NUMBERED.fullmatch(spec)
+    kind, number = (found[1], found[2]) if found else ("", None)
+    if kind == "grid" and space and number != "0":
+        cells = grid_cells(shape, int(number or _DEFAULT_GRID))
+        return Features(_grid(shape, cells)[None], _cell_names(shape, cells))
+    if kind == "superpixels" and len(space) == 2 and number != "0":
+        wanted = int(number or _SUPERPIXELS)
+        return Features(np.stack([_numbered(_slic(image, space, wanted)) for image in x]))
     raise InputError(
         f"features={spec!r} does not fit {name} of shape {x.shape}: expected {_NAMED}.\n"
         "  Grids want a spatial or time axis, superpixels want images."
     )
 
 
-def _grid(shape: tuple[int, ...], cells: int) -> np.ndarray:
-    """Cells as square as they get, `cells` of them along the longest axis."""
+def grid_cells(shape: tuple[int, ...], cells: int) -> tuple[int, ...]:
+    """The cells along each axis, as square as they get, `cells` of them along the longest one."""
     side = max(shape) / min(cells, max(shape))
-    counts = [max(1, round(length / side)) for length in shape]
-    parts = [np.arange(s) * c // s for s, c in zip(shape, counts, strict=True)]
-    return np.ravel_multi_index(np.meshgrid(*parts, indexing="ij"), counts)
+    return tuple(max(1, round(length / side)) for length in shape)
 
 
-def _slic(image: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
+def _grid(shape: tuple[int, ...], cells: tuple[int, ...]) -> np.ndarray:
+    parts = [np.arange(s) * c // s for s, c in zip(shape, cells, strict=True)]
+    return np.ravel_multi_index(np.meshgrid(*parts, indexing="ij"), cells)
+
+
+def _cell_names(shape: tuple[int, ...], cells: tuple[int, ...]) -> tuple[str, ...]:
+    """Pieces of a series by their steps, cells of a grid by their place in it."""
+    if len(shape) == 1:
+        borders = [-(-i * shape[0] // cells[0]) for i in range(cells[0] + 1)]
+        return tuple(f"steps {a} to {b - 1}" for a, b in pairwise(borders))
+    return tuple(f"cell {', '.join(map(str, place))}" for place in np.ndindex(*cells))
+
+
+def _slic(image: np.ndarray, space: tuple[int, ...], wanted: int) -> np.ndarray:
     """Superpixels of one image of any channel count (Achanta et al. 2012)."""
     try:
         from skimage.segmentation import slic
@@ -109,7 +132,7 @@ def _slic(image: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
     scaled = (last - low) / (high - low) if high > low else np.zeros_like(last)
     return np.asarray(
         slic(
-            scaled.astype(np.float64), n_segments=_SUPERPIXELS, start_label=0, channel_axis=-1,
+            scaled.astype(np.float64), n_segments=wanted, start_label=0, channel_axis=-1,
             convert2lab=last.shape[-1] == 3,
         )
     )  # fmt: skip

@@ -17,7 +17,8 @@ class Attribution:
 
     `dims` names the axes of maps that do not have the input's own shape. `baseline` and
     `baseline_score` are set by methods that compare with a reference input. `parameters`
-    overrides what the result records for them, such as the layer that was chosen.
+    overrides what the result records for them, such as the layer that was chosen. `notes` join
+    those of the result's provenance: what was compared with what.
     """
 
     values: tuple[np.ndarray, ...]
@@ -28,6 +29,7 @@ class Attribution:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Method(ABC):

@@ -46,6 +46,14 @@ ASKS = {
     "ablationcam": "Takes away the features of one inner layer one at a time and weighs each by "
     "the score it costs: a coarse map that keeps only evidence in favour.",
     "occlusion": "Covers the {whole} one part at a time and notes how far the score falls.",
+    "lime": "Fits a straight line to what the model says of many changed copies of the {whole}, "
+    "near ones first: its slopes.",
+    "rise": "Shows the model the {whole} through many random smooth masks: what seeing a place "
+    "adds to the score.",
+    "sobol": "Lets parts of the {whole} fade at random: the share of the score's ups and downs in "
+    "which a part has a hand.",
+    "hsic": "Hides random parts of the {whole} and tests whether the score depends on a part: how "
+    "strongly, without a direction.",
     "random": "A control: it does not look at the model; its values are drawn by chance.",
     "edges": "A control: it does not look at the model, only at the edges in the {whole}.",
     "constant": "A control: it does not look at the model; every {unit} gets the same value.",

@@ -18,6 +18,7 @@ from pellucid.errors import CapabilityError
 from pellucid.inputs.frames import Frame, is_frame
 from pellucid.types import Array, Leaves, Outputs
 
+
 class SklearnAdapter(CallableAdapter):
     """A fitted estimator: a function of tables with names, which can be run and nothing else.
 

@@ -129,6 +129,7 @@ def play(
         dims=tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims),
         baseline_score=none,
         extras=extras,
+        notes=(against(None if background is None else references[0].shape[1]),),
     )
 
 
@@ -136,29 +137,42 @@ def _settled(
     task: Task, features: Any, baseline: Any, background: Any
 ) -> tuple[tuple[Features, ...], tuple[np.ndarray, ...]]:
     """The features and references of a task, from what the methods take."""
+    made = make_units(task, features)
+    if background is None:
+        return made, tuple(b[:, None] for b in task.baselines(baseline))
+    return made, background_rows(task, background)
+
+
+def against(rows: int | None) -> str:
+    """Which of two questions was asked, for the result: one reference or a background."""
+    if rows is None:
+        return "what is absent was replaced by one reference, the sample's own baseline"
+    return f"what is absent was taken from {rows} background rows in turn, the scores averaged"
+
+
+def make_units(task: Task, features: Any) -> tuple[Features, ...]:
+    """The features of each input; one spec for all, or a tuple of one each."""
     batch = task.batch
     specs = features if isinstance(features, tuple) and len(batch.arrays) > 1 else None
     if specs is not None and len(specs) != len(batch.arrays):
         raise MethodError(f"Expected features for {len(batch.arrays)} inputs, got {len(specs)}.")
     names = task.wrapped.feature_names or batch.columns
-    made = tuple(
+    return tuple(
         make_features(features if specs is None else specs[i], a, d, columns=names, name=n)
         for i, (a, d, n) in enumerate(zip(batch.arrays, batch.dims, batch.names, strict=True))
     )
-    if background is None:
-        references = tuple(b[:, None] for b in task.baselines(baseline))
-    else:
-        rows = task.wrapped.accept(background, more=True)
-        wrong = [
-            n for n, a, b in zip(batch.names, batch.arrays, rows.arrays, strict=True)
-            if a.shape[1:] != b.shape[1:]
-        ]  # fmt: skip
-        if wrong:
-            raise MethodError(f"The background's rows have another shape than x: {wrong}.")
-        references = tuple(
-            b[None].astype(a.dtype) for a, b in zip(batch.arrays, rows.arrays, strict=True)
-        )
-    return made, references
+
+
+def background_rows(task: Task, background: Any) -> tuple[np.ndarray, ...]:
+    """The rows of a background, `(1, rows, ...)` for each input."""
+    batch, rows = task.batch, task.wrapped.accept(background, more=True)
+    wrong = [
+        n for n, a, b in zip(batch.names, batch.arrays, rows.arrays, strict=True)
+        if a.shape[1:] != b.shape[1:]
+    ]  # fmt: skip
+    if wrong:
+        raise MethodError(f"The background's rows have another shape than x: {wrong}.")
+    return tuple(b[None].astype(a.dtype) for a, b in zip(batch.arrays, rows.arrays, strict=True))
 
 
 def _by_sample(start: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:

@@ -1,0 +1,158 @@
+"""Where LIME looks for neighbours of a row of a table: around the data it was trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import InputError
+from pellucid.inputs.features import Features
+
+_PARTS = {"quartile": 4, "decile": 10}
+DISCRETIZERS = (*_PARTS, None)
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """What a table's columns look like, and what counts as staying near a row.
+
+    `rows (m, columns)` is the background; `edges` the upper borders of a column's bins but the
+    last, None where the column is a category (each value its own bin) or is used as a number.
+    """
+
+    rows: np.ndarray
+    units: np.ndarray
+    """Which unit each column belongs to."""
+    edges: tuple[np.ndarray | None, ...]
+    numeric: np.ndarray
+    """The columns that are used as numbers, not by their bins."""
+
+    @property
+    def count(self) -> int:
+        return int(self.units.max()) + 1
+
+    def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """`count` rows whose units are independent, each as in the background.
+
+        A unit's columns come from one row of the background together, every row as often as any
+        other; a column used as a number is normal with the background's mean and deviation.
+        """
+        drawn = np.empty((count, len(self.units)), dtype=self.rows.dtype)
+        for unit in range(self.count):
+            columns = np.flatnonzero(self.units == unit)
+            turns = -(-count // len(self.rows))
+            order = [generator.permutation(len(self.rows)) for _ in range(turns)]
+            source = generator.permutation(np.concatenate(order)[:count])
+            drawn[:, columns] = self.rows[source][:, columns]
+        middle, spread = self.scale()
+        for column in np.flatnonzero(self.numeric):
+            drawn[:, column] = middle[column] + spread[column] * generator.standard_normal(count)
+        return drawn
+
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each column, 1 where it does not vary."""
+        numbers = self.rows.astype(np.float64)
+        known = np.isfinite(numbers)
+        held = np.where(known, numbers, 0.0)
+        counts = np.maximum(known.sum(axis=0), 1)
+        middle = held.sum(axis=0) / counts
+        spread = np.sqrt(np.where(known, (numbers - middle) ** 2, 0.0).sum(axis=0) / counts)
+        return middle, np.where(spread > 0, spread, 1.0)
+
+    def seen_from(self, x: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the surrogate sees of drawn rows `(m, units)`, and their squared distance to x.
+
+        1 for a unit whose columns all lie in x's bins, 0 for another; standardised numbers.
+        """
+        same = np.stack(
+            [_codes(drawn[:, c], e) == _codes(x[c : c + 1], e) for c, e in enumerate(self.edges)],
+            axis=1,
+        )
+        seen = np.empty((len(drawn), self.count))
+        away = np.empty_like(seen)
+        middle, spread = self.scale()
+        for unit in range(self.count):
+            columns = np.flatnonzero(self.units == unit)
+            if self.numeric[columns].all():
+                column = columns[0]
+                seen[:, unit] = (drawn[:, column] - middle[column]) / spread[column]
+                here = middle[column] if np.isnan(x[column]) else x[column]
+                away[:, unit] = ((drawn[:, column] - here) / spread[column]) ** 2
+            else:
+                seen[:, unit] = same[:, columns].all(axis=1)
+                away[:, unit] = 1 - seen[:, unit]
+        return seen, away.sum(axis=1)
+
+    def conditions(
+        self,
+        x: np.ndarray,
+        columns: Sequence[str] | None,
+        categories: Sequence[Sequence[str] | None] | None = None,
+    ) -> list[str]:
+        """What holds of row x in each unit, in words: "2 < age <= 5", "job = nurse"."""
+        words: list[list[str]] = [[] for _ in range(self.count)]
+        for c, e in enumerate(self.edges):
+            name = str(columns[c]) if columns is not None else f"feature {c}"
+            known = categories[c] if categories is not None else None
+            if known is not None:
+                condition = f"{name} = {known[int(x[c])]}"
+            else:
+                condition = name if self.numeric[c] else _condition(name, x[c], e)
+            words[self.units[c]].append(condition)
+        return [" and ".join(own) for own in words]
+
+
+def make_neighbourhood(
+    background: np.ndarray,
+    features: Features,
+    *,
+    discretizer: str | None,
+    categorical: Sequence[int],
+) -> Neighbourhood:
+    """The neighbourhood in a background `(m, columns)`.
+
+    Columns that are neither categories nor in a group of several are cut into bins of equally many
+    rows ("quartile", "decile"), or used as numbers (None).
+
+    Raises `InputError` for another discretizer or a background of fewer than 2 rows.
+    """
+    if discretizer not in DISCRETIZERS:
+        raise InputError(f"Expected discretizer to be one of {DISCRETIZERS}, got {discretizer!r}.")
+    if len(background) < 2:
+        raise InputError("LIME of a table needs a background of 2 rows or more, got 1.")
+    units = features.units[0]
+    alone = np.bincount(units, minlength=units.max() + 1)[units] == 1
+    numeric = np.array([discretizer is None and alone[c] and c not in categorical
+                        for c in range(len(units))])  # fmt: skip
+    parts = _PARTS.get(discretizer or "quartile", 4)
+    edges = tuple(
+        None if c in categorical else _edges(background[:, c], parts) for c in range(len(units))
+    )
+    return Neighbourhood(background, units, edges, numeric)
+
+
+def _edges(column: np.ndarray, parts: int) -> np.ndarray:
+    known = column[~np.isnan(column)] if column.dtype.kind == "f" else column
+    if not known.size:
+        return np.empty(0)
+    return np.unique(np.quantile(known, np.arange(1, parts) / parts))
+
+
+def _codes(values: np.ndarray, edges: np.ndarray | None) -> np.ndarray:
+    """The bin of each value; what is missing is a bin of its own."""
+    numbers = values.astype(np.float64)
+    missing = np.isnan(numbers)
+    found = numbers if edges is None else np.searchsorted(edges, numbers).astype(np.float64)
+    return np.where(missing, -np.inf, found)
+
+
+def _condition(name: str, value: Any, edges: np.ndarray | None) -> str:
+    if np.isnan(value):
+        return f"{name} is missing"
+    if edges is None:
+        return f"{name} = {value:g}"
+    place = int(np.searchsorted(edges, value))
+    low = f"{edges[place - 1]:.4g} < " if place > 0 else ""
+    high = f" <= {edges[place]:.4g}" if place < len(edges) else ""
+    return f"{low}{name}{high}" if high else f"{name} > {edges[place - 1]:.4g}" if low else name

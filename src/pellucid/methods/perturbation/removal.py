@@ -1,0 +1,287 @@
+"""Samples with parts taken away: the stream of masked copies that the surrogate methods share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pellucid.arrays import resize
+from pellucid.errors import MethodError
+from pellucid.inputs.features import Features, grid_cells
+from pellucid.inputs.fills import inpaint, unit_means
+from pellucid.inputs.layout import space_axes
+from pellucid.methods.base import Attribution
+from pellucid.methods.perturbation.game import against
+from pellucid.task import Task
+from pellucid.types import Leaves
+
+
+class Parts(ABC):
+    """What of one input is removed as one, and how far each position is from being whole."""
+
+    @property
+    @abstractmethod
+    def counts(self) -> np.ndarray:
+        """The parts of each sample, `(n or 1,)`."""
+
+    @abstractmethod
+    def masks(self, kept: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """From what is kept of each part `(m, parts)` the share of each position."""
+
+    @abstractmethod
+    def paint(self, values: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """The values of parts `(m, parts)` on their positions."""
+
+
+@dataclass(frozen=True)
+class Units(Parts):
+    """Units with sharp borders; positions that no unit holds are never removed."""
+
+    features: Features
+
+    @property
+    def counts(self) -> np.ndarray:
+        return self.features.counts
+
+    def masks(self, kept: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        return self._looked_up(kept, samples, 1)
+
+    def paint(self, values: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        return self._looked_up(values, samples, 0)
+
+    def _looked_up(self, values: np.ndarray, samples: np.ndarray, elsewhere: int) -> np.ndarray:
+        last = np.full((len(values), 1), elsewhere, dtype=values.dtype)
+        wide = np.concatenate([values, last], axis=1)  # the unit −1 finds the last column
+        units = self.features.units
+        if len(units) == 1:
+            return wide[:, units[0]]
+        flat = units[samples].reshape(len(values), -1)
+        return np.take_along_axis(wide, flat, axis=1).reshape(-1, *units.shape[1:])
+
+
+@dataclass(frozen=True)
+class SmoothGrid(Parts):
+    """Cells of a coarse grid between whose middles a mask goes over linearly."""
+
+    shape: tuple[int, ...]
+    cells: tuple[int, ...]
+
+    @property
+    def counts(self) -> np.ndarray:
+        return np.array([np.prod(self.cells)])
+
+    def masks(self, kept: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        coarse = kept.astype(np.float32).reshape(-1, *self.cells)
+        return resize(coarse, self.shape, tuple(range(1, coarse.ndim)))
+
+    def paint(self, values: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        return self.masks(values, samples)
+
+    def paint_errors(self, covariance: np.ndarray) -> np.ndarray:
+        """The standard error of what `paint` makes of values with this covariance."""
+        count, wide = len(covariance), (1, *self.shape)
+        rows = self.masks(np.eye(count), np.zeros(count, dtype=np.intp)).reshape(count, -1)
+        variance = np.einsum("ap,ap->p", rows, covariance @ rows)
+        return np.sqrt(np.maximum(variance, 0)).reshape(wide)[0]
+
+
+def smooth_grid(shape: tuple[int, ...], dims: tuple[str, ...], cells: int) -> Parts:
+    """`cells` along the longest axis of an image or series; the columns of a table."""
+    space = tuple(shape[i] for i in space_axes(dims))
+    if not space:
+        width = int(np.prod(shape[1:]))
+        return Units(Features(np.arange(width).reshape(1, *shape[1:])))
+    return SmoothGrid(space, grid_cells(space, cells))
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Masked copies of some samples, and their scores for each of the task's targets.
+
+    A copy is x ⊙ m + r ⊙ (1 − m), m the share of each position that is kept and r a reference:
+    the sample's own `(n, 1, ...)`, or each row of a background `(1, rows, ...)` in turn, over
+    which the score is averaged.
+    """
+
+    task: Task
+    parts: tuple[Parts, ...]
+    references: tuple[np.ndarray, ...]
+    samples: np.ndarray
+    """Which samples of the task; all of them have as many parts."""
+    inpainted: bool = False
+    """Hidden positions are filled from those around them, in place of the references."""
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The parts of each input."""
+        first = int(self.samples[0])
+        return tuple(int(p.counts[first if len(p.counts) > 1 else 0]) for p in self.parts)
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def scores(self, kept: np.ndarray, finish: Callable[[int, np.ndarray], None]) -> None:
+        """`finish(place, scores (targets, m))` for what is kept of all parts, `(m, parts)`."""
+
+        def masks(samples: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
+            borders = np.cumsum(self.counts)[:-1]
+            each = np.split(kept[numbers], borders, axis=1)
+            return tuple(p.masks(own, samples) for p, own in zip(self.parts, each, strict=True))
+
+        self.scores_of_masks(len(kept), masks, finish)
+
+    def scores_of_masks(
+        self,
+        count: int,
+        masks: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]],
+        finish: Callable[[int, np.ndarray], None],
+    ) -> None:
+        """`finish(place, scores (targets, count))`, sample after sample, as they are complete.
+
+        `masks(samples, numbers)` makes the masks of these numbers for these samples, one array
+        per input over its positions.
+        """
+        rows, targets = self.references[0].shape[1], len(self.task.targets)
+        total = np.zeros((targets, count))
+
+        def evaluate(start: int, stop: int) -> np.ndarray:
+            places, rest = np.divmod(np.arange(start, stop), count * rows)
+            numbers, references = np.divmod(rest, rows)
+            samples = self.samples[places]
+            leaves = self._blended(samples, masks(samples, numbers), references)
+            return self.task.scores_of_copies(leaves, samples)
+
+        size = count * rows
+        for start, stop, scores in self.task.schedule.run(
+            len(self.samples) * size, evaluate, key="forward", layouts=True
+        ):
+            for place in range(start // size, (stop - 1) // size + 1):
+                first, last = max(start, place * size), min(stop, (place + 1) * size)
+                numbers = np.arange(first - place * size, last - place * size) // rows
+                np.add.at(total.T, numbers, scores[:, first - start : last - start].T)
+                if last == (place + 1) * size:
+                    finish(place, total / rows)
+                    total = np.zeros_like(total)
+
+    def _blended(
+        self, samples: np.ndarray, masks: tuple[np.ndarray, ...], references: np.ndarray
+    ) -> Leaves:
+        blended = []
+        batch = self.task.batch
+        for array, dims, mask, reference in zip(
+            batch.arrays, batch.dims, masks, self.references, strict=True
+        ):
+            own = array[samples]
+            if self.inpainted:
+                blended.append(self.task.asarray(inpaint(own, mask, dims)))
+                continue
+            wide = np.expand_dims(mask, dims.index("channel")) if "channel" in dims else mask
+            other = reference[samples if len(reference) > 1 else 0, references]
+            blended.append(self.task.asarray(_mix(own, other, wide)))
+        return tuple(blended)
+
+
+def _mix(own: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    if mask.dtype == bool or own.dtype.kind != "f":
+        return np.where(mask > 0.5 if mask.dtype != bool else mask, own, other)
+    share = mask.astype(own.dtype)
+    return own * share + other * (1 - share)
+
+
+def references_of(
+    task: Task, baseline: Any, features: tuple[Features, ...]
+) -> tuple[tuple[np.ndarray, ...], bool]:
+    """What hides parts, `(n, 1, ...)` for each input, and whether it is painted in by each mask.
+
+    Besides what `make_baseline` knows: "unit_mean", each unit in its own mean, and "inpaint".
+    """
+    batch = task.batch
+    if isinstance(baseline, str) and baseline == "unit_mean":
+        return tuple(
+            unit_means(a, f, dims)[:, None]
+            for a, f, dims in zip(batch.arrays, features, batch.dims, strict=True)
+        ), False
+    painted = isinstance(baseline, str) and baseline == "inpaint"
+    if painted and not all(space_axes(dims) for dims in batch.dims):
+        raise MethodError("baseline='inpaint' is for images and series.")
+    return tuple(b[:, None] for b in task.baselines("zeros" if painted else baseline)), painted
+
+
+@dataclass
+class Estimates:
+    """What was found for some samples, by target: parts' values and errors `(targets, m, parts)`.
+
+    `extras` are further numbers `(targets, m)`.
+    """
+
+    values: np.ndarray
+    stderr: np.ndarray | None = None
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def alike(parts: tuple[Parts, ...], count: int) -> Iterator[np.ndarray]:
+    """The samples in groups of those with as many parts in each input."""
+    counts = np.stack([np.broadcast_to(p.counts, count) for p in parts], axis=1)
+    for shape in np.unique(counts, axis=0):
+        yield np.flatnonzero((counts == shape).all(axis=1))
+
+
+def explain_units(
+    task: Task,
+    features: tuple[Features, ...],
+    references: tuple[np.ndarray, ...],
+    solve: Callable[[Removal], Estimates],
+    *,
+    inpainted: bool = False,
+    notes: tuple[str, ...] = (against(None),),
+    warnings: tuple[str, ...] = (),
+    parameters: dict[str, Any] | None = None,
+    extras: dict[str, np.ndarray] | None = None,
+) -> tuple[Attribution, ...]:
+    """An attribution for each target: every unit's value on all of its positions.
+
+    Samples with as many units are estimated together. The units' own values and errors are in
+    `extras`, 0 where a sample has fewer units than another.
+    """
+    parts = tuple(map(Units, features))
+    targets, n = len(task.targets), task.count
+    most = int(np.max(sum(np.broadcast_to(p.counts, n) for p in parts)))
+    values, errors = np.zeros((2, targets, n, most))
+    maps = [np.zeros((2, targets, n, *f.units.shape[1:]), np.float32) for f in features]
+    numbers: dict[str, np.ndarray] = {}
+    sampled = False
+    for samples in alike(parts, n):
+        removal = Removal(task, parts, references, samples, inpainted)
+        if removal.count < 2:
+            raise MethodError(f"Sample {samples[0]} has one feature only: 2 or more are needed.")
+        found = solve(removal)
+        values[:, samples, : removal.count] = found.values
+        if found.stderr is not None:
+            errors[:, samples, : removal.count], sampled = found.stderr, True
+        for name, own in found.extras.items():
+            numbers.setdefault(name, np.zeros((targets, n)))[:, samples] = own
+        borders = np.cumsum(removal.counts)[:-1]
+        for kind, own in ((0, values), (1, errors)):
+            for target in range(targets):
+                pieces = np.split(own[target][samples, : removal.count], borders, axis=1)
+                for painted, part, piece in zip(maps, parts, pieces, strict=True):
+                    painted[kind, target, samples] = part.paint(piece, samples)
+    dims = tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims)
+    return tuple(
+        Attribution(
+            tuple(m[0, t] for m in maps),
+            stderr=tuple(m[1, t] for m in maps) if sampled else None,
+            dims=dims,
+            parameters=dict(parameters or {}),
+            extras={"unit_values": values[t].astype(np.float32)}
+            | ({"unit_stderr": errors[t].astype(np.float32)} if sampled else {})
+            | {name: own[t].astype(np.float32) for name, own in numbers.items()}
+            | (extras or {}),
+            notes=notes,
+            warnings=warnings,
+        )
+        for t in range(targets)
+    )

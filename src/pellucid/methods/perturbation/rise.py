@@ -1,0 +1,206 @@
+"""RISE: what the score is on average when a place is seen, over random masks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pellucid.arrays import resize
+from pellucid.errors import MethodError
+from pellucid.methods.base import Attribution, Method
+from pellucid.methods.perturbation.removal import Parts, Removal, SmoothGrid, smooth_grid
+from pellucid.methods.perturbation.surrogate import WeightedRidge
+from pellucid.methods.registry import register_method
+from pellucid.task import Task
+
+_ESTIMATORS = ("regression", "classic")
+_CHUNK = 64
+"""So many full-size masks are in memory at once."""
+
+
+@register_method("rise")
+@dataclass(frozen=True)
+class Rise(Method):
+    """What seeing a place adds to the score, over random smooth masks.
+
+    c = argmin over a, c of Σ_j (f(x ⊙ m_j) − a − z_j · c)² + ridge · cells / 4 · |c|²
+
+    z_j in {0, 1} are random coarse grids, each with its complement, and m_j the same grid drawn
+    smoothly over the input; the map is c drawn in the same way, so of a score that adds up over
+    the cells it is each cell's part exactly (with `ridge=0`). `grid` (7) cells lie along the
+    longer side; of tables the cells are the columns. What a mask hides is replaced by `baseline`.
+    The `ridge` (0.1) is worth that many masks for each cell: it shrinks c by about
+    ridge · cells / budget.
+    `estimator="classic"` is the paper's: the mean score of the masks that show a place,
+    Σ_j f(x ⊙ m_j) m_j / Σ_j m_j, over grids one cell larger that are cut out at a random shift,
+    cells shown with `probability` (0.5); it holds the score itself, so only its differences mean
+    something, and wants four times the masks for the same picture, or more.
+
+    Returns one map a sample without channels, in units of the explained score, signed, with the
+    standard error from drawing masks. Cost: `budget` (1000) forwards a sample; of "classic" 4000
+    are usual.
+    Source: Petsiuk, Das, Saenko 2018 (arXiv 1806.07421), eq. 6. Departs from the paper: regression
+    on complementary masks by default; "classic" divides by Σ m_j, not by its expectation.
+
+    Raises `MethodError` for `ridge=0` with less than 2 masks a cell, or an unknown estimator.
+
+    >>> explain(linear, x, "rise", ridge=0).values
+    array([[6., 4.]], dtype=float32)
+    """
+
+    grid: int = 7
+    baseline: Any = "zeros"
+    budget: int = 1000
+    ridge: float = 0.1
+    estimator: str = "regression"
+    probability: float = 0.5
+
+    family = "perturbation"
+    shares_forward = True
+    cost = "1000 F"
+    source = "Petsiuk et al. 2018"
+
+    def attribute(self, task: Task) -> Attribution:
+        return self.attribute_each(task)[0]
+
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
+        self._check()
+        batch = task.batch
+        parts = tuple(
+            smooth_grid(a.shape, dims, self.grid)
+            for a, dims in zip(batch.arrays, batch.dims, strict=True)
+        )
+        references = tuple(b[:, None] for b in task.baselines(self.baseline))
+        removal = Removal(task, parts, references, np.arange(task.count))
+        classic = self.estimator == "classic"
+        if not classic and not self.ridge and self.budget < 2 * removal.count + 2:
+            raise MethodError(
+                f"rise without a ridge needs a budget of {2 * removal.count + 2} for"
+                f" {removal.count} cells, got {self.budget}."
+            )
+        found = self._classic(removal) if classic else self._regression(removal)
+        dims = tuple(tuple(d for d in dims if d != "channel") for dims in batch.dims)
+        return tuple(
+            Attribution(
+                tuple(m[0, t].astype(np.float32) for m in found),
+                stderr=tuple(m[1, t].astype(np.float32) for m in found),
+                dims=dims,
+            )
+            for t in range(len(task.targets))
+        )
+
+    def _check(self) -> None:
+        if self.estimator not in _ESTIMATORS:
+            raise MethodError(
+                f"Expected rise's estimator to be one of {_ESTIMATORS}, got {self.estimator!r}."
+            )
+        if self.grid < 1 or self.budget < 4 or not 0 <= self.ridge < np.inf:
+            raise MethodError(
+                "Expected rise's grid of 1 or more, budget of 4 or more and ridge of 0 or more, got"
+                f" {self.grid}, {self.budget} and {self.ridge}."
+            )
+        if not 0 < self.probability < 1:
+            raise MethodError(f"Expected a probability within 0 and 1, got {self.probability}.")
+        if self.estimator == "regression" and self.probability != 0.5:
+            raise MethodError(
+                "A probability other than 0.5 is for estimator='classic': the regression's masks"
+                " come with their complements."
+            )
+
+    def _maps(self, removal: Removal) -> list[np.ndarray]:
+        """Room for values and errors of each input, `(2, targets, n, *positions)`."""
+        one, zero = np.zeros((1, 1)), np.zeros(1, dtype=np.intp)
+        shapes = [
+            part.paint(np.repeat(one, count, axis=1), zero).shape[1:]
+            for part, count in zip(removal.parts, removal.counts, strict=True)
+        ]
+        leading = (2, len(removal.task.targets), len(removal.samples))
+        return [np.zeros((*leading, *shape)) for shape in shapes]
+
+    def _regression(self, removal: Removal) -> list[np.ndarray]:
+        cells = removal.count
+        half = removal.task.generator(9).random((self.budget // 2, cells)) < 0.5
+        kept = np.stack([half, ~half], axis=1).reshape(-1, cells)
+        line = WeightedRidge(kept, np.ones(len(kept)), penalty=self.ridge * cells / 4, cluster=2)
+        maps, borders = self._maps(removal), np.cumsum((0, *removal.counts))
+
+        def finish(place: int, scores: np.ndarray) -> None:
+            fit = line.fit(scores)
+            for k, part in enumerate(removal.parts):
+                own = slice(borders[k], borders[k + 1])
+                values = fit.coefficients[:, own]
+                maps[k][0, :, place] = part.paint(values, np.full(len(values), place))
+                for t, covariance in enumerate(fit.covariance[:, own, own]):
+                    maps[k][1, t, place] = _errors(part, covariance)
+
+        removal.scores(kept, finish)
+        return maps
+
+    def _classic(self, removal: Removal) -> list[np.ndarray]:
+        shifted = [
+            _Shifted(part, count, self.probability, self.budget, removal.task.generator(10 + k))
+            for k, (part, count) in enumerate(zip(removal.parts, removal.counts, strict=True))
+        ]
+        maps = self._maps(removal)
+
+        def finish(place: int, scores: np.ndarray) -> None:
+            for own, grid in zip(maps, shifted, strict=True):
+                own[:, :, place] = _weighted_means(grid, scores)
+
+        removal.scores_of_masks(
+            self.budget, lambda samples, numbers: tuple(g.masks(numbers) for g in shifted), finish
+        )
+        return maps
+
+
+def _errors(part: Parts, covariance: np.ndarray) -> np.ndarray:
+    if isinstance(part, SmoothGrid):
+        return part.paint_errors(covariance)
+    variance = np.maximum(np.diag(covariance), 0)
+    return np.sqrt(part.paint(variance[None], np.zeros(1, dtype=np.intp))[0])
+
+
+class _Shifted:
+    """The paper's masks of one input: coarse grids a cell too large, cut out at random shifts."""
+
+    def __init__(
+        self, part: Parts, count: int, probability: float, budget: int, rng: np.random.Generator
+    ) -> None:
+        self._part = part
+        self._smooth = isinstance(part, SmoothGrid)
+        if not isinstance(part, SmoothGrid):
+            self._grids = rng.random((budget, count)) < probability
+            return
+        cells = tuple(c + 1 for c in part.cells)
+        steps = [-(-s // c) for s, c in zip(part.shape, part.cells, strict=True)]
+        self._grids = (rng.random((budget, *cells)) < probability).astype(np.float32)
+        self._shifts = np.stack([rng.integers(0, step, budget) for step in steps], axis=1)
+        self._large = tuple(s * c for s, c in zip(steps, cells, strict=True))
+
+    def masks(self, numbers: np.ndarray) -> np.ndarray:
+        if not isinstance(self._part, SmoothGrid):
+            return self._part.masks(self._grids[numbers], np.zeros(len(numbers), dtype=np.intp))
+        axes = tuple(range(1, self._grids.ndim))
+        wide = resize(self._grids[numbers], self._large, axes)
+        return np.stack(
+            [
+                one[tuple(slice(a, a + s) for a, s in zip(shift, self._part.shape, strict=True))]
+                for one, shift in zip(wide, self._shifts[numbers], strict=True)
+            ]
+        )
+
+
+def _weighted_means(grid: _Shifted, scores: np.ndarray) -> np.ndarray:
+    """Σ f m / Σ m and its standard error, `(2, targets, *positions)`."""
+    sums: list[Any] = [0.0] * 5
+    shape = grid.masks(np.zeros(1, dtype=np.intp)).shape[1:]
+    for start in range(0, scores.shape[1], _CHUNK):
+        numbers = np.arange(start, min(start + _CHUNK, scores.shape[1]))
+        m, f = grid.masks(numbers).astype(np.float64).reshape(len(numbers), -1), scores[:, numbers]
+        found = m.sum(0), f @ m, (m * m).sum(0), f @ (m * m), (f * f) @ (m * m)
+        sums = [a + b for a, b in zip(sums, found, strict=True)]
+    shown, seen, squares, once, twice = sums
+    mean = seen / np.maximum(shown, 1e-12)
+    left = twice - 2 * mean * once + mean**2 * squares
+    error = np.sqrt(np.maximum(left, 0)) / np.maximum(shown, 1e-12)
+    return np.stack([mean, error]).reshape(2, len(scores), *shape)

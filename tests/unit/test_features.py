@@ -1,0 +1,140 @@
+"""Units and their names, what hides them, and backgrounds that stand for larger ones."""
+
+import numpy as np
+import pytest
+
+from pellucid import explain
+from pellucid.arrays import resize
+from pellucid.errors import InputError, MethodError
+from pellucid.inputs import summarise
+from pellucid.inputs.features import make_features
+from pellucid.inputs.fills import inpaint, unit_means
+
+RNG = np.random.default_rng(4)
+IMAGE, SERIES, TABLE = (
+    ("sample", "height", "width", "channel"), ("sample", "step", "channel"), ("sample", "feature"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [1, 3, 13])
+def test_the_number_of_superpixels_can_be_asked_for(channels):
+    """SLIC merges what is too small to stand alone, so the number is a wish."""
+    x = resize(RNG.random((1, 8, 8, channels)), (60, 50), (1, 2))
+    few, many = (make_features(f"superpixels:{n}", x, IMAGE).counts[0] for n in (12, 100))
+    assert 2 <= few <= 24
+    assert 40 <= many <= 200
+
+
+def test_units_have_names():
+    pieces = make_features("grid:4", np.zeros((1, 10, 2)), SERIES)
+    assert pieces.names == ("steps 0 to 2", "steps 3 to 4", "steps 5 to 7", "steps 8 to 9")
+    for unit in range(4):
+        first, last = (int(w) for w in pieces.names[unit].split() if w.isdigit())
+        assert (np.flatnonzero(pieces.units[0] == unit) == np.arange(first, last + 1)).all()
+    cells = make_features("grid:2", np.zeros((1, 4, 4, 3)), IMAGE)
+    assert cells.names == ("cell 0, 0", "cell 0, 1", "cell 1, 0", "cell 1, 1")
+    assert cells.units[0, 0, 3] == 1
+    table = make_features({"size": ["a", "b"]}, np.zeros((1, 3)), TABLE, columns=["a", "c", "b"])
+    assert [table.label(i) for i in range(2)] == ["size", "c"]
+    masked = make_features(np.array([0, 0, 1]), np.zeros((1, 3)), TABLE)
+    assert masked.label(1) == "segment 1"
+
+
+@pytest.mark.parametrize("spec", ["grid:0", "superpixels:0", "grid:", "cells:3"])
+def test_specs_that_mean_nothing_are_refused(spec):
+    with pytest.raises(InputError, match="superpixels:80"):
+        make_features(spec, np.zeros((1, 8, 8, 3)), IMAGE)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_units_in_their_own_mean(first):
+    x = RNG.random((2, 6, 4, 3)).astype(np.float32)
+    units = np.arange(6)[:, None] // 3 * 2 + np.arange(4) // 2
+    units[0, 0] = -1
+    expected = x.copy()
+    for sample in range(2):
+        for unit in range(4):
+            expected[sample][units == unit] = x[sample][units == unit].mean(axis=0)
+    dims = ("sample", "channel", "height", "width") if first else IMAGE
+    given = np.moveaxis(x, -1, 1).copy() if first else x
+    found = unit_means(given, make_features(units, given, dims), dims)
+    found = np.moveaxis(found, 1, -1) if first else found
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 13])
+def test_holes_are_filled_from_around_them(channels):
+    """A slope is continued over a hole, what is kept stays, and the layout does not matter."""
+    slope = np.linspace(0, 1, 33, dtype=np.float32)
+    x = np.broadcast_to(slope[None, None, :, None], (2, 30, 33, channels)).copy()
+    kept = np.ones((2, 30, 33), dtype=bool)
+    kept[0, 10:20, 12:20] = False
+    kept[1] = False
+    filled = inpaint(x, kept, IMAGE)
+    assert (filled[kept] == x[kept]).all()
+    assert np.abs(filled[0] - x[0]).max() < 0.05, "the hole is 0.25 wide"
+    np.testing.assert_allclose(filled[1], x[1].mean(), rtol=1e-5)
+    moved = inpaint(np.moveaxis(x, -1, 1).copy(), kept, ("sample", "channel", "height", "width"))
+    np.testing.assert_array_equal(np.moveaxis(moved, 1, -1), filled)
+    alone = inpaint(x[:1], kept[:1], IMAGE)
+    np.testing.assert_array_equal(alone, filled[:1])
+
+
+@pytest.mark.parametrize("method", ["lime", "hsic"])
+def test_methods_hide_by_painting_in(method):
+    """Of a flat picture nothing can be taken away, so nothing matters; with zeros all does."""
+    x = np.full((1, 12, 12, 2), 0.5)
+
+    def model(z):
+        return z[:, :6, :6].sum(axis=(1, 2, 3))
+
+    options = {"features": "grid:4", "budget": 200}
+    painted = explain(model, x, method, baseline="inpaint", **options)
+    black = explain(model, x, method, baseline=0.0, **options)
+    assert np.abs(painted.values).max() < 1e-3 * np.abs(black.values).max() + 1e-9
+    with pytest.raises(MethodError, match="images and series"):
+        explain(lambda z: z.sum(axis=1), np.ones((1, 4)), method, baseline="inpaint")
+
+
+def test_a_few_rows_stand_for_many():
+    """Means over herded rows are nearer to the means over all than over as many chance rows."""
+    rows = RNG.normal(size=(1500, 4)) @ RNG.normal(size=(4, 4))
+    w = RNG.normal(size=(4, 200))
+
+    def means(some):
+        return np.tanh(some @ w).mean(axis=0)
+
+    errors = [np.abs(means(RNG.permutation(rows)[:20]) - means(rows)).mean() for _ in range(20)]
+    chosen = summarise(rows, 20)
+    assert chosen.shape == (20, 4)
+    assert len(np.unique(chosen, axis=0)) == 20
+    assert {tuple(r) for r in chosen} <= {tuple(r) for r in rows}
+    assert np.abs(means(chosen) - means(rows)).mean() < np.median(errors) / 2
+    assert np.array_equal(summarise(rows, 20, at_most=100, seed=1),
+                          summarise(rows, 20, at_most=100, seed=1))  # fmt: skip
+
+
+def test_summaries_of_frames_gaps_and_pictures():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1.0, np.nan, 3.0, 2.0], "b": [1.0, 2.0, 3.0, 2.0]})
+    found = summarise(frame, 2)
+    assert list(found.columns) == ["a", "b"]
+    assert len(found) == 2
+    assert summarise(RNG.random((9, 4, 4, 3)), 3).shape == (3, 4, 4, 3)
+    assert len(summarise(np.ones((3, 2)), 9)) == 3
+    for bad in (0, 1.5, True):
+        with pytest.raises(InputError, match="count of 1 or more"):
+            summarise(np.ones((3, 2)), bad)
+    with pytest.raises(InputError, match="rows of numbers"):
+        summarise(np.ones(3), 1)
+
+
+@pytest.mark.parametrize("method", ["kernel_shap", "lime"])
+def test_a_baseline_and_a_background_are_different_questions_and_say_so(method):
+    x = np.array([[2.0, 3.0, 1.0]])
+    rows = RNG.normal(size=(30, 3))
+    one = explain(lambda z: z[:, 0] * z[:, 1], x, method, baseline=0.0)
+    other = explain(lambda z: z[:, 0] * z[:, 1], x, method, background=rows)
+    assert not np.allclose(one.values, other.values)
+    assert any("30 background rows" in note for note in other.provenance["notes"])
+    assert any("one reference" in note for note in one.provenance["notes"])
