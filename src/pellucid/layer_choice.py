@@ -42,6 +42,12 @@ def choose_layer(
     out in several ways.
     """
     calls = task.layer_calls()
+    if not calls:
+        raise CapabilityError(
+            "This model shows no layers, so there is no class activation map.\n"
+            "  integrated_gradients and occlusion work without layers; a Keras model or torch"
+            " module itself, in place of a saved graph or a function, shows its own."
+        )
     for array, dims in zip(task.batch.arrays, task.batch.dims, strict=True):
         size = tuple(array.shape[a] for a in space_axes(dims))
         if not size:

@@ -189,7 +189,7 @@ def _with_options(
 ) -> Model:
     if framework not in {None, model.framework} or inputs is not None:
         raise InputError(
-            f"This model is wrapped already, as a {model.framework} model, so its framework and"
+            f"This model is wrapped already, as a model of {model.framework}, so its framework and"
             " inputs are settled.\n  Give them when the original model is wrapped."
         )
     changed = {name: value for name, value in options.items() if value is not None}

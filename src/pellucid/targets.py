@@ -27,7 +27,8 @@ class Target:
 
     `chosen` and `against` are class indices `(n,)`. `first` says for which samples the first of
     the two classes of a model with one output is explained: minus the logit, or 1 − p where the
-    output is a probability (`complement`).
+    output is a probability (`complement`). `paired` asks for the one rather than the other: of a
+    logit, which is the difference of two already, that is the logit; of probabilities p − (1 − p).
     """
 
     chosen: np.ndarray | None
@@ -36,6 +37,7 @@ class Target:
     names: tuple[str, ...]
     first: np.ndarray | None = None
     complement: float = 0.0
+    paired: bool = False
 
     def score(self, outputs: Outputs, adapter: Adapter, rows: np.ndarray) -> Array:
         """The explained number of each output row, `(m,)` float32; `rows[k]` is k's sample."""
@@ -43,6 +45,12 @@ class Target:
             picks = tuple(map(adapter.asarray, self.picks(rows)))
             return picked(outputs, adapter.xp, self.form, picks)
         score = _called(self.function, outputs, adapter)
+        if isinstance(score, np.ndarray) and not isinstance(score, type(adapter.asarray(score))):
+            raise TargetError(
+                "Expected a target function to compute with the model's own arrays, got a NumPy"
+                f" array back from outputs of a {adapter.backend} model: gradients cannot go"
+                " through it.\n  Return outputs[:, 1], say, not np.asarray(outputs)[:, 1]."
+            )
         shape = shape_of(score)
         if shape != (len(rows),):
             raise TargetError(
@@ -65,7 +73,10 @@ class Target:
         ]
         if self.first is not None:
             first = self.first[rows].astype(np.float32)
-            found += [1 - 2 * first, self.complement * first]
+            if self.paired and self.complement:
+                found += [2 - 4 * first, 2 * first - 1]
+            else:
+                found += [1 - 2 * first, self.complement * first]
         return tuple(found)
 
     def recorded(self) -> np.ndarray | None:
@@ -114,6 +125,22 @@ def _described(outputs: Outputs) -> str:
     return f"a {type(outputs).__name__} of outputs"
 
 
+def _for_instance(outputs: Outputs) -> str:
+    """A target function's body that fits these outputs."""
+    shape = shape_of(outputs)
+    if shape:
+        # Indexing and adding up are the same in every framework; methods of arrays are not.
+        last = ", ".join(["0"] * (len(shape) - 2))
+        return f"outputs[:, {last}, 1]" if shape[-1] <= shape[1] else f"outputs[:, 1, {last}]"
+    if isinstance(outputs, dict):
+        name, first = next(iter(outputs.items()))
+        place = f"outputs[{name!r}]"
+    else:
+        first, place = outputs[0], "outputs[0]"
+    rank = len(shape_of(first))
+    return place + ("" if rank <= 1 else f"[:{', 0' * (rank - 1)}]")
+
+
 def _pick(xp: Any, outputs: Array, column: Array) -> Array:
     return xp.reshape(xp.take_along_axis(outputs, column, axis=1), (-1,))
 
@@ -138,11 +165,9 @@ def resolve_target(
     target = _in_numpy(target)
     shape = shape_of(outputs)
     if len(shape) not in {1, 2}:
-        what = f"of shape {shape}" if shape else f"in a {type(outputs).__name__}"
         raise TargetError(
-            f"The model returns outputs {what}, which need a function to become one number per"
-            " sample.\n  For instance: target=lambda outputs: outputs[0][:, 3], or"
-            " target=lambda outputs: outputs[:, 1].sum(axis=(1, 2)) for a segmentation."
+            f"The model returns {_described(outputs)}, which need a function to become one number"
+            f" per sample.\n  For instance: target=lambda outputs: {_for_instance(outputs)}."
         )
     classes = 1 if len(shape) == 1 else int(shape[1])
     resolver = _Resolver(classes, class_names, count)
@@ -210,6 +235,10 @@ class _Resolver:
         given = [target] * self.count if target is None or _is_one(target) else target
         a_pair = isinstance(given, tuple) and len(given) == 2
         rows = isinstance(given, np.ndarray | list | tuple) and not a_pair
+        if named and len(named) == 2:
+            pairs = [given] * self.count if a_pair else given
+            if all(isinstance(t, tuple) and len(t) == 2 for t in pairs) and len(pairs) == self.count:
+                return self._single_pair(pairs, named, explained)
         if rows and len(given) == self.count:
             found = [self._single_index(t) for t in given]
             chosen = [i for i in found if i is not None]
@@ -218,19 +247,36 @@ class _Resolver:
                 first = np.array([len(named or ()) == 2 and i == 0 for i in chosen])
                 complement = 1.0 if explained == "probability" else 0.0
                 return Target(None, None, None, names, first if first.any() else None, complement)
-        also = f", {named[0]!r} or {named[1]!r}" if named and len(named) == 2 else ""
+        of_two = named and len(named) == 2
+        also = f"None, 0 or {named[0]!r}, 1 or {named[1]!r}, or a pair" if of_two else "None or 0"  # type: ignore[index]
         raise TargetError(
-            f"This model has one output, so the target is None or 0{also}, for all samples or one"
+            f"This model has one output, so the target is {also}, for all samples or one"
             f" a sample ({self.count}), got {target!r}."
         )
 
+    def _single_pair(
+        self, pairs: Sequence[tuple[Any, Any]], named: tuple[str, ...], explained: str
+    ) -> Target:
+        """Why one of two named classes rather than the other, of one output."""
+        chosen = np.array([self.index(a, among=2) for a, _ in pairs])
+        against = np.array([self.index(b, among=2) for _, b in pairs])
+        names = self.pair(chosen, against).names
+        complement = 1.0 if explained == "probability" else 0.0
+        return Target(None, None, None, names, chosen == 0, complement, paired=True)
+
     def _single_index(self, target: Any) -> int | None:
-        """The number of the class name that a word stands for; the last for None and 0."""
+        """The number of the class that a word or number stands for; the last for None.
+
+        Two names are of the classes 0 and 1, of which the output speaks for the second; without
+        them the output is number 0.
+        """
         last = len(self.class_names or (None,)) - 1
         if isinstance(target, str):
             return self.index(target, among=last + 1)
+        if target is None:
+            return last
         is_number = isinstance(target, int | np.integer) and not isinstance(target, bool)
-        return last if target is None or (is_number and target == 0) else None
+        return int(target) if is_number and 0 <= target <= last else None
 
     def indices(self, target: Any) -> np.ndarray:
         """`(n,)` class indices from one class for all samples or one a sample."""

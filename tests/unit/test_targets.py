@@ -196,12 +196,50 @@ def test_outputs_without_a_class_axis_are_one_output():
 
 
 @pytest.mark.parametrize(
-    "target", [1, -1, True, False, 0.0, [], [0, 0], ("dog", "cat"), (0, 0), {"dog"}, [True] * 5]
+    "target", [2, -1, True, False, 0.0, [], [0, 0], ("dog", "cat", "dog"), {"dog"}, [True] * 5]
 )
 def test_what_one_output_refuses(single, target):
     net, x = single
-    with pytest.raises(TargetError, match=r"one output.*None or 0, 'dog' or 'cat'"):
+    with pytest.raises(TargetError, match=r"one output.*None, 0 or 'dog', 1 or 'cat'"):
         explain(wrap(net, class_names=["dog", "cat"]), x, "saliency", target=target)
+
+
+def test_a_pair_of_equal_classes_is_refused_of_one_output_too(single):
+    net, x = single
+    with pytest.raises(TargetError, match="both are 'dog'"):
+        explain(wrap(net, class_names=["dog", "cat"]), x, "saliency", target=(0, 0))
+
+
+def test_numbers_of_one_output_are_those_of_its_two_names(single):
+    net, x = single
+    model = wrap(net, class_names=["dog", "cat"])
+    for number, name in enumerate(["dog", "cat"]):
+        by_number = explain(model, x, "saliency", target=number)
+        by_name = explain(model, x, "saliency", target=name)
+        assert by_number.target_names == by_name.target_names == (name,) * len(by_name.score)
+        np.testing.assert_array_equal(by_number.values, by_name.values)
+
+
+@pytest.mark.parametrize("output", ["logit", "probability"])
+def test_pairs_of_the_two_names_of_one_output(single, output):
+    net, x = single
+    model = wrap(net, class_names=["dog", "cat"], output=output)
+    cat = explain(model, x, "saliency", target="cat")
+    pair = explain(model, x, "saliency", target=("cat", "dog"))
+    other = explain(model, x, "saliency", target=(0, 1))
+    assert pair.target_names[0] == "cat rather than dog"
+    # A logit is the difference of two already; of probabilities it is p − (1 − p).
+    factor, offset = (1, 0) if output == "logit" else (2, -1)
+    np.testing.assert_allclose(pair.score, factor * cat.score + offset, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(pair.values, factor * cat.values, rtol=1e-6)
+    np.testing.assert_allclose(other.values, -pair.values, rtol=1e-6)
+    np.testing.assert_allclose(other.score, -pair.score, rtol=1e-6, atol=1e-7)
+
+
+def test_a_target_function_that_leaves_the_framework_is_told_so(rows):
+    net, x = rows
+    with pytest.raises(TargetError, match="model's own arrays"):
+        explain(net, x, "saliency", target=lambda outputs: outputs.detach().numpy()[:, 1])
 
 
 @pytest.mark.parametrize(("names", "count"), [(["a"] * 3, 1), (["a"] * 2, 3), (["a"] * 4, 3)])

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any
 
@@ -149,6 +149,11 @@ def recognise(model: Any, x: Any = None) -> str:
     Raises `CapabilityError` for an object that no adapter knows and that cannot be called.
     """
     roots = _roots(model)
+    if isinstance(model, type):
+        raise CapabilityError(
+            f"Expected a model, got the class {model.__module__}.{model.__qualname__}.\n"
+            f"  Make one of it first: {model.__qualname__}(...)."
+        )
     if recognised_estimator(model):
         return "sklearn"
     if "onnx" in roots or "onnxruntime" in roots:
@@ -179,6 +184,8 @@ def _hint(model: Any) -> str:
         return f"A model in a file is opened by pellucid.load({str(model)!r})."
     if hasattr(model, "shape"):
         return "The model comes first: explain(model, x)."
+    if isinstance(model, Mapping):
+        return "These look like weights: load them into the model they belong to and pass that."
     return "Pass a function that calls it, for instance model.predict_proba."
 
 
@@ -198,6 +205,6 @@ def make_adapter(model: Any, framework: str | None, x: Any = None) -> Adapter:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in _EXTRAS:
-            purpose = f"Explaining a {name} model"
+            purpose = f"Explaining a model of {name}"
             raise MissingExtraError(package, _EXTRAS[package], purpose) from error
         raise

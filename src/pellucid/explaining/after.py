@@ -7,6 +7,9 @@ from pellucid.errors import MethodError, ModelError
 from pellucid.inputs.batch import Batch
 from pellucid.methods.base import Attribution, Method
 
+_WIDE_GAP = 0.05
+"""The share of f(x) − f(x') that may be missing before a result says so."""
+
 
 def check_values(method: Method, found: Attribution, batch: Batch) -> None:
     """Raise an error for maps of another shape than declared, or that are not finite."""
@@ -87,4 +90,17 @@ def _empty_maps(found: Attribution) -> tuple[str, ...]:
     return (
         f"the map of sample(s) {flat[:20]} is zero everywhere: the explained score does not react"
         " to the input there (saturated, dead, or all evidence was cut off by a ReLU)",
+    )
+
+
+def wide_gaps(found: Attribution, gap: np.ndarray | None) -> tuple[str, ...]:
+    """A warning where the values do not add up, unless the method has said so itself."""
+    if gap is None or any("not converged" in warning for warning in found.warnings):
+        return ()
+    wide = np.flatnonzero(gap > _WIDE_GAP)
+    if not wide.size:
+        return ()
+    return (
+        f"the values of sample(s) {wide[:20].tolist()} do not add up to what they share out: up to"
+        f" {gap.max():.0%} of it is missing or too much (see `gap`); more steps may help",
     )

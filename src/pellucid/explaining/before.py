@@ -44,8 +44,8 @@ def require_tier(model: Model, method: type[Method]) -> None:
     best = max(fitting, key=lambda m: (m.needs, m.name == "occlusion"))
     hint = _FOR_FUNCTIONS if model.framework == "callable" else ""
     raise CapabilityError(
-        f"{method.name} needs {_WHAT_A_TIER_NEEDS[method.needs]}, which a {model.framework} model"
-        f" such as this one does not give.\n  {best.name} works on it.{hint}"
+        f"{method.name} needs {_WHAT_A_TIER_NEEDS[method.needs]}, which a model of"
+        f" {model.framework} such as this one does not give.\n  {best.name} works on it.{hint}"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.explaining.after import check_values, suspicions
+from pellucid.explaining.after import check_values, suspicions, wide_gaps
 from pellucid.explaining.provenance import provenance
 from pellucid.explanation import Explanation, Part
 from pellucid.inputs.batch import Batch
@@ -37,7 +37,7 @@ def build(
     """
     model, batch = task.wrapped, task.batch
     check_values(method, found, batch)
-    outputs = _matrix(task)
+    outputs, gap = _matrix(task), _gap(method, found, score)
     prediction, names = _prediction(model, outputs, len(batch), target, explained)
     return _sealed(
         Explanation(
@@ -58,10 +58,10 @@ def build(
             provenance=_shared(provenance(model), len(task.targets), found.notes)
             | {"micro_batches": _micro_batches(task)},
             baseline_score=_float32(found.baseline_score),
-            gap=_gap(method, found, score),
+            gap=gap,
             class_names=model.class_names,
             extras=dict(found.extras),
-            warnings=found.warnings + suspicions(method, found, batch),
+            warnings=found.warnings + suspicions(method, found, batch) + wide_gaps(found, gap),
             batched=batch.batched,
             structure=batch.structure,
         )

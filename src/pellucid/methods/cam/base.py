@@ -57,6 +57,7 @@ class ClassActivationMap(Method):
         leaf, layout = self._reading(task)
         maps, weights = self.maps(task, leaf, layout)
         grid = maps.reshape(len(maps), *layout.grid).astype(np.float32)
+        remarks = self.remarks() + _read_at_one_place(grid, task.cut_layer)
         if self.relu:
             grid = np.maximum(grid, 0)
         array, dims = task.batch.arrays[leaf], task.batch.dims[leaf]
@@ -76,7 +77,7 @@ class ClassActivationMap(Method):
             dims=tuple(all_dims),
             extras=extras,
             parameters=found,
-            warnings=self.remarks(),
+            warnings=remarks,
         )
 
     @abstractmethod
@@ -146,6 +147,18 @@ class ClassActivationMap(Method):
             "  layer=None chooses one; `model.layers(x)` lists them with shapes; grid=(height,"
             " width) says how tokens lie."
         )
+
+
+def _read_at_one_place(grid: np.ndarray, layer: str | None) -> tuple[str, ...]:
+    """A warning where all maps have one and the same position, such as the last step of an RNN."""
+    read = (grid != 0).reshape(len(grid), -1).any(axis=0)
+    if read.size < 3 or read.sum() != 1:
+        return ()
+    return (
+        f"the score reads {layer or 'the layer'} at position {int(np.flatnonzero(read)[0])} alone,"
+        " as a network does that goes on from its last step: the map shows that, and nothing of"
+        " the input; integrated_gradients looks at the input itself",
+    )
 
 
 def by_gradient(task: Task, layout: MapLayout, rule: Rule) -> tuple[np.ndarray, np.ndarray | None]:
