@@ -237,7 +237,10 @@ class _Resolver:
         rows = isinstance(given, np.ndarray | list | tuple) and not a_pair
         if named and len(named) == 2:
             pairs = [given] * self.count if a_pair else given
-            if all(isinstance(t, tuple) and len(t) == 2 for t in pairs) and len(pairs) == self.count:
+            if (
+                all(isinstance(t, tuple) and len(t) == 2 for t in pairs)
+                and len(pairs) == self.count
+            ):
                 return self._single_pair(pairs, named, explained)
         if rows and len(given) == self.count:
             found = [self._single_index(t) for t in given]
