@@ -236,10 +236,9 @@ class _Resolver:
         a_pair = isinstance(given, tuple) and len(given) == 2
         rows = isinstance(given, np.ndarray | list | tuple) and not a_pair
         if named and len(named) == 2:
-            pairs = [given] * self.count if a_pair else given
-            if (
-                all(isinstance(t, tuple) and len(t) == 2 for t in pairs)
-                and len(pairs) == self.count
+            pairs: list[Any] = [given] * self.count if a_pair else list(given) if rows else []
+            if len(pairs) == self.count and all(
+                isinstance(t, tuple) and len(t) == 2 for t in pairs
             ):
                 return self._single_pair(pairs, named, explained)
         if rows and len(given) == self.count:

@@ -414,4 +414,4 @@ def test_the_advice_fits_the_outputs(outputs):
     with pytest.raises(TargetError, match="need a function") as caught:
         explain(lambda x: returned, np.ones((2, 3)), "random")
     advice = str(caught.value).partition("target=lambda outputs: ")[2].rstrip(".")
-    assert eval(advice, {"outputs": returned}).shape == (2,)  # noqa: S307 - our own words
+    assert eval(advice, {"outputs": returned}).shape == (2,)
