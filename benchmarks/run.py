@@ -25,6 +25,8 @@ THREADS = "2"
 WORKLOADS = {
     "P1": "paths",
     "P2": "paths",
+    "P3": "shap_values",
+    "P4": "shap_values",
     "P5": "surrogates",
     "P6": "surrogates",
     "P7": "cam",
@@ -36,7 +38,7 @@ WORKLOADS = {
     "photos": "photos",
 }
 PACKAGES = (
-    "torch", "torchvision", "captum", "grad-cam", "shap",
+    "torch", "torchvision", "captum", "grad-cam", "shap", "shapiq",
     "lime", "tensorflow", "keras", "tf-keras-vis", "tf-explain", "xplique", "numpy",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("RESULTS.md")

@@ -3,10 +3,20 @@
 import difflib
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pellucid.explanation import Explanation
 
 
 class PellucidError(Exception):
-    """The root of all errors below, for callers who want one `except`."""
+    """The root of all errors below, for callers who want one `except`.
+
+    `partial` is the explanation of the samples that were finished before, where a method that
+    goes from sample to sample was interrupted, else None.
+    """
+
+    partial: "Explanation | None" = None
 
 
 class CapabilityError(PellucidError):

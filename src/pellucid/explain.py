@@ -1,13 +1,17 @@
 """The one workflow: a model, an input, a method, an explanation."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from pellucid.adapters.protocol import Tier
 from pellucid.counting import CountedModel
+from pellucid.engine.progress import ProgressBar
 from pellucid.engine.schedule import Progress, Schedule
 from pellucid.errors import MethodError
 from pellucid.explaining.before import (
@@ -17,14 +21,15 @@ from pellucid.explaining.before import (
     require_tier,
 )
 from pellucid.explaining.building import build
+from pellucid.explaining.partial import keep_finished
 from pellucid.explanation import Explanation
 from pellucid.inputs.batch import Batch
-from pellucid.methods.base import Method
+from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import make_method
 from pellucid.model import Model, wrap
 from pellucid.opened import at_layer
 from pellucid.running.outputs import check_class_names
-from pellucid.targets import resolve_target
+from pellucid.targets import Target, resolve_target
 from pellucid.task import Task
 from pellucid.types import TargetLike
 
@@ -42,7 +47,7 @@ def explain(
     budget: int | None = None,
     tolerance: float | None = None,
     batch_size: int | str = "auto",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **parameters: Any,
 ) -> Explanation:
     """Explain what `model` makes of `x` by one method.
@@ -59,7 +64,10 @@ def explain(
     `pellucid.methods()` lists the methods. Every random draw comes from `seed`.
     `batch_size="auto"` is timed on the work itself, and so may round differently from call to
     call; a number gives the same bits every time. `progress(done, total)` is called after
-    every micro-batch.
+    every micro-batch, with evaluations; `True` shows them as a bar on stderr, with the time left.
+
+    Where a method that goes from sample to sample is interrupted, by an error or by Ctrl-C, the
+    exception's `partial` is the explanation of the samples that were finished.
 
     The user's model is left as it was: mode, weights, gradients, hooks, random state.
 
@@ -88,7 +96,7 @@ def explain_each(
     parameters: Mapping[str, Any],
     seed: int = 0,
     batch_size: int | str = "auto",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> tuple[Explanation, ...]:
     """One explanation for each of several targets of a method that `shares_forward`.
 
@@ -113,6 +121,21 @@ def explain_each(
         schedule=_schedule(wrapped, batch, batch_size, progress, layered=layered),
         keeps_integers=type(chosen).needs >= Tier.DIFFERENTIABLE and not layered,
     )  # fmt: skip
+    with _watched(task, method, progress):
+        return _explained(task, chosen, recorded, targets, layered=layered, began=began)
+
+
+def _explained(
+    task: Task,
+    chosen: Method,
+    recorded: dict[str, Any],
+    targets: Sequence[TargetLike],
+    *,
+    layered: bool,
+    began: float,
+) -> tuple[Explanation, ...]:
+    wrapped, batch = task.wrapped, task.batch
+    task.schedule.expected = chosen.expected(task) or 0
     _predict(task, chosen, recorded, layered=layered)
     check_class_names(wrapped.class_names, task.outputs)
     explained = wrapped.explained(batch.leaves)
@@ -126,15 +149,34 @@ def explain_each(
     task.set_target(*resolved)
     scores = task.scores()
     at = at_layer(task, recorded["layer"]) if layered else task
-    attributions = chosen.attribute_each(at)
-    return tuple(
-        build(
+
+    def built(attribution: Attribution, score: np.ndarray, target: Target) -> Explanation:
+        return build(
             at, chosen, attribution, score, target=target, origin=task,
             recorded=recorded | dict(attribution.parameters),
             explained=explained, seconds=time.perf_counter() - began,
-        )
-        for attribution, score, target in zip(attributions, scores, resolved, strict=True)
-    )  # fmt: skip
+        )  # fmt: skip
+
+    try:
+        attributions = chosen.attribute_each(at)
+    except (Exception, KeyboardInterrupt) as error:
+        keep_finished(error, at, lambda found: built(found, scores[0], resolved[0]))
+        raise
+    return tuple(map(built, attributions, scores, resolved))
+
+
+@contextmanager
+def _watched(task: Task, title: str, progress: Progress | bool | None) -> Iterator[None]:
+    """Progress on stderr where it is asked for, ended whatever happens."""
+    if progress is not True:
+        yield
+        return
+    bar = ProgressBar(title)
+    task.schedule.progress = bar
+    try:
+        yield
+    finally:
+        bar.close()
 
 
 def _method(name: str, parameters: Mapping[str, Any]) -> Method:
@@ -145,14 +187,19 @@ def _method(name: str, parameters: Mapping[str, Any]) -> Method:
 
 
 def _schedule(
-    model: Model, batch: Batch, batch_size: int | str, progress: Progress | None, *, layered: bool
+    model: Model,
+    batch: Batch,
+    batch_size: int | str,
+    progress: Progress | bool | None,
+    *,
+    layered: bool,
 ) -> Schedule:
     return Schedule(
         batch_size,
         is_out_of_memory=model.adapter.is_out_of_memory,
         # A batch size that is good above a layer says nothing of the whole model.
         memory={} if layered else model.batch_sizes,
-        progress=progress,
+        progress=None if isinstance(progress, bool) else progress,
         kind=" ".join(f"{a.shape[1:]}{a.dtype}" for a in batch.arrays) + " ",
         layouts=model.adapter.layouts,
     )

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from pellucid.errors import CapabilityError, InputError
+from pellucid.counting import CountedModel
+from pellucid.engine.schedule import Schedule
+from pellucid.errors import CapabilityError, InputError, PellucidError
 from pellucid.explaining.before import require_tier
 from pellucid.inputs.layout import input_dims
 from pellucid.inputs.layout import modality as kind_of
 from pellucid.methods.base import Method
-from pellucid.methods.registry import registered
+from pellucid.methods.registry import make_method, registered
 from pellucid.model import Model, wrap
+from pellucid.task import Task
 
 MODALITIES = ("image", "series", "volume", "table", "text", "audio", "array")
 _COLUMNS = ("name", "family", "needs", "modalities", "cost", "source")
@@ -25,6 +28,7 @@ class MethodTable:
     """
 
     rows: tuple[dict[str, Any], ...]
+    model: Model | None = None
 
     @property
     def names(self) -> list[str]:
@@ -43,6 +47,24 @@ class MethodTable:
                 "  methods(model=model).runnable lists the methods that run on it."
             )
         return [row["name"] for row in self.rows if row["runs"]]
+
+    def expected(self, x: Any) -> dict[str, int]:
+        """An estimate before the run: rows that the model would run at most to explain `x`.
+
+        By method with its defaults, the prediction included, for those of which it can be told.
+        Nothing is run. Raises `InputError` where the table was made without a model.
+
+        >>> pellucid.methods(model=model).expected(x)["occlusion"]    # 2 × (99 windows + 2)
+        202
+        """
+        if self.model is None:
+            raise InputError(
+                "What inputs cost depends on the model, and this table was made without one.\n"
+                "  methods(model=model).expected(x) tells it."
+            )
+        task = _unrun(self.model, x)
+        found = {name: _expected(name, task) for name in self.runnable}
+        return {name: rows for name, rows in found.items() if rows is not None}
 
     def __iter__(self) -> Any:
         return iter(self.rows)
@@ -90,11 +112,26 @@ def _require_kind(model: Model, method: type[Method]) -> None:
         )
 
 
+def _unrun(model: Model, x: Any) -> Task:
+    """A task over `x`, of which nothing has been run."""
+    counted = CountedModel(model.adapter, peel=model.peel)
+    return Task(model, model.accept(x), counted, seed=0, schedule=Schedule(), keeps_integers=False)
+
+
+def _expected(name: str, task: Task) -> int | None:
+    """What a method with its defaults would run, where it can be told."""
+    try:
+        return make_method(name, {}).expected(task)
+    except (PellucidError, TypeError):  # its defaults do not fit these inputs
+        return None
+
+
 def methods(modality: str | None = None, model: Any = None) -> MethodTable:
     """The methods there are; with `modality`, those for it; with `model`, whether each runs on it.
 
     `needs` is the tier of questions a model must answer, `cost` in model evaluations (F = one
-    forward of one input). Raises `InputError` for an unknown modality.
+    forward of one input); `methods(model=model).expected(x)` estimates it for a batch. Raises
+    `InputError` for an unknown modality.
 
     >>> "gradcam" in methods("image").names
     True
@@ -129,4 +166,4 @@ def methods(modality: str | None = None, model: Any = None) -> MethodTable:
                 "why": why,
             }
         )
-    return MethodTable(tuple(rows))
+    return MethodTable(tuple(rows), wrapped)

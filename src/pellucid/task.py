@@ -22,6 +22,7 @@ from pellucid.targets import Form, Target, picked
 from pellucid.types import Array, Leaves, Outputs
 
 if TYPE_CHECKING:
+    from pellucid.methods.base import Attribution
     from pellucid.opened import OpenedLayer
 
 
@@ -59,6 +60,8 @@ class Task:
         self.cuts: list[tuple[int, int, CountedCut]] = []
         self.outputs: Outputs = None
         self.targets: tuple[Target, ...] = ()
+        self.kept: tuple[np.ndarray, Attribution] | None = None
+        """Where a method was interrupted: the samples that are finished, and their part of it."""
         self._pullback: Callable[[Array], Leaves] | None = None
         self._gradients: dict[Any, Callable[..., tuple[Leaves, ...]] | None] = {}
 
@@ -459,9 +462,9 @@ class Task:
         grads = pullback(self.xp.ones_like(value))
         return tuple(bool(np.any(self.to_numpy(g) != 0)) for g in grads)
 
-    def generator(self, purpose: int) -> np.random.Generator:
+    def generator(self, *purpose: int) -> np.random.Generator:
         """A random generator of this explanation's seed; other purposes, other streams."""
-        return np.random.default_rng([self.seed, purpose])
+        return np.random.default_rng([self.seed, *purpose])
 
     def asarray(self, a: np.ndarray) -> Array:
         return self.model.adapter.asarray(np.ascontiguousarray(a))

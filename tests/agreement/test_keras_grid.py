@@ -25,6 +25,7 @@ SMALL = {
     "lime": {"budget": 50},
     "rise": {"budget": 50},
     "hsic": {"budget": 50},
+    "partition_shap": {"budget": 50},
 }
 METHODS = sorted(n for n, c in registered().items() if c.modalities != {"table"})
 ON_TABLES = [m for m in METHODS if not registered()[m].modalities]

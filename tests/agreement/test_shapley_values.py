@@ -13,8 +13,9 @@ from pellucid.inputs.features import make_features
 from pellucid.testing import build, reference_forward
 
 FEATURES = {"dense": None, "sigmoid": None, "cnn": "grid:3", "two_inputs": ("grid:2", None)}
-METHODS = ("exact_shapley", "kernel_shap", "permutation_shap")
-# The budget allows kernel_shap every coalition of up to 10 players; it is then exact.
+EXACT = ("exact_shapley", "kernel_shap", "shapley_interactions")
+SAMPLED = ("kernel_shap", "permutation_shap", "partition_shap")
+# The budget allows every coalition of up to 10 players.
 OPTIONS = {"kernel_shap": {"budget": 1024}}
 IMAGE = ("sample", "height", "width", "channel")
 
@@ -53,7 +54,7 @@ def reference(name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("framework", ["callable", *STYLES_OF])
 @pytest.mark.parametrize("name", list(FEATURES))
-@pytest.mark.parametrize("method", METHODS[:2])
+@pytest.mark.parametrize("method", EXACT)
 def test_shapley_values_agree_with_the_definition(method, name, framework, cell):
     if framework == "callable":
         model, x = logits_of(name), build(name, "numpy")[1]
@@ -66,7 +67,7 @@ def test_shapley_values_agree_with_the_definition(method, name, framework, cell)
 
 
 @pytest.mark.parametrize("framework", ["callable", *STYLES_OF])
-@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("method", SAMPLED)
 def test_sampled_values_are_the_same_in_every_framework(method, framework, cell):
     """Against a plain float64 function: the same coalitions and orders everywhere."""
     base = explain(logits_of("dense"), build("dense", "numpy")[1], method, budget=40, seed=3)

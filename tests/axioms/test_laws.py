@@ -35,6 +35,8 @@ def options(method: str, table: bool = False) -> dict[str, Any]:
     found = {name: value for name, value in CHEAP.items() if takes_parameter(method, name)}
     if table:
         found.pop("features", None)
+    if method == "shapley_interactions":
+        found["budget"] = 512
     return {**found, "seed": 5}
 
 

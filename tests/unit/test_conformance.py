@@ -403,6 +403,8 @@ SMALL = {
     "rise": {"grid": 3, "budget": 40},
     "sobol": lambda x: {**few_players(x), "budget": 60},
     "hsic": lambda x: {**few_players(x), "budget": 40},
+    "partition_shap": lambda x: {**few_players(x), "budget": 40},
+    "shapley_interactions": lambda x: few_players(x),
 }
 
 

@@ -15,6 +15,7 @@ BUILT_IN = {
     "gradcam_plus_plus", "hirescam", "xgradcam", "layercam", "eigencam", "scorecam", "ablationcam",
     "random", "edges", "constant", "exact_shapley", "kernel_shap", "permutation_shap",
     "lime", "rise", "sobol", "hsic",
+    "partition_shap", "shapley_interactions",
 }  # fmt: skip
 
 
@@ -66,7 +67,8 @@ def test_what_is_said_to_run_runs_and_the_rest_does_not(name, framework):
             continue
         options = {"smoothgrad": {"samples": 2}, "integrated_gradients": {"steps": 2}}
         if x[0].ndim == 3:
-            options["exact_shapley"] = {"features": "grid:2"}
+            few = {"features": "grid:2"}
+            options |= {"exact_shapley": few, "shapley_interactions": few}
         if row["runs"]:
             assert row["why"] is None
             e = explain(model, x[:1], row["name"], **options.get(row["name"], {}))
@@ -129,3 +131,26 @@ def test_what_each_method_s_docstring_says():
         doc = registered()[name].__doc__
         assert ">>> explain(" in doc or ">>> bool(explain(" in doc or ">>>" in doc, name
         assert "Cost" in doc or "look at" in doc, name
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_what_a_run_would_cost(framework):
+    """Told before anything is run, and kept: an upper bound where equal rows run once."""
+    model, x = build("dense", framework)
+    calls = []
+
+    def watched(z):
+        calls.append(len(z))
+        return model(z)
+
+    told = methods(model=watched if framework == "numpy" else model).expected(x)
+    assert not calls
+    assert {"occlusion", "exact_shapley", "kernel_shap", "partition_shap"} <= set(told)
+    assert ("smoothgrad" in told) == (framework == "torch")
+    for name, rows in told.items():
+        e = explain(model, x, name)
+        fewest = 0 if name == "partition_shap" else 0.5 * rows  # exact below its budget
+        assert fewest < e.evaluations.forward <= rows, name
+        assert e.provenance["expected_rows"] == rows
+    with pytest.raises(InputError, match="depends on the model"):
+        methods().expected(x)

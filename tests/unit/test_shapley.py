@@ -8,6 +8,7 @@ import pytest
 
 from pellucid import explain
 from pellucid.errors import InputError, MethodError
+from pellucid.explain import explain_each
 from pellucid.inputs.features import make_features
 from pellucid.testing import build
 
@@ -54,7 +55,7 @@ def test_small_games_are_exact(method, game):
     e = explain(function, np.array([x]), method)
     np.testing.assert_allclose(e.values[0], expected, atol=1e-6)
     assert e.gap is not None
-    assert e.evaluations.forward == 1 + 2 ** len(x)
+    assert e.evaluations.forward == 2 ** len(x)
     if method == "kernel_shap":
         assert (e.stderr == 0).all()
 
@@ -258,3 +259,32 @@ def test_a_sample_with_superpixels_of_its_own_does_not_depend_on_its_batch():
     whole = explain(model, x, "kernel_shap", features="superpixels", budget=200)
     alone = explain(model, x[2:3], "kernel_shap", features="superpixels", budget=200)
     np.testing.assert_allclose(alone.values[0], whole.values[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", [*EXACT, "partition_shap", "shapley_interactions"])
+def test_several_targets_share_the_forward_passes(method):
+    model, x = network(6)
+    rows = np.random.default_rng(5).normal(size=(4, 6))
+    options = {"budget": 40} if method in SAMPLED else {}
+    for given in ({}, {"background": rows}):
+        parameters = {**options, **given}
+        together = explain_each(model, x, method, (0, 2), parameters=parameters)
+        for target, e in zip((0, 2), together, strict=True):
+            alone = explain(model, x, method, target=target, **parameters)
+            np.testing.assert_allclose(e.values, alone.values, atol=1e-6)
+            assert e.evaluations.forward == alone.evaluations.forward
+
+
+@pytest.mark.parametrize(("method", "budget"), [("kernel_shap", 200), ("permutation_shap", 400)])
+def test_seeds_differ_by_no_more_than_the_printed_error(method, budget):
+    model, x = network(10)
+    runs = [explain(model, x, method, target=0, budget=budget, seed=s) for s in range(12)]
+    inside = [
+        np.abs(a.values - b.values) <= 1.96 * np.hypot(a.stderr, b.stderr)
+        for a, b in combinations(runs, 2)
+    ]
+    assert np.mean(inside) >= 0.9, np.mean(inside)
+    again = explain(model, x, method, target=0, budget=budget, seed=3, batch_size=64)
+    other = explain(model, x, method, target=0, budget=budget, seed=3, batch_size=64)
+    assert np.array_equal(again.values, other.values)
+    assert np.array_equal(again.stderr, other.stderr)

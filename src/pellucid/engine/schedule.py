@@ -23,7 +23,10 @@ class Schedule:
 
     `layout` is the memory layout that the micro-batch being evaluated should use, of those named
     in `layouts`; "" is the layout as given. `used` tells the last setting of each key of work.
-    `progress(done, total)` is called after every micro-batch.
+
+    `progress(done, total)` is called after every micro-batch, with the rows of all work so far.
+    `expected` is how many rows there will be in all, where that is known; more are told where
+    the work in hand has more.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Schedule:
         self.layouts = layouts
         self.layout = ""
         self.used: dict[str, Setting] = {}
+        self.expected = self.done = 0
 
     @property
     def _fixed(self) -> int | None:
@@ -107,9 +111,10 @@ class Schedule:
                 choice = choice.learned(setting, share * (time.perf_counter() - began))
             self.used[key] = setting
             yield start, stop, result
+            self.done += (stop - start) * width
             start = stop
             if self.progress is not None:
-                self.progress(start, total)
+                self.progress(self.done, max(self.expected, self.done + (total - start) * width))
         # A size that the user fixed says nothing about what is fast.
         if self.batch_size == "auto":
             self.memory[self.kind + key] = choice

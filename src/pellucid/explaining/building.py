@@ -56,7 +56,7 @@ def build(
             seed=task.seed,
             explained=explained,
             provenance=_shared(provenance(model), len(task.targets), found.notes)
-            | {"micro_batches": _micro_batches(task)},
+            | {"micro_batches": _micro_batches(task), "expected_rows": origin.schedule.expected},
             baseline_score=_float32(found.baseline_score),
             gap=gap,
             class_names=model.class_names,

@@ -42,6 +42,12 @@ class Features:
         """What people call a unit."""
         return self.names[unit] if self.names else f"segment {unit}"
 
+    @cached_property
+    def natural(self) -> bool:
+        """Whether each position is a unit, in order, as the columns of a table are."""
+        shared = len(self.units) == 1 and self.units.ndim == 2
+        return shared and np.array_equal(self.units[0], np.arange(self.units.size))
+
     def of(self, sample: int) -> np.ndarray:
         """The units of one sample."""
         return self.units[sample if len(self.units) > 1 else 0]

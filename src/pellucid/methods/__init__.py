@@ -16,8 +16,10 @@ import pellucid.methods.gradient.integrated_gradients
 import pellucid.methods.gradient.noise
 import pellucid.methods.gradient.saliency
 import pellucid.methods.perturbation.feature_permutation
+import pellucid.methods.perturbation.interactions
 import pellucid.methods.perturbation.lime
 import pellucid.methods.perturbation.occlusion
+import pellucid.methods.perturbation.partition
 import pellucid.methods.perturbation.rise
 import pellucid.methods.perturbation.sensitivity
 import pellucid.methods.perturbation.shapley

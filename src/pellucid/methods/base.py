@@ -68,6 +68,13 @@ class Method(ABC):
     @abstractmethod
     def attribute(self, task: Task) -> Attribution: ...
 
+    def expected(self, task: Task) -> int | None:
+        """Rows that the model will run for the task's batch, its prediction included, at most.
+
+        None where only running tells. Nothing is run to find out.
+        """
+        return None
+
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         """One attribution for each of the task's targets."""
         return (self.attribute(task),)

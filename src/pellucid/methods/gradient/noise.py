@@ -52,6 +52,9 @@ class NoiseMethod(GradientMethod):
     def _count(self) -> int:
         return self.samples if self.budget is None else min(self.samples, self.budget - 1)
 
+    def expected(self, task: Task) -> int | None:
+        return task.count * (1 + self._count())
+
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         count = self._count()
         first, moments = _moments(task, count, self.noise, self.order, squared=self.squared)

@@ -1,5 +1,6 @@
 """Which coalitions of players a Shapley estimate looks at, and what it makes of their worth."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -30,20 +31,20 @@ class Coalitions:
         return bool((self.fractions == 1).all()) and len(self.masks) == 2 ** self.masks.shape[1] - 2
 
 
-def draw_coalitions(players: int, count: int, generator: np.random.Generator) -> Coalitions:
-    """At most `count` coalitions of 2 or more players, drawn without replacement, in pairs.
+def draw_coalitions(
+    drawn: dict[int, int], players: int, generator: Callable[[int], np.random.Generator]
+) -> Coalitions:
+    """`drawn[size]` coalitions of each size and their complements, without replacement.
 
-    Every size gets the same number as far as it has that many, which is leverage sampling
-    (Musco & Witter 2025); where there are fewer than 8 a player, the single players come first.
-    Within a size all subsets are equally likely. With `count ≥ 2^players − 2` there are all.
+    Within a size all subsets are equally likely; `generator(size)` draws them, so that more of a
+    size begin with those that fewer have.
     """
     available = _pairs_by_size(players)
-    drawn = _allot(available, min(count // 2, sum(available.values())), players)
     masks, weights, strata, fractions = [], [], [], []
     for size, wanted in drawn.items():
         if not wanted:
             continue
-        subsets = _subsets(players, size, wanted, available[size], generator)
+        subsets = _subsets(players, size, wanted, available[size], generator(size))
         pairs = np.stack([subsets, ~subsets], axis=1).reshape(-1, players)
         masks.append(pairs)
         fraction = wanted / available[size]
@@ -51,6 +52,30 @@ def draw_coalitions(players: int, count: int, generator: np.random.Generator) ->
         strata.append(np.full(wanted, size))
         fractions.append(np.full(wanted, fraction))
     return Coalitions(*map(np.concatenate, (masks, weights, strata, fractions)))
+
+
+def allot(players: int, count: int, before: dict[int, int] | None = None) -> dict[int, int]:
+    """How many pairs of each size make `count` coalitions, from what was drawn `before` on.
+
+    Every size gets the same number as far as it has that many, which is leverage sampling
+    (Musco & Witter 2025); where there are fewer than 8 a player, the single players come first.
+    With `count ≥ 2^players − 2` there are all.
+    """
+    available = _pairs_by_size(players)
+    pairs = min(count // 2, sum(available.values()))
+    drawn = dict(before or dict.fromkeys(available, 0))
+    if before is None and players <= pairs < 4 * players:
+        drawn[1] = available[1]
+    share = {s: 1 if 2 * s == players else 2 for s in available}
+    while (left := pairs - sum(drawn.values())) > 0:
+        open_sizes = [s for s in available if drawn[s] < available[s]]
+        total = sum(share[s] for s in open_sizes)
+        portions = {s: min(left * share[s] // total, available[s] - drawn[s]) for s in open_sizes}
+        if not any(portions.values()):  # fewer are left than there are sizes: the small ones first
+            portions = dict.fromkeys(open_sizes[:left], 1)
+        for size, portion in portions.items():
+            drawn[size] += portion
+    return drawn
 
 
 def _kernel(players: int, size: int) -> float:
@@ -63,23 +88,6 @@ def _pairs_by_size(players: int) -> dict[int, int]:
     if players % 2 == 0:
         found[players // 2] //= 2
     return found
-
-
-def _allot(available: dict[int, int], count: int, players: int) -> dict[int, int]:
-    """How many pairs of each size, `count` in all: in proportion to the sizes a pair stands for."""
-    drawn = dict.fromkeys(available, 0)
-    if players <= count < 4 * players:
-        drawn[1] = available[1]
-    share = {s: 1 if 2 * s == players else 2 for s in available}
-    while (left := count - sum(drawn.values())) > 0:
-        open_sizes = [s for s in available if drawn[s] < available[s]]
-        total = sum(share[s] for s in open_sizes)
-        portions = {s: min(left * share[s] // total, available[s] - drawn[s]) for s in open_sizes}
-        if not any(portions.values()):  # fewer are left than there are sizes: the small ones first
-            portions = dict.fromkeys(open_sizes[:left], 1)
-        for size, portion in portions.items():
-            drawn[size] += portion
-    return drawn
 
 
 def _subsets(
@@ -132,28 +140,28 @@ class KernelRegression:
         # A pair's residuals are shrunk by the fit itself: 1 − leverage, as in HC3.
         self._unshrunk = np.linalg.pinv(np.eye(2) - blocks)
 
-    def values(self, worth: np.ndarray, none: float, everyone: float) -> np.ndarray:
-        """φ `(players,)` of a game with `worth (2p,)` of the coalitions."""
-        return self._solve @ (worth - none) + self._along * (everyone - none)
+    def values(self, worth: np.ndarray, none: np.ndarray, everyone: np.ndarray) -> np.ndarray:
+        """φ `(n, players)` of n games with `worth (n, 2p)` of the coalitions."""
+        return (worth - none[:, None]) @ self._solve.T + self._along * (everyone - none)[:, None]
 
-    def standard_errors(
-        self, worth: np.ndarray, none: float, everyone: float, phi: np.ndarray
-    ) -> np.ndarray:
-        """The error of `phi (players,)` from drawing some coalitions only; 0 where all were.
+    def standard_errors(self, worth: np.ndarray, none: np.ndarray, phi: np.ndarray) -> np.ndarray:
+        """The errors of `phi (n, players)` from drawing some coalitions only; 0 where all were.
 
         The sandwich formula over pairs, size by size, with the finite-population factor.
         """
         c = self._coalitions
-        residual = (worth - none - self._x @ phi).reshape(-1, 2)
-        residual = np.einsum("pij,pj->pi", self._unshrunk, residual)
-        solve = self._solve.reshape(len(phi), -1, 2)
-        influence = np.einsum("kpi,pi->pk", solve, residual)
-        variance = np.zeros(len(phi))
+        residual = (worth - none[:, None] - phi @ self._x.T).reshape(len(phi), -1, 2)
+        residual = (self._unshrunk @ residual[..., None])[..., 0]
+        solve = self._solve.reshape(phi.shape[1], -1, 2)
+        variance = np.zeros_like(phi)
         for size in np.unique(c.strata):
-            own = influence[c.strata == size]
-            fraction = c.fractions[c.strata == size][0]
+            held = c.strata == size
+            fraction = c.fractions[held][0]
             if fraction == 1:
                 continue
-            centred = own - own.mean(axis=0) * (len(own) > 1)
-            variance += (1 - fraction) * len(own) / max(len(own) - 1, 1) * (centred**2).sum(axis=0)
+            own = np.einsum("kpi,npi->npk", solve[:, held], residual[:, held], optimize=True)
+            drawn = own.shape[1]
+            if drawn > 1:
+                own = own - own.mean(axis=1, keepdims=True)
+            variance += (1 - fraction) * drawn / max(drawn - 1, 1) * (own**2).sum(axis=1)
         return np.sqrt(variance)

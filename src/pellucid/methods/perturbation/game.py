@@ -1,7 +1,8 @@
 """The model as a game of features: what a coalition is worth, evaluated as one stream."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,14 @@ import numpy as np
 from pellucid.errors import MethodError
 from pellucid.inputs.features import Features, make_features
 from pellucid.inputs.layout import space_axes
-from pellucid.methods.base import Attribution
+from pellucid.methods.perturbation.distinct import Stream, plain_stream, stream_of_distinct
 from pellucid.task import Task
 from pellucid.types import Leaves
+
+_ITEMS = 2**17
+"""Items (sample × coalition × reference row) that are looked at together."""
+_EXPANDED = 2**24
+"""Masks are laid out over the positions once where they are no more than so many values."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,10 @@ class Game:
     """Per input `(n, 1, ...)` or `(1, rows, ...)`."""
     samples: np.ndarray
     """Which samples of the task play; all of them have as many players."""
+    everyone: np.ndarray
+    """v(all features) = f(x) for each target of the samples that play, `(targets, samples)`."""
+    none: np.ndarray
+    """v(no feature), `(targets, samples)`."""
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -45,102 +55,160 @@ class Game:
         """Model evaluations for one coalition."""
         return self.references[0].shape[1]
 
-    def worth(self, masks: np.ndarray, finish: Callable[[int, np.ndarray], None]) -> None:
-        """V of every coalition `(m, players)` for every sample, handed over as it is complete.
+    @property
+    def same_units(self) -> bool:
+        """Whether a player is the same part of the input in every sample."""
+        return all(len(f.units) == 1 for f in self.features)
 
-        The stream runs sample by sample, so that `finish(place, worth (m,))`, of the sample at
-        that place of `samples`, needs no more memory for many samples than for one.
+    def worths(
+        self, places: np.ndarray, masks: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What each coalition `(m, players)` is worth in the games at `places` of `samples`.
+
+        Yields `(places, worth (targets, k, m))` of some games as they are complete, in order. The
+        stream runs across sample borders, needs no more memory for many samples than for a few, and
+        evaluates rows of a sample that are equal once.
         """
-        count, rows = len(masks), self.rows
-        total = np.zeros(count)
+        at_once = max(1, _ITEMS // (len(masks) * self.rows))
+        layout = _Layout(self, masks)
+        for first in range(0, len(places), at_once):
+            yield from self._of_block(places[first : first + at_once], layout)
+
+    def _of_block(
+        self, places: np.ndarray, layout: "_Layout"
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        samples = self.samples[places]
+        inert = self._inert(samples)
+        shape = len(places), len(layout.masks), self.rows
+        stream = stream_of_distinct(layout.masks, inert) if inert.any() else plain_stream(shape)
+        scores = np.empty((len(self.none), stream.total))
 
         def evaluate(start: int, stop: int) -> np.ndarray:
-            places, rest = np.divmod(np.arange(start, stop), count * rows)
-            samples = self.samples[places]
-            return self.task.score_of(self._mixed(samples, masks, *np.divmod(rest, rows)), samples)
+            owners, leaves = layout.mixed(samples, stream, start, stop)
+            return self.task.scores_of_copies(leaves, owners)
 
-        for start, stop, scores in self.task.schedule.run(
-            len(self.samples) * count * rows, evaluate, key="forward"
-        ):
-            for place, first, last in _by_sample(start, stop, count * rows):
-                at = place * count * rows - start
-                np.add.at(total, np.arange(first, last) // rows, scores[at + first : at + last])
-                if last == count * rows:
-                    finish(place, total / rows)
-                    total = np.zeros(count)
+        done = 0
+        runs = self.task.schedule.run(stream.total, evaluate, key="forward", layouts=True)
+        for start, stop, part in runs:
+            scores[:, start:stop] = part
+            complete = int(np.searchsorted(stream.ends, stop, side="right"))
+            if complete > done:
+                yield self._means(places, stream, scores, done, complete)
+                done = complete
+        if done < len(places):
+            yield self._means(places, stream, scores, done, len(places))
 
-    def _mixed(
-        self, samples: np.ndarray, masks: np.ndarray, coalitions: np.ndarray, rows: np.ndarray
-    ) -> Leaves:
-        made, first = [], 0
+    def _means(
+        self, places: np.ndarray, stream: Stream, scores: np.ndarray, first: int, last: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        own = places[first:last]
+        found = [
+            stream.gather(row, first, last, everyone[own], none[own]).mean(axis=2)
+            for row, everyone, none in zip(scores, self.everyone, self.none, strict=True)
+        ]
+        return own, np.stack(found)
+
+    def _inert(self, samples: np.ndarray) -> np.ndarray:
+        """Which players are the same in x and in the reference, `(m, rows, players)`."""
+        found = []
         for k, (features, reference) in enumerate(zip(self.features, self.references, strict=True)):
             array, dims = self.task.batch.arrays[k], self.task.batch.dims[k]
-            own = masks[coalitions, first : first + self.counts[k]]
-            # One more column for positions that no unit holds: they are always the sample's.
-            own = np.concatenate([own, np.ones((len(own), 1), dtype=bool)], axis=1)
-            units = features.units[samples if len(features.units) > 1 else np.zeros_like(samples)]
-            kept = np.take_along_axis(own, units.reshape(len(own), -1), axis=1)
-            kept = _over_channels(kept.reshape(units.shape), dims)
-            others = reference[samples if len(reference) > 1 else 0, rows]
-            made.append(self.task.asarray(np.where(kept, array[samples], others)))
-            first += self.counts[k]
-        return tuple(made)
+            shared = len(reference) == 1
+            if features.natural and array.ndim == 2:
+                found.append(
+                    array[samples][:, None] == (reference if shared else reference[samples])
+                )
+                continue
+            channel = dims.index("channel") if "channel" in dims and space_axes(dims) else None
+            each = [
+                _equal_units(array[i], reference[0 if shared else i], features.of(int(i)), channel)
+                for i in samples
+            ]
+            found.append(np.stack(each))
+        return np.concatenate(found, axis=2)
 
 
-@dataclass(frozen=True)
-class Values:
-    """What one group of samples found: players' values and errors `(m, players)`, v(∅) `(m,)`."""
-
-    phi: np.ndarray
-    none: np.ndarray
-    stderr: np.ndarray | None = None
-
-
-def play(
-    task: Task, features: Any, baseline: Any, background: Any, solve: Callable[[Game], Values]
-) -> Attribution:
-    """`solve` on the games of all samples, those with as many players together, as maps.
-
-    A player's value goes in equal parts to its positions; the maps have no channel axis, and add
-    up to what the players' values add up to. `extras` has the players' own values, 0 where a
-    sample has fewer players than another.
-    """
-    made, references = _settled(task, features, baseline, background)
-    totals = sum(np.broadcast_to(f.counts, task.count) for f in made)
-    phi = np.zeros((task.count, int(np.max(totals))))
-    errors, none, sampled = np.zeros_like(phi), np.empty(task.count), False
-    shapes = np.stack([np.broadcast_to(f.counts, task.count) for f in made], axis=1)
-    for counts in np.unique(shapes, axis=0):
-        samples = np.flatnonzero((shapes == counts).all(axis=1))
-        game = Game(task, made, references, samples)
-        if game.players < 2:
-            raise MethodError(f"Sample {samples[0]} has one feature; a game needs 2 or more.")
-        found = solve(game)
-        phi[samples, : game.players], none[samples] = found.phi, found.none
-        if found.stderr is not None:
-            errors[samples, : game.players], sampled = found.stderr, True
-    maps = [_spread(phi, made, k) for k in range(len(made))]
-    extras = {"unit_values": phi.astype(np.float32)}
-    if sampled:
-        extras["unit_stderr"] = errors.astype(np.float32)
-    return Attribution(
-        tuple(maps),
-        stderr=tuple(_spread(errors, made, k) for k in range(len(made))) if sampled else None,
-        dims=tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims),
-        baseline_score=none,
-        extras=extras,
-        notes=(against(None if background is None else references[0].shape[1]),),
-    )
+def _equal_units(
+    x: np.ndarray, rows: np.ndarray, units: np.ndarray, channel: int | None
+) -> np.ndarray:
+    """Which units of one sample have the values of a reference row, `(rows, units)`."""
+    differs = rows != x
+    if channel is not None:  # the channels of a position stand or fall together
+        differs = differs.any(axis=channel)
+    flat, held = differs.reshape(len(rows), -1), units.ravel()
+    order = np.argsort(held, kind="stable")
+    starts = np.searchsorted(held[order], np.arange(int(held.max()) + 1))
+    return ~np.logical_or.reduceat(flat[:, order], starts, axis=1)
 
 
-def _settled(
-    task: Task, features: Any, baseline: Any, background: Any
-) -> tuple[tuple[Features, ...], tuple[np.ndarray, ...]]:
-    """The features and references of a task, from what the methods take."""
-    made = make_units(task, features)
-    if background is None:
-        return made, tuple(b[:, None] for b in task.baselines(baseline))
-    return made, background_rows(task, background)
+class _Layout:
+    """Coalitions as masks over the positions of each input."""
+
+    def __init__(self, game: Game, masks: np.ndarray) -> None:
+        self.game, self.masks = game, masks
+
+    @cached_property
+    def _kept(self) -> list[np.ndarray | None]:
+        """`(m, *positions)` for each input whose units are those of every sample, if not large."""
+        found, first = [], 0
+        for features, count in zip(self.game.features, self.game.counts, strict=True):
+            size = len(self.masks) * features.units[0].size
+            shared = len(features.units) == 1 and size <= _EXPANDED
+            own = _with_kept(self.masks[:, first : first + count])
+            found.append(own[:, features.units[0]] if shared else None)
+            first += count
+        return found
+
+    def mixed(
+        self, samples: np.ndarray, stream: Stream, start: int, stop: int
+    ) -> tuple[np.ndarray, Leaves]:
+        """Items start to stop of a stream: the sample of each, and the rows to run."""
+        size, rows = len(self.masks), self.game.rows
+        flat = stream.flat(start, stop)
+        # Reference rows of a coalition follow each other, so masks are looked up once for all.
+        pairs, row = np.divmod(flat, rows)
+        together = rows > 1 and flat[-1] - flat[0] + 1 == len(flat)
+        own = np.arange(pairs[0], pairs[-1] + 1) if together else pairs
+        places, coalitions = np.divmod(own, size)
+        owners, made, first = samples[places], [], 0
+        for k, reference in enumerate(self.game.references):
+            array = self.game.task.batch.arrays[k]
+            kept = self._masks_of(k, first, coalitions, owners)
+            if together:
+                mixed = np.where(kept[:, None], array[owners][:, None], reference)
+                mixed = mixed.reshape(-1, *array.shape[1:])[row[0] : row[0] + len(flat)]
+            else:
+                others = reference[owners if len(reference) > 1 else 0, row]
+                mixed = np.where(kept, array[owners], others)
+            made.append(self.game.task.asarray(mixed))
+            first += self.game.counts[k]
+        return samples[pairs // size], tuple(made)
+
+    def _masks_of(
+        self, k: int, first: int, coalitions: np.ndarray, owners: np.ndarray
+    ) -> np.ndarray:
+        features, dims = self.game.features[k], self.game.task.batch.dims[k]
+        shared = self._kept[k]
+        if shared is not None:
+            return over_channels(shared[coalitions], dims)
+        own = _with_kept(self.masks[coalitions, first : first + self.game.counts[k]])
+        if len(features.units) == 1:
+            return over_channels(own[:, features.units[0]], dims)
+        units = features.units[owners]
+        kept = np.take_along_axis(own, units.reshape(len(own), -1), axis=1)
+        return over_channels(kept.reshape(units.shape), dims)
+
+
+def _with_kept(masks: np.ndarray) -> np.ndarray:
+    """One more column, for positions that no unit holds: they are always the sample's."""
+    return np.concatenate([masks, np.ones((len(masks), 1), dtype=bool)], axis=1)
+
+
+def over_channels(kept: np.ndarray, dims: tuple[str, ...]) -> np.ndarray:
+    """A mask over positions as one that an array with axes `dims` can be masked with."""
+    if "channel" not in dims or not space_axes(dims):
+        return kept
+    return np.expand_dims(kept, dims.index("channel"))
 
 
 def against(rows: int | None) -> str:
@@ -173,28 +241,3 @@ def background_rows(task: Task, background: Any) -> tuple[np.ndarray, ...]:
     if wrong:
         raise MethodError(f"The background's rows have another shape than x: {wrong}.")
     return tuple(b[None].astype(a.dtype) for a, b in zip(batch.arrays, rows.arrays, strict=True))
-
-
-def _by_sample(start: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:
-    """The samples of a micro-batch, and which of their items (first, last) it holds."""
-    for sample in range(start // size, (stop - 1) // size + 1):
-        yield sample, max(start - sample * size, 0), min(stop - sample * size, size)
-
-
-def _over_channels(kept: np.ndarray, dims: tuple[str, ...]) -> np.ndarray:
-    if "channel" not in dims or not space_axes(dims):
-        return kept
-    return np.expand_dims(kept, dims.index("channel"))
-
-
-def _spread(phi: np.ndarray, features: tuple[Features, ...], k: int) -> np.ndarray:
-    """Values of players `(n, players)` on the positions of input k, in equal parts."""
-    maps = np.zeros((len(phi), *features[k].units.shape[1:]))
-    for sample, own in enumerate(phi):
-        counts = [int(f.counts[sample if len(f.counts) > 1 else 0]) for f in features]
-        first = sum(counts[:k])
-        units = features[k].of(sample)
-        held = units >= 0
-        sizes = np.bincount(units[held], minlength=counts[k])
-        maps[sample][held] = (own[first : first + counts[k]] / np.maximum(sizes, 1))[units[held]]
-    return maps.astype(np.float32)

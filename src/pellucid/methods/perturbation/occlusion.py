@@ -1,6 +1,7 @@
 """Occlusion: what the score loses when a window of the input is covered."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -14,6 +15,9 @@ from pellucid.task import Task
 from pellucid.types import Leaves
 
 _WINDOWS = 7  # windows along the longer side, by default, each overlapping the next by half
+
+Job = tuple[int, tuple[slice, ...]]
+"""An input's number, and the window of it that is covered."""
 
 
 @register_method("occlusion")
@@ -47,41 +51,45 @@ class Occlusion(Method):
     cost = "1 F a window: about 169 for an image"
     source = "Zeiler & Fergus 2014"
 
-    def attribute(self, task: Task) -> Attribution:
-        baseline = task.baselines(self.baseline)
+    def expected(self, task: Task) -> int | None:
+        return task.count * (len(self._jobs(task)) + 2)
+
+    def _jobs(self, task: Task) -> list[Job]:
+        """Each window, and which input it is of."""
         windows = [
             _windows(a.shape[1:], dims[1:], self.window, self.stride)
             for a, dims in zip(task.batch.arrays, task.batch.dims, strict=True)
         ]
-        jobs = [(leaf, box) for leaf, boxes in enumerate(windows) for box in boxes]
+        return [(leaf, box) for leaf, boxes in enumerate(windows) for box in boxes]
+
+    def attribute(self, task: Task) -> Attribution:
+        baseline = task.baselines(self.baseline)
+        jobs = self._jobs(task)
         if self.budget is not None and len(jobs) + 2 > self.budget:
             raise MethodError(
                 f"{len(jobs)} windows need {len(jobs) + 2} evaluations a sample, the budget is"
                 f" {self.budget}: take larger windows or strides."
             )
-        drops = self._drops(task, baseline, jobs)
-        values = [np.zeros(a.shape) for a in task.batch.arrays]
-        covered = [np.zeros(a.shape[1:]) for a in task.batch.arrays]
-        for j, (leaf, box) in enumerate(jobs):
-            shape = (-1, *(1,) * (values[leaf].ndim - 1))
-            values[leaf][(slice(None), *box)] += drops[:, j].reshape(shape)
-            covered[leaf][box] += 1
-        means = [v / np.maximum(c, 1) for v, c in zip(values, covered, strict=True)]
-        return Attribution(
-            tuple(m.astype(np.float32) for m in means),
-            baseline=baseline,
-            baseline_score=task.baseline_scores(baseline),
-            extras={"windows": np.array(len(jobs))},
-        )
+        drops = np.zeros((task.count, len(jobs)))
+        finished = 0
+        try:
+            for done in self._drops(task, baseline, jobs, drops):
+                finished = done
+        except BaseException:
+            task.kept = np.arange(finished), _mean_drops(task, jobs, drops, baseline)
+            raise
+        found = _mean_drops(task, jobs, drops, baseline)
+        return replace(found, baseline_score=task.baseline_scores(baseline))
 
     @staticmethod
     def _drops(
-        task: Task, baseline: tuple[np.ndarray, ...], jobs: list[tuple[int, tuple[slice, ...]]]
-    ) -> np.ndarray:
-        """f(x) − f(occluded x), `(n, windows)`; the score of x itself is not run again."""
-        count, total = task.count, task.count * len(jobs)
-        drops = np.empty(total)
-        rows = np.arange(count)
+        task: Task, baseline: tuple[np.ndarray, ...], jobs: list[Job], drops: np.ndarray
+    ) -> Iterator[int]:
+        """Fill in f(x) − f(occluded x), `(n, windows)`; yields how many samples are finished.
+
+        The score of x itself is not run again.
+        """
+        rows, flat = np.arange(task.count), drops.reshape(-1)
         whole = task.to_numpy(task.score(task.outputs, rows)).astype(np.float64)
 
         def evaluate(start: int, stop: int) -> np.ndarray:
@@ -89,15 +97,33 @@ class Occlusion(Method):
             leaves = _occluded(task, baseline, jobs, samples, numbers)
             return whole[samples] - task.score_of(leaves, samples)
 
-        for start, stop, part in task.schedule.run(total, evaluate, key="forward"):
-            drops[start:stop] = part
-        return drops.reshape(count, len(jobs))
+        for start, stop, part in task.schedule.run(flat.size, evaluate, key="forward"):
+            flat[start:stop] = part
+            yield stop // len(jobs)
+
+
+def _mean_drops(
+    task: Task, jobs: list[Job], drops: np.ndarray, baseline: tuple[np.ndarray, ...]
+) -> Attribution:
+    """What each position's windows lose on average."""
+    values = [np.zeros(a.shape) for a in task.batch.arrays]
+    covered = [np.zeros(a.shape[1:]) for a in task.batch.arrays]
+    for j, (leaf, box) in enumerate(jobs):
+        shape = (-1, *(1,) * (values[leaf].ndim - 1))
+        values[leaf][(slice(None), *box)] += drops[:, j].reshape(shape)
+        covered[leaf][box] += 1
+    means = [v / np.maximum(c, 1) for v, c in zip(values, covered, strict=True)]
+    return Attribution(
+        tuple(m.astype(np.float32) for m in means),
+        baseline=baseline,
+        extras={"windows": np.array(len(jobs))},
+    )
 
 
 def _occluded(
     task: Task,
     baseline: tuple[np.ndarray, ...],
-    jobs: list[tuple[int, tuple[slice, ...]]],
+    jobs: list[Job],
     samples: np.ndarray,
     numbers: np.ndarray,
 ) -> Leaves:

@@ -1,6 +1,6 @@
 """Shapley values of features: exact, by kernel regression, by permutations."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import comb
@@ -10,22 +10,37 @@ import numpy as np
 
 from pellucid.errors import MethodError
 from pellucid.methods.base import Attribution, Method
-from pellucid.methods.perturbation.coalitions import (
-    KernelRegression,
-    draw_coalitions,
-)
-from pellucid.methods.perturbation.game import Game, Values, play
+from pellucid.methods.perturbation.game import Game, make_units
+from pellucid.methods.perturbation.sampling import KernelDesign, OrderDesign, Precision, sample
+from pellucid.methods.perturbation.values import Estimate, Solve, play
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
 _MOST_PLAYERS = 16
 _BUDGET = 512
-_BOTH = (("baseline", "background"),)
+BOTH = (("baseline", "background"),)
+"""What an absent feature is, is said once."""
 
 
-def _play(task: Task, method: Any, solve: Callable[[Game], Values]) -> Attribution:
+def played(task: Task, method: Any, solve: Solve) -> tuple[Attribution, ...]:
+    """The games of a method with fields `features`, `baseline` and `background`."""
     baseline = "zeros" if method.baseline is None else method.baseline
     return play(task, method.features, baseline, method.background, solve)
+
+
+def expected_rows(task: Task, method: Any, most: int | None = None) -> int | None:
+    """Rows the model runs at most: the prediction, the references, and the coalitions.
+
+    `most` is a limit on the coalitions; without it None where there are more than 2^16.
+    """
+    players = sum(int(np.max(f.counts)) for f in make_units(task, method.features))
+    if most is None and players > _MOST_PLAYERS:
+        return None
+    coalitions = 2**players if most is None else min(most, 2**players)
+    if method.background is None:
+        return task.count * (coalitions - 1) + task.count
+    rows = len(task.wrapped.accept(method.background, more=True))
+    return task.count * (1 + (coalitions - 2) * rows) + rows
 
 
 @register_method("exact_shapley")
@@ -56,29 +71,47 @@ class ExactShapley(Method):
 
     family = "perturbation"
     claims_completeness = True
-    conflicts = _BOTH
+    shares_forward = True
+    conflicts = BOTH
     cost = "2^M F for M features"
     source = "Shapley 1953"
 
-    def attribute(self, task: Task) -> Attribution:
-        return _play(task, self, self._solve)
+    def expected(self, task: Task) -> int | None:
+        return expected_rows(task, self)
 
-    def _solve(self, game: Game) -> Values:
+    def attribute(self, task: Task) -> Attribution:
+        return self.attribute_each(task)[0]
+
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
+        return played(task, self, self._solve)
+
+    def _solve(self, game: Game) -> Iterator[Estimate]:
         if game.players > self.max_players:
             raise MethodError(
                 f"{game.players} features have 2^{game.players} coalitions, above max_players ="
                 f" {self.max_players}.\n  kernel_shap samples them; features= makes fewer."
             )
-        masks = np.array(list(product([False, True], repeat=game.players)))
-        phi = np.empty((len(game.samples), game.players))
-        none = np.empty(len(phi))
+        masks = all_coalitions(game.players)
         solve = _exact_weights(masks)
+        for places, worth in all_worths(game, masks):
+            yield Estimate(places, worth @ solve.T, None, len(masks))
 
-        def finish(place: int, worth: np.ndarray) -> None:
-            phi[place], none[place] = solve @ worth, worth[0]
 
-        game.worth(masks, finish)
-        return Values(phi, none)
+def all_coalitions(players: int) -> np.ndarray:
+    """Every coalition, the empty one first and the full one last, `(2^players, players)`."""
+    return np.array(list(product([False, True], repeat=players)))
+
+
+def all_worths(game: Game, masks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`Game.worths` of `all_coalitions`, of which two are known."""
+    for places, worth in game.worths(np.arange(len(game.samples)), masks[1:-1]):
+        yield places, with_ends(game, places, worth)
+
+
+def with_ends(game: Game, places: np.ndarray, worth: np.ndarray) -> np.ndarray:
+    """`worth (targets, k, m)` between what the empty and the full coalition are worth."""
+    ends = game.none[:, places, None], worth, game.everyone[:, places, None]
+    return np.concatenate(ends, axis=2)
 
 
 def _exact_weights(masks: np.ndarray) -> np.ndarray:
@@ -101,11 +134,14 @@ class KernelShap(Method):
     the values are then exact). Cost: `budget` (512) coalitions a sample, each evaluated on every
     row of the background. No feature is dropped. Coalitions are drawn once, in pairs of
     complements and without replacement, the same number of every size, and shared by all samples.
+    With `tolerance` (of the largest standard error, in units of the largest value) or `top` (how
+    many features' order is to be settled) the number of coalitions doubles until a sample is
+    there, `budget` at most: `extras["coalitions"]` says how many, `warnings` which are not there.
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), theorem 2. Departs from the paper: leverage
     sampling (Musco & Witter 2025, arXiv 2410.01917) within strata of size, and the sum is a
     constraint (Covert & Lee 2021, arXiv 2012.01536, eq. 7), not a large weight.
 
-    Raises `MethodError` for a budget below 2 M + 4.
+    Raises `MethodError` for a budget below 2 M + 4, a tolerance or top out of range.
 
     >>> explain(linear, x, "kernel_shap").values
     array([[6., 4.]], dtype=float32)
@@ -115,38 +151,41 @@ class KernelShap(Method):
     baseline: Any = None
     background: Any = None
     budget: int = _BUDGET
+    tolerance: float | None = None
+    top: int | None = None
 
     family = "perturbation"
     claims_completeness = True
-    conflicts = _BOTH
+    shares_forward = True
+    conflicts = BOTH
     cost = "512 F, times the rows of the background"
     source = "Lundberg & Lee 2017"
 
-    def attribute(self, task: Task) -> Attribution:
-        return _play(task, self, self._solve)
+    def __post_init__(self) -> None:
+        self._precision.check(self.name)
 
-    def _solve(self, game: Game) -> Values:
+    @property
+    def _precision(self) -> Precision:
+        return Precision(self.tolerance, self.top)
+
+    def expected(self, task: Task) -> int | None:
+        return expected_rows(task, self, self.budget)
+
+    def attribute(self, task: Task) -> Attribution:
+        return self.attribute_each(task)[0]
+
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
+        return played(task, self, self._solve)
+
+    def _solve(self, game: Game) -> Iterator[Estimate]:
         players = game.players
         least = min(2 * players + 4, 2**players)
         if self.budget < least:
             raise MethodError(
                 f"kernel_shap needs a budget of {least} for {players} features, got {self.budget}."
             )
-        coalitions = draw_coalitions(players, self.budget - 2, game.task.generator(5))
-        regression = KernelRegression(coalitions)
-        ends = np.array([[False] * players, [True] * players])
-        masks = np.concatenate([ends, coalitions.masks])
-        phi, errors = np.empty((2, len(game.samples), players))
-        none = np.empty(len(phi))
-
-        def finish(place: int, worth: np.ndarray) -> None:
-            rest = worth[2:], worth[0], worth[1]
-            phi[place] = regression.values(*rest)
-            errors[place] = regression.standard_errors(*rest, phi[place])
-            none[place] = worth[0]
-
-        game.worth(masks, finish)
-        return Values(phi, none, errors)
+        design = KernelDesign(players, lambda size: game.task.generator(5, size))
+        return sample(game, design, min(self.budget, 2**players), self._precision)
 
 
 @register_method("permutation_shap")
@@ -161,11 +200,12 @@ class PermutationShap(Method):
     estimate of few numbers itself, and 0 where no order drawn shows a difference. Cost: `budget`
     (512) coalitions a sample, each evaluated on every row of the background; the orders are drawn
     once and shared by all samples. Every order adds up to f(x) − v(∅), so the mean does. For the
-    same budget kernel_shap is more exact.
+    same budget kernel_shap is more exact. `tolerance` and `top` as for kernel_shap.
     Source: Castro, Gómez, Tejada 2009, algorithm 1; antithetic as in Mitchell, Cooper, Frank,
     Holmes 2022 (arXiv 2104.12199), section 2.
 
-    Raises `MethodError` for a budget below 4 M − 2, which is two pairs of orders.
+    Raises `MethodError` for a budget below 4 M − 2, which is two pairs of orders, a tolerance or
+    top out of range.
 
     >>> explain(linear, x, "permutation_shap").values
     array([[6., 4.]], dtype=float32)
@@ -175,44 +215,43 @@ class PermutationShap(Method):
     baseline: Any = None
     background: Any = None
     budget: int = _BUDGET
+    tolerance: float | None = None
+    top: int | None = None
 
     family = "perturbation"
     claims_completeness = True
-    conflicts = _BOTH
+    shares_forward = True
+    conflicts = BOTH
     cost = "512 F, times the rows of the background"
     source = "Castro et al. 2009"
 
-    def attribute(self, task: Task) -> Attribution:
-        return _play(task, self, self._solve)
+    def __post_init__(self) -> None:
+        self._precision.check(self.name)
 
-    def _solve(self, game: Game) -> Values:
+    @property
+    def _precision(self) -> Precision:
+        return Precision(self.tolerance, self.top)
+
+    def expected(self, task: Task) -> int | None:
+        return expected_rows(task, self, self.budget)
+
+    def attribute(self, task: Task) -> Attribution:
+        return self.attribute_each(task)[0]
+
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
+        return played(task, self, self._solve)
+
+    def _solve(self, game: Game) -> Iterator[Estimate]:
         players = game.players
-        pairs = (self.budget - 2) // (2 * (players - 1))
-        if pairs < 2:
+
+        def draw(pairs: int) -> np.ndarray:
+            generator = game.task.generator(6)
+            return np.stack([generator.permutation(players) for _ in range(pairs)])
+
+        design = OrderDesign(players, draw)
+        if design.pairs(self.budget) < 2:
             raise MethodError(
                 f"permutation_shap needs a budget of {4 * players - 2} for {players} features,"
                 f" got {self.budget}."
             )
-        generator = game.task.generator(6)
-        orders = np.stack([generator.permutation(players) for _ in range(pairs)])
-        orders = np.stack([orders, orders[:, ::-1]], axis=1).reshape(-1, players)
-        ranks = orders.argsort(axis=1)
-        # Row k of an order's walk holds its first k + 1 players.
-        walks = ranks[:, None, :] <= np.arange(players - 1)[None, :, None]
-        ends = np.array([[False] * players, [True] * players])
-        masks = np.concatenate([ends, walks.reshape(-1, players)])
-        phi, errors = np.empty((2, len(game.samples), players))
-        none = np.empty(len(phi))
-
-        def finish(place: int, worth: np.ndarray) -> None:
-            steps = np.empty((len(orders), players + 1))
-            steps[:, 0], steps[:, -1] = worth[0], worth[1]
-            steps[:, 1:-1] = worth[2:].reshape(len(orders), -1)
-            gains = np.take_along_axis(np.diff(steps, axis=1), ranks, axis=1)
-            by_pair = gains.reshape(pairs, 2, players).mean(axis=1)
-            phi[place] = by_pair.mean(axis=0)
-            errors[place] = by_pair.std(axis=0, ddof=1) / np.sqrt(pairs)
-            none[place] = worth[0]
-
-        game.worth(masks, finish)
-        return Values(phi, none, errors)
+        return sample(game, design, self.budget, self._precision)

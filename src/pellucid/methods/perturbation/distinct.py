@@ -1,0 +1,82 @@
+"""Which items of a stream of (sample × coalition × reference row) are different rows at all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The items to run, sample by sample, and where each result belongs.
+
+    `shape` is (samples, coalitions, reference rows). `items` are the flat numbers of those to run
+    (None: all), `source` the item whose result a flat number has; −1 is f(x), −2 v(∅).
+    """
+
+    shape: tuple[int, int, int]
+    total: int
+    ends: np.ndarray
+    """How many items have run when each sample is complete."""
+    items: np.ndarray | None = None
+    source: np.ndarray | None = None
+
+    def flat(self, start: int, stop: int) -> np.ndarray:
+        """The flat numbers of items start to stop."""
+        return np.arange(start, stop) if self.items is None else self.items[start:stop]
+
+    def gather(
+        self, scores: np.ndarray, first: int, last: int, everyone: np.ndarray, none: np.ndarray
+    ) -> np.ndarray:
+        """The score of every item of samples first to last, `(samples, coalitions, rows)`."""
+        size = self.shape[1] * self.shape[2]
+        if self.source is None:
+            return scores[first * size : last * size].reshape(-1, *self.shape[1:])
+        source = self.source[first * size : last * size].reshape(-1, *self.shape[1:])
+        # Without items to run there is nothing to look up.
+        found = scores[np.maximum(source, 0)] if len(scores) else np.zeros(source.shape)
+        found = np.where(source == -1, everyone[:, None, None], found)
+        return np.where(source == -2, none[:, None, None], found)
+
+
+def plain_stream(shape: tuple[int, int, int]) -> Stream:
+    """Every item is run."""
+    size = shape[1] * shape[2]
+    return Stream(shape, shape[0] * size, size * np.arange(1, shape[0] + 1))
+
+
+def stream_of_distinct(masks: np.ndarray, inert: np.ndarray) -> Stream:
+    """Items that differ, for players that are `inert (samples, rows, players)` in some.
+
+    A player whose values in x are those of the reference row makes no difference to a coalition.
+    Coalitions that have all others give x itself, those that have none the reference.
+    """
+    count, rows, players = inert.shape
+    shape = count, len(masks), rows
+    active = ~inert[:, None, :, :]
+    effective = (masks[None, :, None, :] & active).reshape(-1, players)
+    whole = (masks[None, :, None, :] | ~active).all(axis=3).ravel()
+    source = np.where(whole, -1, 0)
+    if rows == 1:
+        source[~effective.any(axis=1) & ~whole] = -2
+    open_items = np.flatnonzero(source == 0)
+    sample, rest = np.divmod(open_items, len(masks) * rows)
+    groups = sample * rows + rest % rows
+    packed = np.packbits(effective[open_items], axis=1)
+    keys = np.concatenate([groups[:, None].astype(">i8").view(np.uint8), packed], axis=1)
+    items, inverse = first_of_each(keys)
+    source[open_items] = inverse
+    ends = np.searchsorted(open_items[items], (np.arange(count) + 1) * len(masks) * rows)
+    return Stream(shape, len(items), ends, open_items[items], source)
+
+
+def first_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each different row of bytes comes first, in order, and which of those each row is."""
+    whole = np.ascontiguousarray(rows)
+    if not len(whole):
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    keys = whole.view(np.dtype((np.void, whole.shape[1]))).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[inverse.ravel()]

@@ -1,0 +1,200 @@
+"""Coalitions evaluated in stages, until each sample is known as well as was asked."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pellucid.errors import MethodError
+from pellucid.methods.perturbation.coalitions import KernelRegression, allot, draw_coalitions
+from pellucid.methods.perturbation.distinct import first_of_each
+from pellucid.methods.perturbation.game import Game
+from pellucid.methods.perturbation.values import Estimate
+
+_HELD = 2**19
+"""Worths that are held at once while samples wait for their next stage."""
+_SURE = 1.96
+
+
+@dataclass(frozen=True)
+class Precision:
+    """When a sample needs no more coalitions.
+
+    `tolerance` is the largest standard error, in units of the sample's largest value; `top` the
+    number of features whose order is to be settled: neighbours of them differ by more than 1.96
+    times the sum of their errors, which holds however the errors go together.
+    """
+
+    tolerance: float | None = None
+    top: int | None = None
+
+    def check(self, name: str) -> None:
+        """Raise `MethodError` for what cannot be reached."""
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise MethodError(f"{name} needs a tolerance above 0, got {self.tolerance}.")
+        whole = isinstance(self.top, int | np.integer) and not isinstance(self.top, bool)
+        if self.top is not None and (not whole or self.top < 1):
+            raise MethodError(f"Expected top to be a whole number of 1 or more, got {self.top!r}.")
+
+    @property
+    def asked(self) -> bool:
+        return self.tolerance is not None or self.top is not None
+
+    def settled(self, phi: np.ndarray, stderr: np.ndarray) -> np.ndarray:
+        """Which games are known well enough, by their values and errors `(..., k, players)`."""
+        done = np.ones(phi.shape[:-1], dtype=bool)
+        size = np.abs(phi)
+        if self.tolerance is not None:
+            done &= stderr.max(axis=-1) <= self.tolerance * size.max(axis=-1)
+        if self.top is not None:
+            order = np.argsort(-size, axis=-1, kind="stable")[..., : self.top + 1]
+            ranked = np.take_along_axis(size, order, axis=-1)
+            errors = np.take_along_axis(stderr, order, axis=-1)
+            apart = -np.diff(ranked) > _SURE * (errors[..., :-1] + errors[..., 1:])
+            done &= apart.all(axis=-1)
+        return done
+
+
+Solver = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""`(worth (k, m), v(∅) (k,), v(N) (k,)) -> (values, standard errors)`, `(k, players)` each."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Coalitions `masks (m, players)`, those `fresh` that no stage before had, and their solver.
+
+    Apart from the fresh ones they are those of the stage before, in the same order.
+    """
+
+    masks: np.ndarray
+    fresh: np.ndarray
+    solve: Solver
+
+
+class Design(ABC):
+    """Coalitions of one number of players: each stage those of the one before, and more."""
+
+    least: int
+    """Coalitions below which there is no estimate."""
+
+    @abstractmethod
+    def stage(self, count: int) -> Stage:
+        """The stage of at most `count` coalitions, the empty and the full one included."""
+
+
+def sample(game: Game, design: Design, budget: int, precision: Precision) -> Iterator[Estimate]:
+    """Estimates of all games by `budget` coalitions, or as few as `precision` allows.
+
+    With a precision the number of coalitions doubles from stage to stage, and games that are
+    settled stop.
+    """
+    counts = _counts(design.least, budget) if precision.asked else [budget]
+    stages: list[Stage] = []
+    everyone, targets = np.arange(len(game.samples)), len(game.none)
+    at_once = max(1, _HELD // (budget * targets))
+    for first in range(0, len(everyone), at_once):
+        waiting = everyone[first : first + at_once]
+        worth = np.empty((targets, len(waiting), 0))
+        for number, count in enumerate(counts):
+            if number == len(stages):
+                stages.append(design.stage(count))
+            stage, last = stages[number], number == len(counts) - 1
+            wider = np.empty((targets, len(waiting), len(stage.masks)))
+            wider[..., ~stage.fresh] = worth
+            done = np.zeros(len(waiting), dtype=bool)
+            for places, found in game.worths(waiting, stage.masks[stage.fresh]):
+                rows = np.searchsorted(waiting, places)
+                wider[np.ix_(np.arange(targets), rows, np.flatnonzero(stage.fresh))] = found
+                phi, errors = _solved(stage, game, places, wider[:, rows])
+                done[rows] = precision.settled(phi, errors).all(axis=0)
+                settled = done[rows] if precision.asked else None
+                yield Estimate(places, phi, errors, len(stage.masks) + 2, settled)
+            if last or done.all():
+                break
+            waiting, worth = waiting[~done], wider[:, ~done]
+
+
+def _solved(
+    stage: Stage, game: Game, places: np.ndarray, worth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and errors `(targets, k, players)` by `worth (targets, k, m)`."""
+    ends = game.none[:, places].ravel(), game.everyone[:, places].ravel()
+    found = stage.solve(worth.reshape(-1, worth.shape[2]), *ends)
+    return tuple(a.reshape(*worth.shape[:2], -1) for a in found)  # type: ignore[return-value]
+
+
+def _counts(least: int, budget: int) -> list[int]:
+    counts = [min(least, budget)]
+    while counts[-1] < budget:
+        counts.append(min(2 * counts[-1], budget))
+    return counts
+
+
+class KernelDesign(Design):
+    """Pairs of complements by leverage sampling; `generator(size)` draws those of a size."""
+
+    def __init__(self, players: int, generator: Callable[[int], np.random.Generator]) -> None:
+        self._players, self._generator = players, generator
+        self._drawn: dict[int, int] | None = None
+        # From 8 coalitions a player on no size comes first, so stages can grow evenly.
+        self.least = min(8 * players + 2, 2**players)
+
+    def stage(self, count: int) -> Stage:
+        before = self._drawn or {}
+        drawn = allot(self._players, count - 2, self._drawn)
+        coalitions = draw_coalitions(drawn, self._players, self._generator)
+        fresh = np.concatenate(
+            [np.arange(2 * now) >= 2 * before.get(size, 0) for size, now in drawn.items() if now]
+        )
+        self._drawn = drawn
+        regression = KernelRegression(coalitions)
+
+        def solve(
+            worth: np.ndarray, none: np.ndarray, everyone: np.ndarray
+        ) -> tuple[np.ndarray, np.ndarray]:
+            phi = regression.values(worth, none, everyone)
+            return phi, regression.standard_errors(worth, none, phi)
+
+        return Stage(coalitions.masks, fresh, solve)
+
+
+class OrderDesign(Design):
+    """Walks along orders of the players, each followed by its reverse.
+
+    `draw(pairs)` gives that many orders `(pairs, players)`, those of fewer pairs first. Coalitions
+    that several walks pass are looked at once.
+    """
+
+    def __init__(self, players: int, draw: Callable[[int], np.ndarray]) -> None:
+        self._players, self._draw = players, draw
+        self._seen = 0
+        self.least = 16 * (players - 1) + 2
+
+    def pairs(self, count: int) -> int:
+        return (count - 2) // (2 * (self._players - 1))
+
+    def stage(self, count: int) -> Stage:
+        players = self._players
+        orders = self._draw(self.pairs(count))
+        pairs = len(orders)
+        orders = np.stack([orders, orders[:, ::-1]], axis=1).reshape(-1, players)
+        ranks = orders.argsort(axis=1)
+        # Row k of an order's walk holds its first k + 1 players.
+        walks = ranks[:, None, :] <= np.arange(players - 1)[None, :, None]
+        walks = walks.reshape(-1, players)
+        first, which = first_of_each(np.packbits(walks, axis=1))
+        fresh = np.arange(len(first)) >= self._seen
+        self._seen = len(first)
+
+        def solve(
+            worth: np.ndarray, none: np.ndarray, everyone: np.ndarray
+        ) -> tuple[np.ndarray, np.ndarray]:
+            steps = np.empty((len(worth), len(orders), players + 1))
+            steps[:, :, 0], steps[:, :, -1] = none[:, None], everyone[:, None]
+            steps[:, :, 1:-1] = worth[:, which].reshape(len(worth), len(orders), -1)
+            gains = np.take_along_axis(np.diff(steps, axis=2), ranks[None], axis=2)
+            by_pair = gains.reshape(len(worth), pairs, 2, players).mean(axis=2)
+            return by_pair.mean(axis=1), by_pair.std(axis=1, ddof=1) / np.sqrt(pairs)
+
+        return Stage(walks[first], fresh, solve)
