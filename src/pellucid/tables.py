@@ -7,7 +7,7 @@ from typing import Any
 from pellucid.counting import CountedModel
 from pellucid.engine.schedule import Schedule
 from pellucid.errors import CapabilityError, InputError, PellucidError
-from pellucid.explaining.before import require_tier
+from pellucid.explaining.before import require_one_input, require_tier
 from pellucid.inputs.layout import input_dims
 from pellucid.inputs.layout import modality as kind_of
 from pellucid.methods.base import Method
@@ -99,8 +99,9 @@ def _cell(value: Any) -> str:
 
 
 def _require_kind(model: Model, method: type[Method]) -> None:
-    """Raise `CapabilityError` where the model says that no input is of the method's kinds."""
+    """Raise `CapabilityError` where the model says that the method does not take its inputs."""
     specs = model.inputs
+    require_one_input(len(specs or ()), method)
     if not method.modalities or not specs or not all(s.certain and s.shape for s in specs):
         return
     axis = model.adapter.channel_axis

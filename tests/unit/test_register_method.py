@@ -143,7 +143,7 @@ def test_what_the_method_is_given():
 
 
 def test_several_inputs_come_and_go_as_a_tuple():
-    @register_method("both")
+    @register_method("both", several_inputs=True)
     def both(model, x, target, listed=False):
         grads = model.gradient(x)
         made = [g * a for g, a in zip(grads, x, strict=True)]
@@ -287,9 +287,40 @@ def test_what_decorating_returns_and_says():
     assert register_method("plain", family="mine", cost="0 F", source="me")(plain) is plain
     row = next(r for r in methods() if r["name"] == "plain")
     assert (row["family"], row["cost"], row["source"]) == ("mine", "0 F", "me")
-    register_method("plain")(lambda model, x, target: 2 * x)
+    with pytest.warns(UserWarning, match=r"'plain' is now .*double; it was .*says.<locals>.plain"):
+        register_method("plain")(double)
     net, x = build("dense", "torch")
     np.testing.assert_allclose(explain(net, x, "plain").values, 2 * x), "the last one counts"
+    register_method("plain")(double)  # once more, as when a cell of a notebook is run again
+
+
+def double(model, x, target):
+    return 2 * x
+
+
+def test_what_a_function_does_not_take_is_refused_before_it_runs():
+    @register_method("of_tables", modalities="table")
+    @register_method("of_one")
+    def of_one(model, x, target):
+        return np.zeros_like(x)
+
+    calls = []
+
+    def two(a, b):
+        calls.append(1)
+        return a.sum(axis=(1, 2, 3)) + b.sum(axis=1)
+
+    _, x = build("two_inputs", "numpy")
+    with pytest.raises(CapabilityError, match=r"of_one works on models with one input; .* has 2"):
+        explain(two, x, "of_one")
+    with pytest.raises(CapabilityError, match=r"of_tables works on inputs of the kinds table"):
+        explain(lambda a: a.sum(axis=(1, 2, 3)), x[0], "of_tables")
+    assert not calls
+    assert "of_tables" in methods("table").names
+    assert "of_tables" not in methods("image").names
+    assert "of_one" not in methods(model=build("two_inputs", "keras")[0]).runnable
+    with pytest.raises(MethodError, match=r"some of 'image', 'series', .*got \{'tables'\}"):
+        register_method("of_none", modalities={"tables"})
 
 
 @pytest.mark.parametrize("name", ["saliency", "occlusion", "random"])
@@ -406,6 +437,7 @@ def test_functions_of_every_kind():
     for function in (Doing(), functools.partial(doing, factor=3), Doing().__call__):
         register_method("doing")(function)
         np.testing.assert_allclose(explain(net, x, "doing").values, 3 * x)
+        registry.unregister_method("doing")
 
 
 # Plug-ins
@@ -439,6 +471,15 @@ def test_installed_methods_are_found(installed):
     np.testing.assert_allclose(explain(net, x, "plugged").values, 4 * x)
     assert {"plugged", "cls"} <= set(methods().names)
     assert (explain(net, x, "cls").values == 1).all()
+
+
+def test_a_plug_in_may_declare_what_it_works_on(installed):
+    def load():
+        return register_method("plugged", modalities={"table"})(double)
+
+    installed(Point("plugged", load))
+    assert "plugged" in methods("table").names
+    assert "plugged" not in methods("image").names
 
 
 def test_a_plug_in_does_not_displace_a_method_of_ours(installed):

@@ -49,10 +49,21 @@ def require_tier(model: Model, method: type[Method]) -> None:
     )
 
 
+def require_one_input(count: int, method: type[Method]) -> None:
+    """Raise `CapabilityError` for several inputs and a method of one."""
+    if count > 1 and not method.several_inputs:
+        raise CapabilityError(
+            f"{method.name} works on models with one input; this one has {count}.\n"
+            "  A function of yours that takes them as a tuple says"
+            " register_method(..., several_inputs=True)."
+        )
+
+
 def check_modality(
     model: Model, batch: Batch, method: type[Method], *, layered: bool = False
 ) -> None:
-    """Raise `CapabilityError` for inputs of a kind that the method does not work on."""
+    """Raise `CapabilityError` for inputs of a kind, or number, that the method does not take."""
+    require_one_input(len(batch.dims), method)
     kinds = {modality(dims) for dims in batch.dims}
     if method.modalities and not kinds & method.modalities:
         wanted = ", ".join(sorted(method.modalities))

@@ -8,6 +8,9 @@ _SPATIAL = {3: ("step",), 4: ("height", "width"), 5: ("depth", "height", "width"
 
 SPACE = frozenset({"step", "depth", "height", "width"})
 
+KINDS = ("image", "series", "volume", "table", "array")
+"""What `modality` calls inputs."""
+
 
 def input_dims(rank: int, channel_axis: int) -> tuple[str, ...]:
     """`("sample", "height", "width", "channel")` and its like for an input of this rank.

@@ -44,6 +44,8 @@ class Method(ABC):
     needs: ClassVar[Tier] = Tier.CALLABLE
     modalities: ClassVar[frozenset[str]] = frozenset()
     """The kinds of input it works on; empty for all."""
+    several_inputs: ClassVar[bool] = True
+    """Whether it works on models with more than one input."""
     claims_completeness: ClassVar[bool] = False
     opens_at_layer: ClassVar[bool] = False
     """The prediction comes from the cut the method makes, so that the model runs once."""

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from types import NoneType
@@ -12,6 +12,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import Tier
 from pellucid.errors import MethodError, PellucidError, quote_nearest
+from pellucid.inputs.layout import KINDS
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.view import ModelView
 from pellucid.task import Task
@@ -28,19 +29,30 @@ def register_method(
     *,
     family: str = "custom",
     needs: str | Tier = Tier.CALLABLE,
+    modalities: str | Collection[str] = (),
+    several_inputs: bool = False,
     cost: str = "",
     source: str = "",
 ) -> Callable[[F], F]:
     """Make a function or a `Method` class known by `name`, everywhere methods are named.
 
     A function is called as `function(model, x, target, **parameters)`: `model` a `ModelView`,
-    `x` the NumPy batch `(n, ...)` (a tuple for several inputs), `target` the explained classes
-    `(n,)` (None for a callable target). It returns an array with one map a sample, of x's shape
-    or of its spatial axes. Its further arguments are the method's parameters; one called `seed` is
-    given the seed of `explain`. `needs` is what the model must give: "callable", "differentiable"
-    (for `model.gradient`), "transparent" or "trainable".
+    `x` the NumPy batch `(n, ...)`, `target` the explained classes `(n,)` (None for a callable
+    target). It returns an array with one map a sample, of x's shape or of its spatial axes. Its
+    further arguments are the method's parameters; one called `seed` is given the seed of
+    `explain`.
 
-    Raises `MethodError` for a name that is taken by a built-in method, or is no identifier.
+    `needs` is what the model must give: "callable", "differentiable" (for `model.gradient`),
+    "transparent" or "trainable". `modalities` are the kinds of input that the function works on,
+    of "image", "series", "volume", "table" and "array"; none says all. With `several_inputs`, `x`
+    is a tuple where the model has more than one input, and a tuple of maps comes back. What does
+    not fit is refused before the model is run. A class says all this in its attributes.
+
+    A name that another function of yours has is taken over, with a `UserWarning`; defining the
+    same function again, as a notebook does, is no such case.
+
+    Raises `MethodError` for a name that is taken by a built-in method, or is no identifier, and
+    for kinds of input that there are not.
 
     >>> @register_method("my_gradient")
     ... def my_gradient(model, x, target, power=1.0):
@@ -52,7 +64,14 @@ def register_method(
         raise MethodError(f"A method's name is an identifier such as 'my_method', got {name!r}.")
     if name in _BUILT_IN:
         raise MethodError(f"{name!r} is a built-in method; choose another name.")
-    tier = _tier(needs)
+    declared = {
+        "family": family,
+        "needs": _tier(needs),
+        "modalities": _kinds_of_input(modalities),
+        "several_inputs": bool(several_inputs),
+        "cost": cost,
+        "source": source,
+    }
 
     def register(method: F) -> F:
         if isinstance(method, type) and issubclass(method, Method):
@@ -64,9 +83,9 @@ def register_method(
                 )
             cls = cast("type[Method]", method)
             cls.name = name
-            _REGISTERED[name] = cls
+            _enter(name, cls)
         elif callable(method) and not isinstance(method, type):
-            _REGISTERED[name] = _from_function(name, method, family, tier, cost, source)
+            _enter(name, _from_function(name, method, declared))
         else:
             what = method.__name__ if isinstance(method, type) else type(method).__name__
             raise MethodError(
@@ -82,6 +101,32 @@ def unregister_method(name: str) -> None:
     """Forget a method that is not built in; nothing happens where there is none."""
     if name not in _BUILT_IN:
         _REGISTERED.pop(name, None)
+
+
+def _enter(name: str, cls: type[Method]) -> None:
+    """Keep a method under its name; a word where that name was another's."""
+    before = _REGISTERED.get(name)
+    if before is not None and _origin(before) != _origin(cls):
+        warnings.warn(
+            f"The method {name!r} is now {_origin(cls)}; it was {_origin(before)}.",
+            UserWarning,
+            stacklevel=4,
+        )
+    _REGISTERED[name] = cls
+
+
+def _origin(cls: type[Method]) -> str:
+    """Where a method was defined: its class, or the function it was made of."""
+    return _place(cls.function if issubclass(cls, _FunctionMethod) else cls)
+
+
+def _kinds_of_input(given: str | Collection[str]) -> frozenset[str]:
+    listed = {given} if isinstance(given, str) else given
+    if not isinstance(listed, Collection) or not set(listed) <= set(KINDS):
+        raise MethodError(
+            f"Expected modalities to be some of {', '.join(map(repr, KINDS))}, got {given!r}."
+        )
+    return frozenset(listed)
 
 
 def _tier(needs: str | Tier) -> Tier:
@@ -111,7 +156,10 @@ def registered() -> Mapping[str, type[Method]]:
 def _register_plug_in(point: EntryPoint) -> None:
     """A plug-in that cannot be loaded costs its own method, not all others."""
     try:
-        register_method(point.name)(point.load())
+        loaded = point.load()
+        # A decorated function has registered itself, with what it declares.
+        if point.name not in _REGISTERED:
+            register_method(point.name)(loaded)
     except Exception as error:
         warnings.warn(
             f"The method {point.name!r} of the plug-in {point.value!r} cannot be loaded:"
@@ -119,6 +167,14 @@ def _register_plug_in(point: EntryPoint) -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def registered_name(function: Any) -> str | None:
+    """The name that a function or class is registered under; None where it is not."""
+    for name, cls in registered().items():
+        if cls is function or (issubclass(cls, _FunctionMethod) and cls.function is function):
+            return name
+    return None
 
 
 def method_class(name: str) -> type[Method]:
@@ -268,8 +324,9 @@ def _place(function: Any) -> str:
 
 
 def _from_function(
-    name: str, function: Callable[..., Any], family: str, needs: Tier, cost: str, source: str
+    name: str, function: Callable[..., Any], declared: Mapping[str, Any]
 ) -> type[Method]:
+    """A method class of a function, with what was declared of it as class attributes."""
     try:
         names = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
@@ -290,10 +347,8 @@ def _from_function(
         {
             "__doc__": function.__doc__,
             "name": name,
-            "family": family,
-            "needs": needs,
-            "cost": cost,
-            "source": source or _place(function),
+            **declared,
+            "source": declared["source"] or _place(function),
             "function": staticmethod(function),
             "defaults": {
                 p.name: p.default

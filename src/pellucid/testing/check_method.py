@@ -26,11 +26,13 @@ def check_method(
     """Every law of methods, tried on one: which hold, which do not apply, which are broken.
 
     `method` is a name, a `Method` class, or a function `(model, x, target, ...)`, which need not
-    be registered. It is tried on a tiny model ("cnn" for images, "dense" for tables; `model` names
-    another of `pellucid.testing.NAMES`) of `framework`: plain NumPy where the method says that it
-    needs no gradient, else the first installed of torch, TensorFlow and JAX. `parameters` are the
-    method's, small ones to keep it short, or a function of the batch that returns them (for a
-    background, say).
+    be registered. It is tried on what it declares (`register_method(..., modalities={"table"},
+    several_inputs=True)`): the tiny model "dense" for methods of tables, "cnn" for images and all
+    others, and one with two inputs unless it takes only one; `model` names another of
+    `pellucid.testing.NAMES`. The `framework` is plain NumPy where the method says that it needs no
+    gradient, else the first installed of torch, TensorFlow and JAX. `parameters` are the method's,
+    small ones to keep it short, or a function of the batch that returns them (for a background,
+    say).
 
     The laws: raw float32 maps; the same numbers for a sample alone, in any batch and any order;
     the same bits from the same seed; the user's arrays, NumPy's random state and the model as they
@@ -48,12 +50,24 @@ def check_method(
     with _named(method) as name:
         cls = registry.method_class(name)
         chosen = framework or _framework(cls)
-        tiny = model or ("dense" if cls.modalities == frozenset({"table"}) else "cnn")
+        tiny = model or _tiny(cls)
         given = (lambda x: parameters) if isinstance(parameters, Mapping) else parameters
         case = MethodCase(name, cls, chosen, tiny, given or (lambda x: {}))
         report = try_laws(f"{name} on {chosen}", LAWS, case)
     report.raise_if_broken()
     return report
+
+
+def _tiny(cls: type[Method]) -> str:
+    """A tiny model with inputs of a kind that the method works on."""
+    if not cls.modalities or "image" in cls.modalities:
+        return "cnn"
+    if "table" in cls.modalities:
+        return "dense"
+    raise CapabilityError(
+        f"{cls.name} works on inputs of the kinds {', '.join(sorted(cls.modalities))}, and the tiny"
+        " models take images and tables.\n  A method that works on any of these can be checked."
+    )
 
 
 def _framework(cls: type[Method]) -> str:
@@ -78,10 +92,11 @@ def _named(method: Any) -> Iterator[str]:
         raise MethodError(
             f"Expected a method's name, class or function, got a {type(method).__name__}."
         )
-    own = getattr(method, "name", None) or getattr(method, "__name__", "method")
-    if registry.registered().get(own) is method:
-        yield own
+    known = registry.registered_name(method)
+    if known is not None:
+        yield known
         return
+    own = getattr(method, "name", None) or getattr(method, "__name__", "method")
     name = f"checked_{re.sub(r'[^0-9a-zA-Z_]', '_', str(own))}"
     needs = getattr(method, "needs", Tier.CALLABLE)
     register = registry.register_method(name, needs=needs)
