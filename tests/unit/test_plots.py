@@ -16,6 +16,10 @@ from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.plots.image import image_map, picture_of
 from pellucid.plots.scale import Scale, is_signed
+from pellucid.plots.style import theme_of
+from pellucid.reports.cells import column_of
+from pellucid.reports.images import BEST
+from pellucid.reports.items import Answer
 
 HOSTILE = "$\\frac{<b>&\n" + "very long name " * 8
 
@@ -162,6 +166,63 @@ def test_an_all_zero_map_says_so():
     draw(figure_of(broken))
 
 
+def test_zeros_of_a_map_without_sign_have_a_bar_without_sign():
+    zeros = {"dims": ("sample", "height", "width"), "values": np.zeros((1, 8, 8))}
+    for method, parameters, signed in (
+        ("gradcam", {"relu": True}, False),
+        ("gradcam", {"relu": False}, True),
+        ("saliency", {"absolute": True}, False),
+        ("vargrad", {}, False),
+        ("occlusion", {}, True),
+    ):
+        e = make_explanation(**zeros, method=method, parameters=parameters)
+        figure = plots.side_by_side(e)
+        assert ("away" in words_in(figure)) == signed
+        figure = plots.grid({method: e})
+        assert ("away" in words_in(figure)) == signed
+        assert column_of(method, [Answer("Why?", e, 0)], BEST).signed == signed
+
+
+def test_the_overlay_has_the_colours_of_its_bar():
+    e = make_explanation(signed_map()[None], dims=("sample", "height", "width"))
+    colour_map = theme_of("dark").colour_map(True)
+    strongest, weakest = (colour_map(end)[:3] for end in (1.0, 0.0))
+    for axes in (plots.overlay(e, theme="dark"), plots.series(series_of(2), theme="dark")):
+        drawn = np.asarray(axes.images[-1].get_array())
+        found = drawn[drawn[..., 3] == drawn[..., 3].max()][:, :3]
+        assert all(
+            np.allclose(c, strongest, atol=1e-2) or np.allclose(c, weakest, atol=1e-2)
+            for c in found
+        )
+    caption = words_in(plots.grid(grid_rows(), theme="dark"))
+    assert "Orange pushes" in caption
+    assert "Red" not in caption
+    assert "Red pushes" in words_in(plots.grid(grid_rows()))
+
+
+def test_an_inner_layer_in_the_place_of_the_picture_says_so():
+    for dims in (("sample", "height", "width"), ("sample", "step", "channel"), ("sample", "unit")):
+        values = np.random.default_rng(0).standard_normal((1, *(8, 9)[: len(dims) - 1]))
+        e = make_explanation(values, dims=dims, name="block.4", parameters={"layer": "block.4"})
+        figure = plots.plot(e)
+        assert isinstance(figure, Figure)
+        assert 'output of layer "block.4"' in words_in(figure)
+        assert "output of layer &#34;block.4&#34;" in e.to_html()
+        if "height" in dims:
+            assert 'output of layer "block.4"' in words_in(plots.grid({"a": e, "b": e}))
+    own = make_explanation(values, dims=dims, name="input", parameters={"layer": "block.4"})
+    assert "output of" not in words_in(figure_of(plots.bars(own)))
+
+
+def test_bars_speak_of_shares_only_where_values_add_up():
+    shares, effects = table_explanation([1.0, 2.0]), table_explanation([1.0, 2.0], gap=None)
+    for kind in ("bars", "beeswarm", "scatter"):
+        assert "share of the logit" in words_in(plots.plot(shares, kind=kind))
+        words = words_in(plots.plot(effects, kind=kind))
+        assert "effect on the logit" in words
+        assert "share" not in words
+
+
 def grid_rows(factor: float = 0.1):
     strong, weak = signed_map()[None], factor * signed_map()[None]
     make = lambda v, m: make_explanation(v, method=m, dims=("sample", "height", "width"))  # noqa: E731
@@ -252,16 +313,31 @@ def test_features_without_names_are_called_by_their_place():
     ]
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+def series_of(channels: int) -> Explanation:
+    """A series whose later channels count for more."""
+    x = np.random.default_rng(3).standard_normal((1, 50, channels))
+    return make_explanation(
+        x * np.arange(1, channels + 1), inputs=x, dims=("sample", "step", "channel")
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 12])
 def test_series_are_drawn_on_their_attributions(channels: int):
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((1, 50, channels))
-    e = make_explanation(x * 0.1, inputs=x, dims=("sample", "step", "channel"))
-    figure = plots.plot(e)
+    figure = plots.plot(series_of(channels))
     assert isinstance(figure, Figure)
     axes = figure.axes[0]
-    assert len(axes.lines) == channels
+    assert len(axes.lines) == min(channels, 8)
+    assert len({str(line.get_color()) for line in axes.lines}) == len(axes.lines)
     draw(figure_of(axes))
+    legend = axes.get_legend()
+    assert (legend is None) == (channels == 1)
+    if legend is not None:
+        assert legend.get_window_extent().y1 < axes.get_window_extent().y0, "below, on nothing"
+        assert legend.get_window_extent().y0 >= 0
+        said = legend.get_title().get_text()
+        assert said == ("8 of 12 channels: those of largest Σ|a|" if channels == 12 else "")
+    if channels == 12:
+        assert axes.lines[0].get_label() == "channel 4"
 
 
 def test_plot_chooses_by_what_the_values_are():

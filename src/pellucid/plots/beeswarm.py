@@ -51,7 +51,7 @@ def beeswarm(
     axes.set_yticks(range(len(order)), labels=names, parse_math=False)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.axvline(0, color=colours.muted, linewidth=0.8, zorder=2)
-    axes.set_xlabel(f"← away   share of the {columns.explained}   towards →", color=colours.ink,
+    axes.set_xlabel(f"← away   {columns.amount}   towards →", color=colours.ink,
                     fontsize=9, parse_math=False)  # fmt: skip
     shown = f", {len(rows)} of {count} samples" if len(rows) < count else ""
     title(axes, columns, colours, shown)

@@ -30,6 +30,8 @@ class Columns:
     score: np.ndarray
     target: str
     explained: str
+    amount: str
+    """What a value is, in words."""
     method: str
 
     def order(self, k: int | None = None) -> np.ndarray:
@@ -70,8 +72,15 @@ def columns_of(explanation: Explanation, part: int = 0) -> Columns:
         score=score,
         target=short_name(names[0]) if len(names) == 1 else "what was predicted",
         explained=explanation.explained,
+        amount=amount_words(explanation),
         method=explanation.method,
     )
+
+
+def amount_words(explanation: Explanation) -> str:
+    """What a value is: a share only where the values are to add up."""
+    how = "effect on" if explanation.gap is None else "share of"
+    return f"{how} the {explanation.explained}"
 
 
 def signs(theme: Theme) -> dict[bool, str]:

@@ -14,6 +14,7 @@ from pellucid.plots.image import (
     heatmap,
     image_map,
     is_image,
+    layer_words,
     overlay,
     picked,
     picture,
@@ -101,8 +102,10 @@ def grid(
     if sheet.photo is not None:
         picture(first, samples[0], part=part, ax=sheet.photo, theme=theme)
         title = wrap(f"predicted: {short_name(first.prediction_names[samples[0]])}", 28)
+        inner = layer_words(first, part)
+        title = f"{wrap(inner, 28)}\n{title}" if inner else title
         sheet.photo.set_title(title, fontsize=9, color=colours.ink, parse_math=False)
-    sheet.caption(_caption(cells, part, scale, reduction, scales))
+    sheet.caption(_caption(cells, part, scale, reduction, scales, colours))
     return settle(sheet.figure)
 
 
@@ -138,12 +141,14 @@ def _caption(
     sharing: Sharing,
     reduction: Reduction,
     scales: Mapping[str, list[Scale]],
+    colours: Theme,
 ) -> str:
     """What the colours mean and which maps may be compared."""
     every = [s for row in scales.values() for s in row]
     words = SHARING_WORDS[sharing]
     if any(s.signed for s in every):
-        words = f"Red pushes towards what is named, blue away from it. {words}"
+        towards, away = colours.ends
+        words = f"{towards.capitalize()} pushes towards what is named, {away} away from it. {words}"
     if any("channel" in e.parts[part].dims for row in cells.values() for e in row):
         words += f" Colour channels: {REDUCTION_WORDS[reduction]}."
     return f"{words} Scales end at the {every[0].percentile:g}th percentile of |a|."
@@ -196,7 +201,7 @@ def _scales(
         for name, row in cells.items()
     }
     signs = {
-        name: reduction != "abs_sum" and any(signed_part(e.parts[part]) for e in row)
+        name: reduction != "abs_sum" and any(signed_part(e, part) for e in row)
         for name, row in cells.items()
     }
     if sharing == "all":

@@ -135,7 +135,7 @@ def overlay(
     grey = faded_grey(picture_of(chosen, sample))
     place = (0, grey.shape[1], grey.shape[0], 0)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=place)
-    axes.imshow(scale.overlay(values), extent=place, interpolation="nearest")
+    axes.imshow(scale.overlay(values, colours), extent=place, interpolation="nearest")
     axes.set_axis_off()
     _say_if_empty(axes, values)
     return axes
@@ -186,9 +186,12 @@ def side_by_side(
     overlay(explanation, sample, ax=panels[1], scale=scale, reduction=reduction, **options)
     heatmap(explanation, sample, ax=panels[2], scale=scale, reduction=reduction, **options)
     name = explanation.target_names[sample]
-    predicted = f"predicted: {short_name(explanation.prediction_names[sample])}"
-    for axes, title in zip(panels, (predicted, explanation.method, "map alone"), strict=False):
-        axes.set_title(elide(title, 38), color=colours.ink, fontsize=10, parse_math=False)
+    lines = [layer_words(explanation, part)]
+    lines.append(f"predicted: {short_name(explanation.prediction_names[sample])}")
+    predicted = "\n".join(elide(line, 38) for line in lines if line)
+    titles = (predicted, elide(explanation.method, 38), "map alone")
+    for axes, title in zip(panels, titles, strict=False):
+        axes.set_title(title, color=colours.ink, fontsize=10, parse_math=False)
     colour_bar(figure, panels[3], scale, name, colours)
     note = scale.words()
     if "channel" in chosen.dims:
@@ -207,14 +210,31 @@ def scale_for(
 ) -> Scale:
     """The scale of one sample's map; whether it is signed is asked of the whole batch."""
     chosen = explanation.parts[part]
-    signed = reduction != "abs_sum" and signed_part(chosen)
+    signed = reduction != "abs_sum" and signed_part(explanation, part)
     values = image_map(chosen, sample, reduction)
     return Scale.of([values], percentile=percentile, value=limit, signed=signed)
 
 
-def signed_part(part: Part) -> bool:
-    """Whether any sample speaks against its target, so that all are drawn alike."""
-    return bool((part.values < 0).any()) or not bool((part.values > 0).any())
+def signed_part(explanation: Explanation, part: int) -> bool:
+    """Whether any sample speaks against its target, so that all are drawn alike.
+
+    Where every value is zero, whether the method could have said so.
+    """
+    values = explanation.parts[part].values
+    if (values > 0).any():
+        return bool((values < 0).any())
+    options = [explanation.parameters.get(name) is True for name in ("relu", "absolute")]
+    return bool((values < 0).any()) or not (explanation.method in _WITHOUT_SIGN or any(options))
+
+
+_WITHOUT_SIGN = frozenset({"squaregrad", "vargrad", "sobol", "hsic", "edges"})
+"""Methods that no parameter gives a sign."""
+
+
+def layer_words(explanation: Explanation, part: int) -> str:
+    """What an inner layer's output is called, which stands where the input does; else empty."""
+    name = explanation.parts[part].name
+    return f'output of layer "{name}"' if explanation.parameters.get("layer") == name else ""
 
 
 def colour_bar(

@@ -119,6 +119,6 @@ def _scales(
         values_of = image_map if kind == "image" else step_values
         key = (panel.group, kind)
         maps.setdefault(key, []).append(values_of(part, panel.sample, reduction))
-        signed = reduction != "abs_sum" and signed_part(part)
+        signed = reduction != "abs_sum" and signed_part(panel.explanation, panel.part)
         signs[key] = signs.get(key, False) or signed
     return {k: Scale.of(m, percentile=percentile, signed=signs[k]) for k, m in maps.items()}

@@ -4,7 +4,7 @@ import numpy as np
 
 from pellucid.explanation import Explanation
 from pellucid.inputs.layout import space_axes
-from pellucid.plots.image import is_image
+from pellucid.plots.image import is_image, layer_words
 from pellucid.plots.style import elide
 
 
@@ -58,9 +58,9 @@ def percent(share: float) -> str:
 
 
 def part_label(explanation: Explanation, sample: int, part: int) -> str:
-    """An input's name with its share; empty where there is only one input."""
+    """An input's name with its share, or an inner layer's; empty where there is only one input."""
     if len(explanation.parts) < 2:
-        return ""
+        return layer_words(explanation, part)
     name = elide(explanation.parts[part].name, 30)
     if not looked_at(explanation, part):
         return f"{name}: not looked at"

@@ -65,7 +65,7 @@ def scatter(
     axes.axhline(0, color=colours.muted, linewidth=0.8, zorder=0)
     axes.set_xlabel(elide(columns.names[chosen], 50), color=colours.ink, fontsize=9,
                     parse_math=False)  # fmt: skip
-    axes.set_ylabel(f"share of the {columns.explained}", color=colours.ink, fontsize=9,
+    axes.set_ylabel(columns.amount, color=colours.ink, fontsize=9,
                     parse_math=False)  # fmt: skip
     title(axes, columns, colours)
     return axes

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
-from pellucid.plots.image import colour_bar, picked, signed_part
+from pellucid.plots.image import colour_bar, layer_words, picked, signed_part
 from pellucid.plots.scale import Reduction, Scale, reduce_channels
 from pellucid.plots.style import (
     OKABE_ITO,
@@ -17,7 +17,8 @@ from pellucid.plots.style import (
     theme_of,
 )
 
-MOST_LINES = 6
+MOST_LINES = 8
+"""As many as there are colours that stay apart from each other and from the ground."""
 
 
 def series(
@@ -34,14 +35,15 @@ def series(
 ) -> Axes:
     """Draw each channel as a line over the steps' attributions; returns the axes.
 
-    `limit` fixes the v of the scale, `scale` a whole scale shared with other panels.
+    Of more than eight channels those with the largest sums of |a| are drawn, and the legend says
+    so. `limit` fixes the v of the scale, `scale` a whole scale shared with other panels.
     """
     colours = theme_of(theme)
     chosen = picked(explanation, sample, part)
     if "step" not in chosen.dims:
         raise InputError(f"{chosen.name} has dims {chosen.dims}: no steps to draw.")
     values = step_values(chosen, sample, reduction)
-    signed = reduction != "abs_sum" and signed_part(chosen)
+    signed = reduction != "abs_sum" and signed_part(explanation, part)
     scale = scale or Scale.of([values], percentile=percentile, value=limit, signed=signed)
     axes = axes_or_new(ax, 8, 3, colours)
     style_axes(axes, colours)
@@ -49,25 +51,29 @@ def series(
     steps = np.arange(len(lines))
     low, high = float(np.nanmin(lines)), float(np.nanmax(lines))
     room = 0.06 * (high - low) or 1.0
-    ground = scale.overlay(values)[None]
+    ground = scale.overlay(values, colours)[None]
     axes.imshow(
         ground, extent=(-0.5, len(values) - 0.5, low - room, high + room), aspect="auto",
         origin="lower", interpolation="nearest",
     )  # fmt: skip
-    for index in range(min(lines.shape[1], MOST_LINES)):
-        first = colours.ink if index == 0 else OKABE_ITO[index]
-        axes.plot(steps, lines[:, index], color=first, linewidth=1.4, label=elide(names[index], 18))
+    inks = (colours.ink, *OKABE_ITO[1:7], OKABE_ITO[0])
+    drawn, why = _drawn(chosen, sample, lines.shape[1])
+    for ink, index in zip(inks, drawn, strict=False):
+        axes.plot(steps, lines[:, index], color=ink, linewidth=1.4, label=elide(names[index], 18))
     if lines.shape[1] > 1:
-        axes.legend(
-            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=MOST_LINES, fontsize=8,
-            frameon=False, labelcolor=colours.ink,
+        legend = axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, fontsize=8, frameon=False,
+            labelcolor=colours.ink, title=why or None, title_fontsize=8,
         )  # fmt: skip
+        legend.get_title().set_color(colours.muted)
     axes.set_xlim(-0.5, len(steps) - 0.5)
     axes.set_ylim(low - room, high + room)
     axes.set_xlabel("step", color=colours.ink, fontsize=9)
     name = short_name(explanation.target_names[sample])
+    inner = layer_words(explanation, part)
     axes.set_title(
-        f"{elide(explanation.method, 30)}: {elide(name, 40)}   {scale.words()}",
+        f"{elide(explanation.method, 30)}: {elide(name, 40)}   {scale.words()}"
+        + (f"\n{elide(inner, 60)}" if inner else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip
     if ax is None:
@@ -81,6 +87,18 @@ def step_values(part: Part, sample: int, reduction: Reduction = "sum") -> np.nda
     values, dims = reduce_channels(part.values[sample], part.dims[1:], reduction)
     values = np.moveaxis(values, dims.index("step"), 0)
     return values.reshape(len(values), -1).sum(axis=1)
+
+
+def _drawn(part: Part, sample: int, count: int) -> tuple[list[int], str]:
+    """The numbers of the channels to draw, and words where they are not all."""
+    if count <= MOST_LINES:
+        return list(range(count)), ""
+    strength = np.abs(np.moveaxis(part.values[sample], part.dims.index("step") - 1, 0))
+    strength = strength.reshape(len(strength), -1).sum(axis=0)
+    if strength.size != count:
+        return list(range(MOST_LINES)), f"the first {MOST_LINES} of {count} channels"
+    strongest = np.argsort(-strength, kind="stable")[:MOST_LINES]
+    return sorted(strongest.tolist()), f"{MOST_LINES} of {count} channels: those of largest Σ|a|"
 
 
 def _lines(

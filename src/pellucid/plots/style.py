@@ -39,9 +39,17 @@ class Theme:
 
     def colour_map(self, signed: bool) -> Colormap:
         """The diverging map for signed values, the sequential one for values of one sign."""
-        name = self.signed if signed else self.unsigned
+        return matplotlib.colormaps[self._signed if signed else self.unsigned]
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """What a person calls the colours of towards and away."""
+        return ("red", "blue") if self._signed == "coolwarm" else ("orange", "cyan")
+
+    @property
+    def _signed(self) -> str:
         # managua came with matplotlib 3.10; coolwarm is readable on a dark ground too.
-        return matplotlib.colormaps[name if name in matplotlib.colormaps else "coolwarm"]
+        return self.signed if self.signed in matplotlib.colormaps else "coolwarm"
 
 
 LIGHT = Theme(ground="#ffffff", ink="#1c1e21", muted="#5c6370", signed="coolwarm")

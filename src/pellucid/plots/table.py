@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from pellucid.explanation import Explanation, Part
-from pellucid.plots.columns import signs
-from pellucid.plots.image import picked
+from pellucid.plots.columns import amount_words, signs
+from pellucid.plots.image import layer_words, picked
 from pellucid.plots.style import (
     ThemeName,
     axes_or_new,
@@ -111,12 +111,13 @@ def bars(
     axes.axvline(0, color=colours.muted, linewidth=0.8)
     axes.margins(x=0.08)
     name = elide(short_name(explanation.target_names[sample]), 40)
+    inner = layer_words(explanation, part)
     axes.set_title(
-        f"{elide(explanation.method, 30)}: {name}", color=colours.ink, fontsize=10,
-        loc="left", parse_math=False,
+        f"{elide(explanation.method, 30)}: {name}" + (f"\n{elide(inner, 60)}" if inner else ""),
+        color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip
-    units = explanation.explained
-    axes.set_xlabel(f"share of the {units}", color=colours.ink, fontsize=9, parse_math=False)
+    words = amount_words(explanation)
+    axes.set_xlabel(words, color=colours.ink, fontsize=9, parse_math=False)
     _legend(axes, ink, colours.ground, colours.ink)
     if not any(f.attribution for f in features):
         axes.text(0.5, 0.5, "all values are zero", transform=axes.transAxes, ha="center",

@@ -127,17 +127,17 @@ def ramp(signed: bool) -> str:
 def _shared_scale(answers: Sequence[Answer], *, images: bool) -> Scale | None:
     """One scale for a method's maps, or bars, of one input, so that they can be compared."""
     found = [
-        (part, a.sample)
+        (part, a, i)
         for a in answers
         for i, part in enumerate(a.explanation.parts)
         if is_image(part) == images and looked_at(a.explanation, i)
     ]
     if not found:
         return None
-    signed = any(signed_part(part) for part, _ in found)
+    signed = any(signed_part(a.explanation, i) for _, a, i in found)
     if not images:
-        return Scale.of([p.values[i] for p, i in found], percentile=100, signed=signed)
-    return Scale.of([image_map(part, i) for part, i in found], signed=signed)
+        return Scale.of([p.values[a.sample] for p, a, _ in found], percentile=100, signed=signed)
+    return Scale.of([image_map(part, a.sample) for part, a, _ in found], signed=signed)
 
 
 def _cell(answer: Answer, images: Scale | None, others: Scale | None, quality: Quality) -> Cell:

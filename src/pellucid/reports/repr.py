@@ -29,7 +29,7 @@ def explanation_html(explanation: Explanation, max_samples: int = 8) -> str:
     images = [i for i in told if is_image(parts[i])]
     if images and len(shown):
         maps = [image_map(parts[k], i) for k in images for i in shown]
-        scale = Scale.of(maps, signed=any(signed_part(parts[k]) for k in images))
+        scale = Scale.of(maps, signed=any(signed_part(explanation, k) for k in images))
     cards = [_card(explanation, i, told, scale) for i in shown]
     digest = hashlib.sha256()
     for part in parts:

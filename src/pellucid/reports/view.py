@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pellucid.explanation import Explanation
-from pellucid.plots.image import as_rgb, is_image, picture_of
+from pellucid.plots.image import as_rgb, is_image, layer_words, picture_of
 from pellucid.plots.parts import first_image
 from pellucid.plots.style import elide, number, short_name
 from pellucid.reports.cells import Column, column_of, method_title, question_of, ramp
@@ -144,7 +144,7 @@ def _summary(study: Study, images: bool, maps: bool) -> str:
 
 def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
     first, answers = item.answers[0], item.answers
-    photo, thumbnail, small, width, height = "", "", False, 0, 0
+    photo, thumbnail, caption, small, width, height = "", "", "", False, 0, 0
     grounds = []
     for i, part in enumerate(first.explanation.parts):
         given = item.picture if not photo else None
@@ -152,6 +152,7 @@ def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
             pixels = picture_of(part, first.sample) if given is None else as_rgb(given)
             grounds.append(Ground(i, ground_uri(pixels, quality), pixels.shape[1], pixels.shape[0]))
             if not photo:
+                caption = layer_words(first.explanation, i) if given is None else ""
                 height, width = pixels.shape[:2]
                 photo, thumbnail = photo_uri(pixels, quality), thumbnail_uri(pixels)
                 small = is_small(pixels)
@@ -173,7 +174,7 @@ def _item(item: StudyItem, index: int, quality: Quality) -> ItemView:
     return ItemView(
         anchor=f"input-{index}",
         name=item.name,
-        caption=item.caption,
+        caption=". ".join(words for words in (item.caption, caption) if words),
         photo=photo,
         small=small,
         grounds=tuple(grounds),
