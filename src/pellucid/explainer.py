@@ -89,6 +89,10 @@ class Comparison:
         columns = {n: {e.target_names[sample]: e} for n, e in self.explanations.items()}
         return grid(columns, sample, **options)
 
+    def __repr__(self) -> str:
+        """The same as `str`."""
+        return str(self)
+
     def __str__(self) -> str:
         """One line a method."""
         lines = [str(e) for e in self.explanations.values()]

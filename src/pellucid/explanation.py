@@ -39,6 +39,11 @@ class Part:
     display: np.ndarray | None = None
     """What a person sees of the input (uint8 picture), where the model says how to make it."""
 
+    def __repr__(self) -> str:
+        """Name and shapes, not the numbers."""
+        axes = ", ".join(self.dims)
+        return f"<Part {self.name!r}: values {self.values.shape} ({axes}), of {self.inputs.shape}>"
+
     def value_at(self, sample: int, position: int) -> float | str | None:
         """What the input holds where the value numbered `position` of a sample stands.
 
@@ -96,7 +101,9 @@ class Explanation:
     gap: np.ndarray | None = None
     class_names: tuple[str, ...] | None = None
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """What else the method found worth keeping: a CAM's own grid, nodes used per sample."""
+    """What else the method found worth keeping, by name: a CAM's own `"grid"` and channel
+    `"weights"`, the `"nodes"` a path took for each sample, the `"unit_values"` of features; each
+    method's own page says which. Empty for most."""
     warnings: tuple[str, ...] = ()
     batched: bool = True
     structure: Any = None
@@ -218,7 +225,11 @@ class Explanation:
         return self.to_html()
 
     def save(self, path: str | Path) -> Path:
-        """Write to a `.zarr` folder (or `.zarr.zip` file); an existing one is replaced whole."""
+        """Write to a `.zarr` folder (or `.zarr.zip` file).
+
+        An explanation saved there before is replaced whole. Raises `LoadError` for another name,
+        and where something else stands there, which is left alone.
+        """
         from pellucid.store import save
 
         return save(self, Path(path))
@@ -235,6 +246,10 @@ class Explanation:
         from pellucid.reproduce import reproduce
 
         return reproduce(self)
+
+    def __repr__(self) -> str:
+        """The same as `str`: the arrays are a name away."""
+        return str(self)
 
     def __str__(self) -> str:
         """What was explained, by what, with what evidence."""

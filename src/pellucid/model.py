@@ -137,10 +137,11 @@ def wrap(
     the shape of one input without the batch axis, or a list of such shapes, for models that do
     not say. `output="probability"` keeps a final softmax or sigmoid, which is taken off otherwise.
     `preprocess` turns what the user has (say, uint8 pictures) into what the model takes; the
-    pictures are then shown as they were. `example` helps to recognise a plain function: one that
-    is given torch tensors is taken for torch. `missing_values` says whether the model takes NaN
-    in tables; scikit-learn's estimators and what has their interface (XGBoost, LightGBM) say it
-    themselves.
+    pictures are then shown as they were. `tokenizer` is kept with the model for methods on text,
+    of which there is none yet. `example` is an input that helps to recognise a plain function: one
+    that is given torch tensors is taken for torch; `explain` does so with its own x.
+    `missing_values` says whether the model takes NaN in tables; scikit-learn's estimators and what
+    has their interface (XGBoost, LightGBM) say it themselves.
 
     Raises `CapabilityError` for an object that cannot be explained, `MissingExtraError` for an
     absent framework, `InputError` for options that contradict each other. Options given with a

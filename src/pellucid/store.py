@@ -211,9 +211,13 @@ def _categories(listed: Any) -> tuple[tuple[str, ...] | None, ...] | None:
 
 
 def save(e: Explanation, path: Path) -> Path:
-    """Write a Zarr folder, or one file for `.zarr.zip`; whole or not at all."""
+    """Write a Zarr folder, or one file for `.zarr.zip`; whole or not at all.
+
+    Raises `LoadError` where something stands that is no explanation of ours.
+    """
     if not path.name.endswith((".zarr", ".zarr.zip")):
         raise LoadError(f"Expected a path that ends in .zarr or .zarr.zip, got {path.name!r}.")
+    _require_free(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as place:
         folder = Path(place) / "explanation.zarr"
@@ -221,8 +225,6 @@ def save(e: Explanation, path: Path) -> Path:
         if path.name.endswith(".zip"):
             made = Path(place) / "explanation.zip"
             _zip(folder, made)
-            if path.is_dir():
-                raise LoadError(f"{path} is a folder; a .zarr.zip is one file.")
             made.replace(path)
             return path
         old = Path(place) / "old"
@@ -235,6 +237,31 @@ def save(e: Explanation, path: Path) -> Path:
                 old.rename(path)
             raise
     return path
+
+
+def _require_free(path: Path) -> None:
+    """Raise `LoadError` unless there is nothing, an empty folder, or an explanation to replace."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if path.is_dir() and path.name.endswith(".zip"):
+        raise LoadError(f"{path} is a folder; a .zarr.zip is one file.")
+    if not _is_ours(path):
+        raise LoadError(
+            f"{path} is there and was not saved by pellucid, so it is left alone.\n"
+            "  Choose another name, or remove it first."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        if path.is_dir():
+            attributes = (path / ".zattrs").read_text("utf-8")
+        else:
+            with zipfile.ZipFile(path) as archive:
+                attributes = archive.read(".zattrs").decode("utf-8")
+        return "pellucid" in json.loads(attributes)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _write(data: "xarray.Dataset", folder: Path) -> None:

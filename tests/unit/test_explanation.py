@@ -155,7 +155,57 @@ def test_maps_that_are_zero_everywhere_are_warned_of(method):
     assert len(e.warnings) == 1
     assert "sample(s) [1, 3] is zero everywhere" in e.warnings[0]
     assert "warning: " in str(e)
+    assert "does not react" in e.warnings[0]
     assert not explain(model, np.zeros((1, 2), np.float32), "constant").warnings
+
+
+def test_zeros_that_come_from_the_baseline_or_a_cut_off_say_so():
+    x = np.array([[1.0, 2], [0, 0]], dtype=np.float32)
+    for method in ("occlusion", "integrated_gradients"):
+        (word,) = explain(wrap(lambda a: a.sum(1), framework="torch"), x, method).warnings
+        assert "sample(s) [1] is zero everywhere: the baseline is the input itself" in word
+
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 1, 1, bias=False), torch.nn.ReLU(), torch.nn.Flatten(),
+        torch.nn.Linear(16, 1, bias=False),
+    )  # fmt: skip
+    for weight, value in zip(net.parameters(), (1.0, -1.0), strict=True):
+        torch.nn.init.constant_(weight, value)
+    pixels = np.stack([np.ones((1, 4, 4)), np.zeros((1, 4, 4))]).astype(np.float32)
+    against, dead = explain(net, pixels, "gradcam").warnings
+    assert "[0] is zero everywhere: all the evidence speaks against" in against
+    assert "relu=False shows it" in against
+    assert "[1] is zero everywhere: the explained score does not react" in dead
+    assert (explain(net, pixels, "gradcam", relu=False).values[0] < 0).all()
+
+
+def test_repr_is_short():
+    e = table("saliency")
+    assert repr(e) == str(e)
+    assert len(repr(e)) < 300
+    assert repr(e.parts[0]).startswith("<Part ")
+    assert len(repr(e.parts[0])) < 100
+
+
+def test_save_replaces_explanations_and_nothing_else(tmp_path):
+    e, other = table("saliency"), table("occlusion")
+    for name in ("e.zarr", "e.zarr.zip"):
+        e.save(tmp_path / name)
+        other.save(tmp_path / name)
+        assert Explanation.load(tmp_path / name).method == "occlusion"
+    mine = tmp_path / "mine.zarr"
+    mine.mkdir()
+    e.save(mine)  # an empty folder is nothing to lose
+    data = tmp_path / "data.zarr"
+    data.mkdir()
+    (data / ".zattrs").write_text('{"units": "K"}')
+    file = tmp_path / "data.zarr.zip"
+    file.write_bytes(b"something else")
+    for path in (data, file):
+        with pytest.raises(LoadError, match="was not saved by pellucid, so it is left alone"):
+            e.save(path)
+    assert (data / ".zattrs").read_text() == '{"units": "K"}'
+    assert file.read_bytes() == b"something else"
 
 
 # One sample of several

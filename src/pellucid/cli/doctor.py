@@ -17,14 +17,15 @@ _NEEDED = ("numpy", "array-api-compat", "xarray", "zarr", "matplotlib", "pillow"
 _EXTRAS: dict[str, dict[str, str]] = {
     "tensorflow": {"tensorflow": "tensorflow", "keras": "keras"},
     "torch": {"torch": "torch"},
-    "jax": {"jax": "jax"},
+    "jax": {"jax": "jax", "jaxlib": "jaxlib"},
+    "tensorlayer": {"tensorlayer": "tensorlayer", "opencv-python-headless": "cv2"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
-    "sklearn": {"scikit-learn": "sklearn", "skops": "skops"},
+    "sklearn": {"scikit-learn": "sklearn", "skops": "skops", "narwhals": "narwhals"},
+    "images": {"scikit-image": "skimage"},
     "tables": {"pandas": "pandas", "narwhals": "narwhals"},
+    "parquet": {"polars": "polars"},
     "shap": {"shap": "shap"},
 }
-# Named by pyproject.toml, but no adapter of pellucid uses them yet.
-_LATER = frozenset({"jax", "onnx"})
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 
 
@@ -70,13 +71,11 @@ def _extra(extra: str) -> dict[str, Any]:
         # tensorflow-cpu and its like are other distributions with the same module.
         versions[distribution] = _version(distribution) or ("present" if found else None)
     missing = [name for name, version in versions.items() if version is None]
-    wanted = missing and extra not in _LATER
     return {
         "versions": versions,
         "installed": not missing,
         "missing": missing,
-        "supported": extra not in _LATER,
-        "install": f"pip install 'pellucid[{extra}]'" if wanted else None,
+        "install": f"pip install 'pellucid[{extra}]'" if missing else None,
     }
 
 
@@ -127,8 +126,7 @@ def _print(report: dict[str, Any]) -> None:
     for extra, facts in report["extras"].items():
         present = ", ".join(f"{n} {v}" for n, v in facts["versions"].items() if v)
         lacking = f"missing: {', '.join(facts['missing'])}; to install: {facts['install']}"
-        note = lacking if facts["install"] else ""
-        parts = [present, note if facts["supported"] else "not used by pellucid yet, comes later"]
+        parts = [present, lacking if facts["install"] else ""]
         table.add_row(f"[{extra}]".replace("[", r"\["), escape("; ".join(p for p in parts if p)))
     devices = report["devices"]
     table.add_row("keras backend", report["keras_backend"])

@@ -67,7 +67,7 @@ def describe_model(model: Any, with_layers: bool) -> dict[str, Any]:
         if with_layers:
             document["layer_list"] = [
                 {"path": x.path, "kind": x.kind, "shape": x.shape, "parameters": x.parameters}
-                for x in found
+                for x in _calls(model) or found
             ]
     if model.supports.name == "TRAINABLE":
         weights = model.adapter.weights()
@@ -75,19 +75,36 @@ def describe_model(model: Any, with_layers: bool) -> dict[str, Any]:
     return document
 
 
-def _outputs(model: Any) -> dict[str, Any]:
-    """Shapes of the outputs, from one run on zeros, where the model says what it expects."""
+def _zeros(model: Any) -> Any:
+    """One input of zeros, a tuple for several; None where the model does not say its shape."""
     import numpy as np
-
-    from pellucid.counting import CountedModel
-    from pellucid.running.outputs import run_checked
 
     specs = model.inputs
     if not specs or any(s.shape is None or None in s.shape for s in specs):
-        return {}
+        return None
     zeros = tuple(np.zeros((1, *s.shape), s.dtype or "float32") for s in specs)
+    return zeros[0] if len(zeros) == 1 else zeros
+
+
+def _calls(model: Any) -> Any:
+    """The calls of layers in one run on zeros, which have shapes; None where there is no run."""
+    zeros = _zeros(model)
     try:
-        leaves = model.adapter.accept(zeros[0] if len(zeros) == 1 else zeros)
+        return None if zeros is None else model.adapter.layers(model.adapter.accept(zeros))
+    except PellucidError:
+        return None
+
+
+def _outputs(model: Any) -> dict[str, Any]:
+    """Shapes of the outputs, from one run on zeros, where the model says what it expects."""
+    from pellucid.counting import CountedModel
+    from pellucid.running.outputs import run_checked
+
+    zeros = _zeros(model)
+    if zeros is None:
+        return {}
+    try:
+        leaves = model.adapter.accept(zeros)
         outputs = run_checked(CountedModel(model.adapter, peel=False), leaves, model.adapter)
         final = model.adapter.final_activation(leaves)
     except PellucidError:
@@ -124,11 +141,14 @@ def _print(document: dict[str, Any]) -> None:
     listed = (document["model"] or {}).get("layer_list")
     if listed:
         layers = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("layer", "kind", "shape", "parameters"):
+        # Without a run (a model that does not say what it takes) no shape is known.
+        shaped = any(layer["shape"] is not None for layer in listed)
+        for name in ("layer", "kind", *(["shape"] if shaped else []), "parameters"):
             layers.add_column(name, overflow="fold", justify="right" if name[0] == "p" else "left")
         for layer in listed:
             shape = "" if layer["shape"] is None else _shape(layer["shape"])
-            layers.add_row(escape(layer["path"]), layer["kind"], shape, f"{layer['parameters']:,}")
+            cells = [escape(layer["path"]), layer["kind"], *([shape] if shaped else [])]
+            layers.add_row(*cells, f"{layer['parameters']:,}")
         screen.print()
         screen.print(layers)
 

@@ -61,7 +61,7 @@ def suspicions(method: Method, found: Attribution, batch: Batch) -> tuple[str, .
     """Warnings about maps that are right but say little."""
     if method.family == "controls":
         return ()
-    return _without_gradient(method, found, batch) + _empty_maps(found)
+    return _without_gradient(method, found, batch) + _empty_maps(found, batch)
 
 
 def _without_gradient(method: Method, found: Attribution, batch: Batch) -> tuple[str, ...]:
@@ -79,17 +79,35 @@ def _without_gradient(method: Method, found: Attribution, batch: Batch) -> tuple
     )
 
 
-def _empty_maps(found: Attribution) -> tuple[str, ...]:
-    flat = [
-        i
-        for i in range(len(found.values[0]))
-        if not any(np.any(values[i]) for values in found.values)
-    ]
-    if not flat:
-        return ()
-    return (
-        f"the map of sample(s) {flat[:20]} is zero everywhere: the explained score does not react"
-        " to the input there (saturated, dead, or all evidence was cut off by a ReLU)",
+_AGAINST = "all the evidence speaks against the target and was cut off; relu=False shows it"
+_NO_DIFFERENCE = "the baseline is the input itself, so there is nothing to attribute"
+_NO_REACTION = "the explained score does not react to the input there (it is saturated or dead)"
+
+
+def _empty_maps(found: Attribution, batch: Batch) -> tuple[str, ...]:
+    """A word for maps of zeros, with the reason as far as it can be known."""
+    samples: dict[str, list[int]] = {}
+    for i in range(len(found.values[0])):
+        if any(np.any(values[i]) for values in found.values):
+            continue
+        if found.all_against is not None and found.all_against[i]:
+            reason = _AGAINST
+        elif found.baseline is not None and _same(found.baseline, batch, i):
+            reason = _NO_DIFFERENCE
+        else:
+            reason = _NO_REACTION
+        samples.setdefault(reason, []).append(i)
+    return tuple(
+        f"the map of sample(s) {numbers[:20]} is zero everywhere: {reason}"
+        for reason, numbers in samples.items()
+    )
+
+
+def _same(baseline: tuple[np.ndarray, ...], batch: Batch, sample: int) -> bool:
+    """Whether the reference of a sample is the sample."""
+    pairs = zip(baseline, batch.arrays, strict=True)
+    return all(
+        np.array_equal(b[sample], a[sample], equal_nan=a.dtype.kind == "f") for b, a in pairs
     )
 
 

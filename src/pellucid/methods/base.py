@@ -18,7 +18,8 @@ class Attribution:
     `dims` names the axes of maps that do not have the input's own shape. `baseline` and
     `baseline_score` are set by methods that compare with a reference input. `parameters`
     overrides what the result records for them, such as the layer that was chosen. `notes` join
-    those of the result's provenance: what was compared with what.
+    those of the result's provenance: what was compared with what. `all_against` `(n,)` marks the
+    samples whose map is zero because all there was lay below zero and was cut off.
     """
 
     values: tuple[np.ndarray, ...]
@@ -30,6 +31,7 @@ class Attribution:
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    all_against: np.ndarray | None = None
 
 
 class Method(ABC):

@@ -58,6 +58,8 @@ class ClassActivationMap(Method):
         maps, weights = self.maps(task, leaf, layout)
         grid = maps.reshape(len(maps), *layout.grid).astype(np.float32)
         remarks = self.remarks() + _read_at_one_place(grid, task.cut_layer)
+        flat = grid.reshape(len(grid), -1)
+        all_against = self.relu & (flat.max(axis=1) <= 0) & (flat.min(axis=1) < 0)
         if self.relu:
             grid = np.maximum(grid, 0)
         array, dims = task.batch.arrays[leaf], task.batch.dims[leaf]
@@ -78,6 +80,7 @@ class ClassActivationMap(Method):
             extras=extras,
             parameters=found,
             warnings=remarks,
+            all_against=all_against,
         )
 
     @abstractmethod
