@@ -1,5 +1,8 @@
 """The table of methods: what there is, and what runs on a model."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -33,6 +36,41 @@ def test_every_method_has_a_row_that_says_what_it_is():
         assert row["family"] in {"gradient", "cam", "perturbation", "controls"}
         assert row["source"] or row["family"] == "controls"
         assert (row["runs"], row["why"]) == (None, None)
+
+
+CHEAP = {
+    "integrated_gradients": {"steps": 2},
+    "blur_integrated_gradients": {"steps": 2},
+    "guided_integrated_gradients": {"steps": 4},
+    "expected_gradients": {"samples": 4, "background": np.zeros((2, 3, 12, 10), np.float32)},
+    "smoothgrad": {"samples": 2},
+    "squaregrad": {"samples": 3},
+    "vargrad": {"samples": 4},
+    "occlusion": {"window": 6, "stride": 6},
+    "exact_shapley": {"features": "grid:2"},
+    "kernel_shap": {"features": "grid:3", "budget": 40},
+    "permutation_shap": {"features": "grid:3", "budget": 40},
+    "lime": {"features": "grid:3", "budget": 40},
+    "rise": {"grid": 3, "budget": 40},
+    "sobol": {"features": "grid:3", "budget": 60},
+    "hsic": {"features": "grid:3", "budget": 40},
+}
+
+
+def test_the_table_of_the_readme_names_every_method_and_its_evidence():
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    lines = text.partition("\n## The methods\n")[2].partition("\n## ")[0].splitlines()
+    cells = [line.split("|")[1:-1] for line in lines if line.startswith("| `")]
+    said = {name: row[3] for row in cells for name in re.findall(r"`(\w+)`", row[0])}
+    built_in = {n for n, c in registered().items() if c.__module__.startswith("pellucid.methods.")}
+    assert said.keys() == built_in, "README's table of methods is not that of pellucid.methods()"
+    model, x = build("cnn", "torch")
+    table = methods(model=model)
+    for name in table.runnable:
+        if name in said and not registered()[name].is_global:
+            e = explain(model, x[:2], name, **CHEAP.get(name, {}))
+            assert ("`stderr`" in said[name]) == (e.stderr is not None), name
+            assert ("`gap`" in said[name]) == (e.gap is not None), name
 
 
 def test_rows_stand_by_family_and_name():
