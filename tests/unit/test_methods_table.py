@@ -50,6 +50,8 @@ CHEAP = {
     "exact_shapley": {"features": "grid:2"},
     "kernel_shap": {"features": "grid:3", "budget": 40},
     "permutation_shap": {"features": "grid:3", "budget": 40},
+    "partition_shap": {"features": "grid:3", "budget": 40},
+    "shapley_interactions": {"features": "grid:2"},
     "lime": {"features": "grid:3", "budget": 40},
     "rise": {"grid": 3, "budget": 40},
     "sobol": {"features": "grid:3", "budget": 60},
