@@ -51,7 +51,7 @@ CHEAP = {
     "kernel_shap": {"features": "grid:3", "budget": 40},
     "permutation_shap": {"features": "grid:3", "budget": 40},
     "partition_shap": {"features": "grid:3", "budget": 40},
-    "shapley_interactions": {"features": "grid:2"},
+    "shapley_interactions": {"features": "grid:4", "budget": 300},
     "lime": {"features": "grid:3", "budget": 40},
     "rise": {"grid": 3, "budget": 40},
     "sobol": {"features": "grid:3", "budget": 60},
