@@ -53,31 +53,16 @@ def effect(
         rows = np.unique(
             np.linspace(0, len(curves) - 1, min(len(curves), _MOST_CURVES)).astype(int)
         )
-        axes.add_collection(
-            LineCollection(
-                [np.column_stack([place, curves[r]]) for r in rows],
-                colors=[tint],
-                linewidths=0.6,
-                alpha=0.5,
-            )
-        )
+        lines = [np.column_stack([place, curves[r]]) for r in rows]
+        axes.add_collection(LineCollection(lines, colors=[tint], linewidths=0.6, alpha=0.5))
     if words is not None:
-        axes.errorbar(place, values, yerr=band, fmt="o", color=ink, ecolor=ink, capsize=3,
-                      markersize=5, elinewidth=1.1)  # fmt: skip
-        labels = [elide(words[int(code)], 18) for code in grid]
-        many = len(labels) > 4
-        axes.set_xticks(place, labels=labels, parse_math=False, rotation=30 if many else 0,
-                        ha="right" if many else "center")  # fmt: skip
-        axes.margins(x=0.08)
+        _points(axes, place, values, band, [words[int(code)] for code in grid], colours)
     else:
         if band is not None and curves is None:
             axes.fill_between(grid, values - band, values + band, color=tint, alpha=0.3,
                               linewidth=0)  # fmt: skip
         axes.plot(grid, values, color=ink, linewidth=1.8)
-        own = found.data[0][np.isfinite(found.data[0])]
-        ticks = own[np.unique(np.linspace(0, len(own) - 1, min(len(own), 200)).astype(int))]
-        axes.plot(ticks, np.full(len(ticks), 0.015), "|", color=colours.muted, alpha=0.5,
-                  transform=axes.get_xaxis_transform(), markersize=6)  # fmt: skip
+        _own_values(axes, found.data[0], colours)
     axes.autoscale_view()
     axes.set_xlabel(elide(found.features[0], 50), color=ink, fontsize=9, parse_math=False)
     of = "mean change of the" if found.kind == "ale" or centred else "mean"
@@ -87,6 +72,31 @@ def effect(
         loc="left", parse_math=False,
     )  # fmt: skip
     return axes
+
+
+def _points(
+    axes: Axes,
+    place: np.ndarray,
+    values: np.ndarray,
+    band: np.ndarray | None,
+    words: list[str],
+    theme: Theme,
+) -> None:
+    """Categories side by side, each with its interval."""
+    axes.errorbar(place, values, yerr=band, fmt="o", color=theme.ink, ecolor=theme.ink, capsize=3,
+                  markersize=5, elinewidth=1.1)  # fmt: skip
+    many = len(words) > 4
+    axes.set_xticks(place, labels=[elide(word, 18) for word in words], parse_math=False,
+                    rotation=30 if many else 0, ha="right" if many else "center")  # fmt: skip
+    axes.margins(x=0.08)
+
+
+def _own_values(axes: Axes, data: np.ndarray, theme: Theme) -> None:
+    """Where the table's own rows are, as strokes along the bottom; at most 200."""
+    own = data[np.isfinite(data)]
+    ticks = own[np.unique(np.linspace(0, len(own) - 1, min(len(own), 200)).astype(int))]
+    axes.plot(ticks, np.full(len(ticks), 0.015), "|", color=theme.muted, alpha=0.5,
+              transform=axes.get_xaxis_transform(), markersize=6)  # fmt: skip
 
 
 def _centred_band(curves: np.ndarray) -> np.ndarray:
