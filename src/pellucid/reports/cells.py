@@ -36,6 +36,8 @@ TITLES = {
     "scorecam": "Score-CAM",
     "ablationcam": "Ablation-CAM",
     "occlusion": "Occlusion",
+    "tree_shap": "Tree SHAP",
+    "feature_permutation": "Shuffled columns",
     "random": "Random (control)",
     "edges": "Edges (control)",
     "constant": "Constant (control)",

@@ -54,6 +54,9 @@ ASKS = {
     "which a part has a hand.",
     "hsic": "Hides random parts of the {whole} and tests whether the score depends on a part: how "
     "strongly, without a direction.",
+    "tree_shap": "Shares the score out among the columns as the branches of the trees use them.",
+    "feature_permutation": "Shuffles a column over all rows and notes what this row's answer loses "
+    "or how far it moves.",
     "random": "A control: it does not look at the model; its values are drawn by chance.",
     "edges": "A control: it does not look at the model, only at the edges in the {whole}.",
     "constant": "A control: it does not look at the model; every {unit} gets the same value.",
