@@ -1,6 +1,6 @@
 """Running a counted model, and what can be wrong with what it returns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -135,3 +135,20 @@ def outputs_to_numpy(outputs: Outputs, adapter: Adapter) -> Any:
     if isinstance(outputs, tuple | list):
         return tuple(outputs_to_numpy(value, adapter) for value in outputs)
     return adapter.to_numpy(outputs)
+
+
+def join_outputs(parts: Sequence[Outputs], xp: Any) -> Outputs:
+    """The outputs of consecutive rows as those of all rows."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    if isinstance(first, dict):
+        return {key: join_outputs([p[key] for p in parts], xp) for key in first}
+    if isinstance(first, tuple | list):
+        return tuple(join_outputs([p[i] for p in parts], xp) for i in range(len(first)))
+    return xp.concat(parts, axis=0)
+
+
+def repeat_outputs(outputs: Outputs, count: int, xp: Any) -> Outputs:
+    """Outputs of `count` samples that are all as this one."""
+    return join_outputs([outputs] * count, xp)

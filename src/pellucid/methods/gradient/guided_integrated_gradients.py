@@ -9,7 +9,8 @@ from pellucid.errors import MethodError
 from pellucid.methods.base import Attribution
 from pellucid.methods.gradient.base import GradientMethod
 from pellucid.methods.registry import register_method
-from pellucid.task import Task, over_samples
+from pellucid.running.gradients import over_samples
+from pellucid.task import Task
 from pellucid.types import Leaves
 
 _TIE = 1e-5  # of the largest gradient: rounding must not decide which of two equals moves first

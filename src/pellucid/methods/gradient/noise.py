@@ -13,7 +13,8 @@ from pellucid.methods.base import Attribution
 from pellucid.methods.gradient.base import GradientMethod
 from pellucid.methods.gradient.sums import GradientSums, float32
 from pellucid.methods.registry import register_method
-from pellucid.task import Task, over_samples
+from pellucid.running.gradients import over_samples
+from pellucid.task import Task
 from pellucid.types import Array, Leaves
 
 

@@ -1,0 +1,159 @@
+"""Gradients of what a task explains: at the inputs, at changed copies of them, at a layer."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pellucid.errors import PellucidError
+from pellucid.running.outputs import check_outputs, single_output
+from pellucid.targets import Form, picked
+from pellucid.types import Array, Leaves, Outputs
+
+if TYPE_CHECKING:
+    from pellucid.task import Task
+
+Pullback = Callable[[Array], Leaves]
+
+
+class _SeveralOutputs(Exception):  # noqa: N818 - control flow inside this module
+    """The model returns more than one array, so outputs cannot be differentiated as one."""
+
+
+def outputs_and_pullback(task: "Task") -> tuple[Outputs, Pullback] | None:
+    """The outputs for the whole batch with their graph; None where that cannot be had.
+
+    The ordinary prediction then finds out which rows fail, and copes with other outputs.
+    """
+    try:
+        outputs, _, pullback = task.model.vjp(lambda given: (_one_array(task, given), None), task.x)
+    except PellucidError:
+        raise
+    except Exception:
+        return None
+    check_outputs(outputs, task.count, task.model.adapter)
+    return outputs, pullback
+
+
+def _one_array(task: "Task", leaves: Leaves) -> Array:
+    outputs = single_output(task.model.run(leaves))
+    if not hasattr(outputs, "shape"):
+        raise _SeveralOutputs
+    return outputs
+
+
+def gradients_at_x(task: "Task") -> tuple[tuple[np.ndarray, ...], ...]:
+    """∂score/∂x of every sample for each target, float32, one array per input."""
+
+    def in_numpy(gradients: Sequence[Leaves]) -> tuple[np.ndarray, ...]:
+        return tuple(task.to_numpy(g).astype(np.float32) for leaves in gradients for g in leaves)
+
+    def evaluate(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        return in_numpy(gradients_at(task, task.take(task.x, rows), rows))
+
+    pullback = task.pullback
+    if pullback is not None:
+        rows = np.arange(task.count)
+        _, _, back = task.model.adapter.vjp(
+            lambda given: (task.score_each(given[0], rows), None), (task.outputs,)
+        )
+        found = in_numpy([pullback(back(one)[0]) for one in _cotangents(task, task.count)])
+    else:
+        found = over_samples(task, evaluate, key="gradient")
+    size = len(task.batch.arrays)
+    return tuple(found[i : i + size] for i in range(0, len(found), size))
+
+
+def score_and_gradient(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[Array, Leaves]:
+    """`(score (m,), ∂score/∂leaf for each leaf)` of the first target."""
+
+    def fn(given: Leaves) -> tuple[Array, None]:
+        return task.score(task.run(given, rows), rows), None
+
+    leaves = task.in_own_type(leaves)
+    with task.naming_samples(leaves, rows):
+        value, _, pullback = task.model.vjp(fn, leaves)
+        return value, pullback(task.xp.ones_like(value))
+
+
+def gradients_at(
+    task: "Task", leaves: Leaves, rows: np.ndarray, *, many: bool = False
+) -> tuple[Leaves, ...]:
+    """∂score/∂leaf for each target; compiled where there is `many` to do."""
+    leaves = task.in_own_type(leaves)
+    if task.opened is None:
+        leaves = task.model.adapter.arranged(leaves, task.schedule.layout)
+        found = _by_compiled(task, leaves, rows) if many else None
+        if found is not None:
+            return found
+    if len(task.targets) == 1:
+        return (score_and_gradient(task, leaves, rows)[1],)
+    with task.naming_samples(leaves, rows):
+        _, _, pullback = task.model.vjp(
+            lambda given: (task.score_each(task.run(given, rows), rows), None), leaves
+        )
+        return tuple(pullback(one) for one in _cotangents(task, len(rows)))
+
+
+def _by_compiled(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[Leaves, ...] | None:
+    if any(target.function for target in task.targets):
+        return None
+    key = tuple((tuple(a.shape), a.dtype) for a in leaves)
+    if key not in task.compiled:  # asked for once for each shape
+        forms = tuple((t.form, len(t.picks(rows[:0]))) for t in task.targets)
+        scores = partial(_picked, task.xp, forms)
+        task.compiled[key] = task.model.compiled_gradients(leaves, scores, forms)
+    compiled = task.compiled[key]
+    if compiled is None:
+        return None
+    picks = [p for target in task.targets for p in target.picks(rows)]
+    with task.naming_samples(leaves, rows):
+        return compiled(leaves, tuple(map(task.asarray, picks)))
+
+
+def _picked(
+    xp: Any, forms: Sequence[tuple[Form, int]], outputs: Outputs, picks: tuple[Array, ...]
+) -> list[Array]:
+    """The score of each target by its form and number of picks, all `picks` in a row.
+
+    It may be kept in a compiled function, so it holds nothing of a task.
+    """
+    outputs, found = single_output(outputs), []
+    for form, size in forms:
+        found.append(picked(outputs, xp, form, picks[:size]))
+        picks = picks[size:]
+    return found
+
+
+def gradients_from_inputs(
+    task: "Task", inputs: Leaves, rows: np.ndarray, *, many: bool = False
+) -> tuple[Leaves, ...]:
+    """∂score/∂leaf for each target where the model runs on `inputs`, for an opened layer too."""
+    if task.opened is None:
+        return gradients_at(task, inputs, rows, many=many)
+    with task.origin.naming_samples(inputs, rows):
+        cut = task.opened.cut(task.origin.in_own_type(inputs))
+        _, _, pullback = task.model.vjp(
+            lambda given: (task.score_each(cut.run(given[0]), rows), None), (cut.value,)
+        )
+        return tuple(pullback(one) for one in _cotangents(task, len(rows)))
+
+
+def _cotangents(task: "Task", rows: int) -> list[Array]:
+    """For each target, ones at its own part of `score_each`."""
+    each = np.repeat(np.eye(len(task.targets), dtype=np.float32), rows, axis=1)
+    return [task.asarray(one) for one in each]
+
+
+def over_samples(
+    task: "Task", evaluate: Callable[[np.ndarray], tuple[np.ndarray, ...]], *, key: str
+) -> tuple[np.ndarray, ...]:
+    """`evaluate(rows)` over all samples in micro-batches, each result joined along rows."""
+    parts = [
+        out
+        for _, _, out in task.schedule.run(
+            task.count, lambda start, stop: evaluate(np.arange(start, stop)), key=key
+        )
+    ]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
