@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pellucid.adapters.functions import code_text
 from pellucid.adapters.jax.inputs import as_array, channel_axis_of, float_type, guess_inputs
 from pellucid.adapters.jax.marks import Modules, calls_marked
 from pellucid.adapters.jax.trees import anchor_of, captured, is_nnx, reached, split
@@ -248,10 +249,7 @@ def _code_of(function: Any) -> str:
     """The code of a function and of what it wraps; equal for equal functions."""
     parts: list[str] = []
     while function is not None and len(parts) < 8:
-        code = getattr(function, "__code__", None)
-        name = getattr(function, "__qualname__", type(function).__qualname__)
-        constants = [c for c in code.co_consts if not hasattr(c, "co_code")] if code else []
-        parts.append(repr((name, code and code.co_code, constants)))
+        parts.append(code_text(function))
         function = getattr(function, "__wrapped__", None) or getattr(function, "func", None)
     return "\n".join(parts)
 

@@ -8,15 +8,16 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from pellucid.adapters.callable import CallableAdapter
+from pellucid.adapters.forward_only import ForwardOnlyAdapter
 from pellucid.adapters.onnx.graph import Ending, channel_axis, with_logits
 from pellucid.adapters.onnx.values import as_leaf, as_output, float_output, input_spec
-from pellucid.adapters.protocol import InputSpec, Intercept
+from pellucid.adapters.protocol import InputSpec
+from pellucid.adapters.structure import Structure, unflatten
 from pellucid.errors import CapabilityError, InputError, LoadError, quote_nearest
-from pellucid.types import Array, Leaves, Outputs
+from pellucid.types import Leaves, Outputs
 
 
-class OnnxAdapter(CallableAdapter):
+class OnnxAdapter(ForwardOnlyAdapter):
     """An `onnx.ModelProto`, or an `onnxruntime.InferenceSession` that knows where it came from.
 
     A final softmax or sigmoid is taken off by asking the graph for what goes into it, checked on
@@ -26,10 +27,14 @@ class OnnxAdapter(CallableAdapter):
     """
 
     framework = "onnx"
+    refusal = (
+        "An ONNX model cannot {what} here: ONNX Runtime only runs it.\n  occlusion works on"
+        " it; for gradients and layers load the model it was exported from."
+    )
 
     def __init__(self, model: Any) -> None:
         self._session, self._proto = _session_and_proto(model)
-        super().__init__(self._session.run)
+        self._structure: Structure = None
         self._specs = tuple(map(input_spec, self._session.get_inputs()))
         sizes = [value.shape[0] for value in self._session.get_inputs() if value.shape]
         self._rows = next((size for size in sizes if isinstance(size, int)), None)
@@ -92,23 +97,15 @@ class OnnxAdapter(CallableAdapter):
             )
         return tuple(as_leaf(a, s) for a, s in zip(leaves, self._specs, strict=True))
 
+    def restore(self, leaves: Sequence[Any]) -> Any:
+        return unflatten(leaves, self._structure)
+
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
         if self._confirmed is None:
             self._run_open(x)
         return self._confirmed or self._no_ending
 
-    def run(
-        self,
-        x: Leaves,
-        *,
-        peel: bool = True,
-        intercept: Intercept | None = None,
-        layers: Sequence[str] = (),
-        kinds: frozenset[str] | None = None,
-        weights: Mapping[str, Array] | None = None,
-    ) -> Outputs:
-        if intercept is not None or weights:
-            raise self._cannot("intercept operations")
+    def forward(self, x: Leaves, *, peel: bool) -> Outputs:
         if not peel or not (self._endings if self._confirmed is None else any(self._confirmed)):
             found = self._fetch(self._session, self._outputs, x)
             return _nested([found[name] for name in self._outputs])
@@ -162,13 +159,6 @@ class OnnxAdapter(CallableAdapter):
     def is_out_of_memory(self, error: BaseException) -> bool:
         said = str(error)
         return isinstance(error, MemoryError) or "allocate memory" in said or "bad_alloc" in said
-
-    @staticmethod
-    def _cannot(what: str) -> CapabilityError:
-        return CapabilityError(
-            f"An ONNX model cannot {what} here: ONNX Runtime only runs it.\n  occlusion works on"
-            " it; for gradients and layers load the model it was exported from."
-        )
 
 
 def _nested(outputs: list[np.ndarray]) -> Outputs:

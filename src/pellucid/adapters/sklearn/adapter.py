@@ -2,24 +2,24 @@
 
 import hashlib
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import joblib
 import sklearn.exceptions
 import sklearn.utils.validation
 
-from pellucid.adapters.callable import CallableAdapter
-from pellucid.adapters.protocol import InputSpec, Intercept, TreeValues
+from pellucid.adapters.forward_only import ForwardOnlyAdapter
+from pellucid.adapters.protocol import InputSpec, TreeValues
 from pellucid.adapters.sklearn.frames import as_fitted, as_table
 from pellucid.adapters.sklearn.trees import tree_values, without_trees
 from pellucid.adapters.sklearn.verbs import Verbs, verbs_of
 from pellucid.errors import CapabilityError
 from pellucid.inputs.frames import Frame, is_frame
-from pellucid.types import Array, Leaves, Outputs
+from pellucid.types import Leaves, Outputs
 
 
-class SklearnAdapter(CallableAdapter):
+class SklearnAdapter(ForwardOnlyAdapter):
     """A fitted estimator: a function of tables with names, which can be run and nothing else.
 
     Of a classifier the *logit* is its `decision_function` (one output where there are two
@@ -30,11 +30,14 @@ class SklearnAdapter(CallableAdapter):
     """
 
     framework = "sklearn"
+    refusal = (
+        "A scikit-learn estimator cannot {what}: it can only be run.\n"
+        "  occlusion works on it, and so do the other perturbation methods."
+    )
 
     def __init__(self, estimator: Any) -> None:
         _check_fitted(estimator)
         self._verbs: Verbs = verbs_of(estimator)
-        super().__init__(self._verbs.score)
         self._estimator = estimator
         names = getattr(estimator, "feature_names_in_", None)
         self._fitted = None if names is None else tuple(map(str, names))
@@ -75,18 +78,7 @@ class SklearnAdapter(CallableAdapter):
             self._found, self._final = True, self._verbs.activation(table)
         return (self._final,)
 
-    def run(
-        self,
-        x: Leaves,
-        *,
-        peel: bool = True,
-        intercept: Intercept | None = None,
-        layers: Sequence[str] = (),
-        kinds: frozenset[str] | None = None,
-        weights: Mapping[str, Array] | None = None,
-    ) -> Outputs:
-        if intercept is not None or weights:
-            raise self._cannot("intercept operations")
+    def forward(self, x: Leaves, *, peel: bool) -> Outputs:
         table = self._table(x)
         return self._verbs.score(table) if peel else self._verbs.shown(table)
 
@@ -116,13 +108,6 @@ class SklearnAdapter(CallableAdapter):
             return str(joblib.hash(estimator))[:16]
         except (TypeError, ValueError, AttributeError, pickle.PicklingError):
             return hashlib.blake2b(repr(estimator).encode(), digest_size=8).hexdigest()
-
-    @staticmethod
-    def _cannot(what: str) -> CapabilityError:
-        return CapabilityError(
-            f"A scikit-learn estimator cannot {what}: it can only be run.\n"
-            "  occlusion works on it, and so do the other perturbation methods."
-        )
 
 
 def _check_fitted(estimator: Any) -> None:

@@ -1,7 +1,6 @@
 """How a torch model is called, and what the parts of it are called."""
 
 import functools
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pellucid.adapters.functions import function_fingerprint
 from pellucid.adapters.protocol import InputSpec
 from pellucid.adapters.structure import Structure, flatten, unflatten
 from pellucid.adapters.torch.inputs import (
@@ -219,12 +219,5 @@ class ModuleReading(Reading):
 
     def fingerprint(self) -> str:
         if self._module is None:
-            return _function_fingerprint(self._model)
+            return function_fingerprint(self._model)
         return module_fingerprint(self._module)
-
-
-def _function_fingerprint(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    name = getattr(function, "__qualname__", "")
-    text = repr((name, code and code.co_code, code and code.co_consts))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
