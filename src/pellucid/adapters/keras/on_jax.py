@@ -14,18 +14,11 @@ from pellucid.adapters.jax import JaxAdapter
 from pellucid.adapters.jax.marks import inside, marked
 from pellucid.adapters.jax.sources import Snapshot, Source
 from pellucid.adapters.keras.calls import CallStack, watched_calls
-from pellucid.adapters.keras.description import described, unique
-from pellucid.adapters.keras.inputs import Inputs, guessed_specs, packed
-from pellucid.adapters.keras.layers import (
-    LayerTree,
-    channel_axis,
-    layer_tree,
-    parameter_count,
-    structure_key,
-)
-from pellucid.adapters.keras.state import layer_state
+from pellucid.adapters.keras.description import unique
+from pellucid.adapters.keras.held import HeldModel, as_numbers
+from pellucid.adapters.keras.layers import parameter_count
 from pellucid.adapters.protocol import InputSpec
-from pellucid.errors import InputError, ModelError
+from pellucid.errors import InputError
 from pellucid.types import Leaves
 
 
@@ -42,60 +35,54 @@ class KerasSource(Source):
     notes = ("Keras on its JAX backend",)
 
     def __init__(self, model: keras.layers.Layer) -> None:
-        self._model = model
-        self._inputs = Inputs(model, _as_array, _as_leaf)
-        self._known: tuple[Any, LayerTree] | None = None
+        self._held = HeldModel(model, _as_array, _as_leaf)
 
     @property
     def anchor(self) -> Any:
-        return self._model
+        return self._held.model
 
     @property
     def function(self) -> Any:
-        return self._model
+        return self._held.model
 
     @property
     def inputs(self) -> tuple[InputSpec, ...] | None:  # type: ignore[override]
-        return self._inputs.specs or guessed_specs(self._model)
+        return self._held.inputs
 
     @property
     def channel_axis(self) -> int:
-        return channel_axis(self._tree().layers.values(), keras.config.image_data_format())
+        return self._held.channel_axis
 
     def accept(self, x: Any) -> tuple[Leaves, Any]:
-        leaves = self._inputs.accept(x)
+        leaves = self._held.given.accept(x)
         # How the inputs are nested decides the trace, of which this is part of the key.
-        return leaves, (repr(self._inputs.nest_for(len(leaves))),)
+        return leaves, (repr(self._held.given.nest_for(len(leaves))),)
 
     def restore(self, leaves: Sequence[Any], structure: Any) -> Any:
-        return self._inputs.restore(leaves)
+        return self._held.given.restore(leaves)
 
     def prepare(self, x: Leaves) -> None:
-        if all(layer.built for layer in self._model._flatten_layers()):
+        if self._held.is_built:
             return
         # The weights are made outside of any trace, the way a first call of the user's does it.
         state, numpy_state = random.getstate(), np.random.get_state()
         try:
             with jax.ensure_compile_time_eval():
                 rows = [jnp.zeros((1, *a.shape[1:]), a.dtype) for a in x]
-                self._model(self._nested(rows), training=False)
-        except Exception as error:
-            if isinstance(error, MemoryError):
-                raise
-            raise ModelError(f"The model raised {type(error).__name__}: {error}") from error
+                self._held.build(rows)
         finally:
             random.setstate(state)
             np.random.set_state(numpy_state)
 
     def look(self) -> Snapshot:
         variables = self._variables()
-        key = structure_key([self._model]), tuple(layer_state([self._model]).items())
+        key = self._held.state_key()
         places = list(variables.values())
 
         def call(arrays: Sequence[Any], leaves: Sequence[Any], structure: Any) -> Any:
             mapping = list(zip(places, arrays, strict=True))
             with keras.StatelessScope(state_mapping=mapping), self._marked():
-                return self._model(self._nested(leaves), training=False)
+                return self._held.call(leaves)
 
         arrays = tuple(v._value for v in places)
         return Snapshot(tuple(variables), arrays, key, call)
@@ -114,33 +101,24 @@ class KerasSource(Source):
             return _with_mask(marked(output, path, type(layer).__name__), output)
 
         try:
-            with watched_calls(self._tree(), leave, CallStack(), enter):
+            with watched_calls(self._held.tree(), leave, CallStack(), enter):
                 yield
         finally:
             while scopes:
                 scopes.pop().__exit__(None, None, None)
 
-    def _nested(self, given: Sequence[Any]) -> Any:
-        return packed(self._inputs.nest_for(len(given)), iter(given))
-
-    def _tree(self) -> LayerTree:
-        key = structure_key([self._model])
-        if self._known is None or self._known[0] != key:
-            self._known = (key, layer_tree(self._model))
-        return self._known[1]
-
     def _variables(self) -> dict[str, keras.Variable]:
-        weights = self._model.weights if self._model.built else []
+        weights = self._held.model.weights if self._held.model.built else []
         return unique((v.path, v) for v in weights)
 
     def modules(self) -> tuple[tuple[str, Any], ...]:
-        return tuple(self._tree().layers.items())
+        return tuple(self._held.tree().layers.items())
 
     def parameters(self, snapshot: Snapshot, path: str) -> int:
-        return parameter_count(self._tree().layers[path])
+        return parameter_count(self._held.tree().layers[path])
 
     def description(self) -> str:
-        return described(self._model, self._tree(), self._variables())
+        return self._held.description(self._variables())
 
 
 def _with_mask(output: Any, original: Any) -> Any:
@@ -158,16 +136,7 @@ def _as_array(x: Any) -> Any:
         return x._value
     if isinstance(x, jax.Array):
         return x
-    try:
-        array = np.array(x)
-    except ValueError as error:
-        raise InputError(f"The rows of the input differ in shape: {error}") from error
-    if array.dtype.kind not in "fiubc":
-        raise InputError(
-            f"The input cannot be made an array of numbers: it holds {type(x).__name__} of"
-            f" {array.dtype}."
-        )
-    return array
+    return as_numbers(x, copy=True)
 
 
 def _as_leaf(value: Any, spec: InputSpec | None) -> jax.Array:

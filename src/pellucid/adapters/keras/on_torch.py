@@ -10,21 +10,14 @@ import keras
 import numpy as np
 import torch
 
-from pellucid.adapters.keras.description import described, unique
-from pellucid.adapters.keras.inputs import Inputs, guessed_specs, packed
-from pellucid.adapters.keras.layers import (
-    LayerTree,
-    channel_axis,
-    layer_tree,
-    parameter_count,
-    structure_key,
-)
-from pellucid.adapters.keras.state import layer_state
+from pellucid.adapters.keras.description import unique
+from pellucid.adapters.keras.held import HeldModel, as_numbers
+from pellucid.adapters.keras.layers import parameter_count
 from pellucid.adapters.protocol import InputSpec
 from pellucid.adapters.torch import TorchAdapter
 from pellucid.adapters.torch.reading import Named, Reading
 from pellucid.adapters.torch.state import evaluating, quietly, weights_key
-from pellucid.errors import InputError, ModelError, quote_nearest
+from pellucid.errors import InputError, quote_nearest
 from pellucid.types import Array, Leaves, Outputs
 
 
@@ -42,9 +35,7 @@ class KerasReading(Reading):
     differentiable = True
 
     def __init__(self, model: keras.layers.Layer) -> None:
-        self._model = model
-        self._inputs = Inputs(model, _as_array, _as_leaf)
-        self._known: tuple[Any, LayerTree] | None = None
+        self._held = HeldModel(model, _as_array, _as_leaf)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -57,35 +48,27 @@ class KerasReading(Reading):
 
     @property
     def inputs(self) -> tuple[InputSpec, ...] | None:
-        return self._inputs.specs or guessed_specs(self._model)
+        return self._held.inputs
 
     @property
     def channel_axis(self) -> int:  # type: ignore[override]
-        return channel_axis(self._tree().layers.values(), keras.config.image_data_format())
+        return self._held.channel_axis
 
     def channel_axis_of(self, rank: int) -> int:
         return self.channel_axis
 
     def accept(self, x: Any) -> tuple[Leaves, None]:
-        return self._inputs.accept(x), None
+        return self._held.given.accept(x), None
 
     def restore(self, leaves: Sequence[Any], structure: None) -> Any:
-        return self._inputs.restore(leaves)
+        return self._held.given.restore(leaves)
 
     def prepare(self, x: Leaves, structure: None) -> None:
-        if all(layer.built for layer in self._model._flatten_layers()):
+        if self._held.is_built:
             return
         # The weights are made outside of any scope, the way a first call of the user's does it.
         with quietly(self.evaluating(), differentiate=False):
-            try:
-                self._model(self._nested([a[:1].clone() for a in x]), training=False)
-            except Exception as error:
-                if isinstance(error, MemoryError):
-                    raise
-                raise ModelError(f"The model raised {type(error).__name__}: {error}") from error
-
-    def _nested(self, given: Sequence[torch.Tensor]) -> Any:
-        return packed(self._inputs.nest_for(len(given)), iter(given))
+            self._held.build([a[:1].clone() for a in x])
 
     def call(
         self,
@@ -95,7 +78,7 @@ class KerasReading(Reading):
     ) -> Outputs:
         # In a scope of their own, counters and random states that a layer moves stay unmoved.
         with keras.StatelessScope(state_mapping=self._replaced(weights or {})):
-            return self._model(self._nested(given), training=False)
+            return self._held.call(given)
 
     def _replaced(self, weights: Mapping[str, Array]) -> list[tuple[keras.Variable, torch.Tensor]]:
         known = self._variables() if weights else {}
@@ -116,28 +99,22 @@ class KerasReading(Reading):
     def evaluating(self) -> Iterator[None]:
         # Keras's own layers are told by an argument; torch modules inside of them have a mode.
         with contextlib.ExitStack() as stack:
-            for layer in self._model._flatten_layers():
+            for layer in self._held.model._flatten_layers():
                 if isinstance(layer, keras.layers.TorchModuleWrapper):
                     stack.enter_context(evaluating(layer))
             yield
 
-    def _tree(self) -> LayerTree:
-        key = structure_key([self._model])
-        if self._known is None or self._known[0] != key:
-            self._known = (key, layer_tree(self._model))
-        return self._known[1]
-
     def layers(self, *, aliases: bool = False) -> Named:
-        return list(self._tree().layers.items())
+        return list(self._held.tree().layers.items())
 
     def parameter_count(self, layer: Any) -> int:
         return parameter_count(layer)
 
     def way(self) -> Any:
-        return structure_key([self._model]), tuple(layer_state([self._model]).items())
+        return self._held.state_key()
 
     def _variables(self) -> dict[str, keras.Variable]:
-        return unique((v.path, v) for v in self._model.weights)
+        return unique((v.path, v) for v in self._held.model.weights)
 
     def weights(self) -> dict[str, Array]:
         return {name: v._value.detach() for name, v in self._variables().items()}
@@ -147,7 +124,7 @@ class KerasReading(Reading):
 
     def fingerprint(self) -> str:
         weights = self._variables()
-        text = described(self._model, self._tree(), weights)
+        text = self._held.description(weights)
         digest = hashlib.blake2b(text.encode(), digest_size=8)
         for variable in weights.values():
             value = variable._value.detach().cpu().contiguous()
@@ -163,16 +140,7 @@ def _as_array(x: Any) -> Any:
         return x._value.detach()
     if isinstance(x, torch.Tensor):
         return x.detach()
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise InputError(f"The rows of the input differ in shape: {error}") from error
-    if array.dtype.kind not in "fiubc":
-        raise InputError(
-            f"The input cannot be made an array of numbers: it holds {type(x).__name__} of"
-            f" {array.dtype}."
-        )
-    return array
+    return as_numbers(x, copy=False)
 
 
 def _as_leaf(value: Any, spec: InputSpec | None) -> torch.Tensor:
