@@ -12,7 +12,7 @@ import numpy as np
 
 from pellucid.errors import LoadError
 from pellucid.explanation import Explanation, Part
-from pellucid.types import Evaluations
+from pellucid.types import Evaluations, is_array
 
 if TYPE_CHECKING:
     import xarray
@@ -124,7 +124,7 @@ def plain(value: Any) -> Any:
         return str(value)
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    if hasattr(value, "shape"):
+    if is_array(value):
         return f"array of shape {tuple(value.shape)}"
     return (
         getattr(value, "__name__", None) or f"{type(value).__module__}.{type(value).__qualname__}"

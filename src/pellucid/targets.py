@@ -1,6 +1,6 @@
 """What is explained: from a user's word for it to a number per sample."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import Adapter
 from pellucid.errors import PellucidError, TargetError, quote_nearest
-from pellucid.types import Array, Outputs, TargetLike, shape_of
+from pellucid.types import Array, Outputs, TargetLike, is_array, shape_of
 
 _EXAMPLES = (
     "A number, one number per sample, None (the predicted class), a class name, a pair (a, b) for"
@@ -193,12 +193,12 @@ def resolve_target(
 
 
 def _is_one(target: Any) -> bool:
-    return isinstance(target, str) or not hasattr(target, "__len__")
+    return isinstance(target, str) or not isinstance(target, Sized)
 
 
 def _in_numpy(target: Any) -> Any:
     """Tensors of class numbers as arrays, arrays of one number as that number."""
-    if hasattr(target, "shape") and not isinstance(target, np.ndarray | np.generic):
+    if is_array(target) and not isinstance(target, np.ndarray | np.generic):
         target = np.asarray(target)
     if isinstance(target, np.ndarray) and target.ndim == 0:
         target = target[()]

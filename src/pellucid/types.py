@@ -19,6 +19,11 @@ TargetLike: TypeAlias = (
 )
 
 
+def is_array(value: Any) -> bool:
+    """Whether `value` is an array of any framework: the one place where that is asked."""
+    return hasattr(value, "shape")
+
+
 def shape_of(value: Any) -> tuple[int, ...]:
     """The shape of an array of any framework; empty for anything that has none."""
     return tuple(int(size) for size in getattr(value, "shape", ()))

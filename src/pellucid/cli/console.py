@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def json_text(document: Any) -> str:
 
 def plain(value: Any) -> Any:
     """NumPy values, tuples, paths and the like as JSON knows them."""
-    if hasattr(value, "tolist"):
+    if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}

@@ -8,6 +8,7 @@ from pellucid.arrays import blur
 from pellucid.errors import InputError, quote_nearest
 from pellucid.inputs.layout import space_axes
 from pellucid.inputs.noise import draw_normal
+from pellucid.types import is_array, shape_of
 
 NAMES = ("zeros", "mean", "blur", "noise")
 
@@ -65,8 +66,7 @@ def make_baseline(
 
 
 def _describe(spec: Any) -> str:
-    shape = getattr(spec, "shape", None)
-    return type(spec).__name__ if shape is None else f"an array of shape {tuple(shape)}"
+    return f"an array of shape {shape_of(spec)}" if is_array(spec) else type(spec).__name__
 
 
 def _check_name(spec: str) -> None:

@@ -10,7 +10,7 @@ from pellucid.adapters.protocol import Adapter, InputSpec
 from pellucid.errors import InputError, PellucidError
 from pellucid.inputs.checks import check_arrays, check_text, lacks_batch_axis, specs_for
 from pellucid.inputs.layout import input_dims
-from pellucid.types import Leaves
+from pellucid.types import Leaves, is_array
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _display(
 ) -> tuple[np.ndarray | None, ...]:
     """The raw pictures, where the model is fed preprocessed uint8 ones of the same layout."""
     nothing: tuple[np.ndarray | None, ...] = (None,) * len(arrays)
-    if not changed or len(arrays) != 1 or not hasattr(raw, "shape"):
+    if not changed or len(arrays) != 1 or not is_array(raw):
         return nothing
     picture = np.asarray(raw)
     if picture.ndim == arrays[0].ndim - 1:

@@ -8,7 +8,7 @@ from pellucid.adapters.protocol import LayerInfo
 from pellucid.errors import CapabilityError, InputError
 from pellucid.running.outputs import run_checked, single_output
 from pellucid.task import Task
-from pellucid.types import Leaves
+from pellucid.types import Leaves, is_array
 
 
 class ModelView:
@@ -36,7 +36,7 @@ class ModelView:
             rows = np.arange(a, b)
             outputs = run_checked(self._task.model, tuple(v[a:b] for v in leaves), adapter, rows)
             outputs = single_output(outputs)
-            if not hasattr(outputs, "shape"):
+            if not is_array(outputs):
                 raise CapabilityError(
                     "This model returns several arrays, so its outputs are not one.\n"
                     "  model.score(x) gives the target's number for each row."
@@ -118,4 +118,4 @@ class ModelView:
 
 def _is_rows(x: Any) -> bool:
     """A list of numbers or of rows of numbers, rather than one array an input."""
-    return isinstance(x, list) and not all(hasattr(a, "shape") for a in x)
+    return isinstance(x, list) and not all(map(is_array, x))

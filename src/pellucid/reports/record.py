@@ -1,6 +1,7 @@
 """A study as plain data, for programs that read the report."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def plain(value: Any) -> Any:
         if value.size > 64:
             return f"array of shape {value.shape}"
         return plain(value.tolist())
-    if hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(v) for v in value]

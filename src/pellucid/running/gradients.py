@@ -9,7 +9,7 @@ import numpy as np
 from pellucid.errors import PellucidError
 from pellucid.running.outputs import check_outputs, single_output
 from pellucid.targets import Form, picked
-from pellucid.types import Array, Leaves, Outputs
+from pellucid.types import Array, Leaves, Outputs, is_array
 
 if TYPE_CHECKING:
     from pellucid.task import Task
@@ -38,7 +38,7 @@ def outputs_and_pullback(task: "Task") -> tuple[Outputs, Pullback] | None:
 
 def _one_array(task: "Task", leaves: Leaves) -> Array:
     outputs = single_output(task.model.run(leaves))
-    if not hasattr(outputs, "shape"):
+    if not is_array(outputs):
         raise _SeveralOutputs
     return outputs
 

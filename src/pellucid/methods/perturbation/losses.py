@@ -8,7 +8,7 @@ import numpy as np
 
 from pellucid.errors import MethodError
 from pellucid.task import Task
-from pellucid.types import Leaves
+from pellucid.types import Leaves, is_array
 
 LOSSES = ("error", "log", "r2", "squared", "absolute")
 _Rows = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -54,7 +54,7 @@ def make_loss(task: Task, labels: Any, loss: Any) -> Loss:
 
 
 def _matrix(task: Task, outputs: Any) -> np.ndarray:
-    array = np.asarray(task.to_numpy(outputs)) if hasattr(outputs, "shape") else None
+    array = np.asarray(task.to_numpy(outputs)) if is_array(outputs) else None
     if array is None or array.ndim > 2:
         raise MethodError("A loss needs a model with one matrix of outputs, `(n, classes)`.")
     return array.astype(np.float64).reshape(len(array), -1)
