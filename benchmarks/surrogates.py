@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from harness import Case, Counter
+from harness import Case, Counter, Goal
 from torch_parts import Counted
 
 from pellucid import explain, wrap
@@ -69,7 +69,7 @@ def _p5_of(label: str, net: torch.nn.Module, size: int, samples: int, goals) -> 
         def run(seed: int = 0):
             found = LimeImageExplainer(random_state=seed).explain_instance(
                 picture, predict, labels=labels, top_labels=None, num_samples=samples,
-                batch_size=batch, segmentation_fn=lambda image: units, progress_bar=False,
+                batch_size=batch, segmentation_fn=lambda image: units,
             )  # fmt: skip
             return np.array([[w for _, w in sorted(found.local_exp[k])] for k in labels])
 
@@ -86,8 +86,8 @@ def _p5_of(label: str, net: torch.nn.Module, size: int, samples: int, goals) -> 
 
 def p5() -> Iterator[Case]:
     """LIME of one image, the same evaluations."""
-    yield from _p5_of("tiny CNN 224²", _tiny(), 224, 1000, {10: "≥ 2.5 ×", 5: "≥ 1.8 ×"})
-    yield from _p5_of("ResNet18 112²", _resnet(), 112, 200, {10: "≥ 1.3 ×", 32: "–"})
+    yield from _p5_of("tiny CNN 224²", _tiny(), 224, 1000, {10: Goal(2.5), 5: Goal(1.8)})
+    yield from _p5_of("ResNet18 112²", _resnet(), 112, 200, {10: Goal(1.3), 32: Goal()})
 
 
 def p6() -> Iterator[Case]:
@@ -142,9 +142,9 @@ def p6() -> Iterator[Case]:
     label = "LIME, table of 30 columns, 20 rows, 5000 samples"
     yield Case(
         label + ", one draw for all rows", "lime", ours, peer, lambda a, b: float("nan"), counter,
-        note=note(ours), goal="≥ 10 × with 20 × fewer evaluations", runs=3,
+        note=note(ours), goal=Goal(10, evaluations=0.06), runs=3,
     )  # fmt: skip
     yield Case(
         label + ", a draw for each row", "lime", fresh, peer, lambda a, b: float("nan"), counter,
-        note=note(fresh), goal="≥ 2.5 ×", runs=3,
+        note=note(fresh), goal=Goal(2.5), runs=3,
     )  # fmt: skip

@@ -183,10 +183,11 @@ class Lime(Method):
         found = _Found(len(task.targets), task.count, around.count)
         x = batch.arrays[0]
 
-        def fit(sample: int, drawn: np.ndarray, scores: np.ndarray) -> None:
-            seen, squared = around.seen_from(x[sample], drawn)
+        def fit(sample: int, drawn: np.ndarray, codes: np.ndarray, scores: np.ndarray) -> None:
+            seen, squared = around.seen_from(x[sample], drawn, codes)
             weights = np.exp(-squared / (2 * width**2))
-            at_x = around.seen_from(x[sample], x[sample : sample + 1])[0][0]
+            own = x[sample : sample + 1]
+            at_x = around.seen_from(x[sample], own, around.codes(own))[0][0]
             line = WeightedRidge(seen, weights, penalty=self.ridge).fit(scores)
             found.keep(sample, line, at_x)
 
@@ -206,8 +207,9 @@ class Lime(Method):
     def _shared(task: Task, around: Neighbourhood, budget: int, fit: Any) -> None:
         drawn = around.draw(budget, task.generator(8))
         outputs = task.outputs_of(task.in_own_type((task.asarray(drawn),)))
+        codes = around.codes(drawn)
         for sample in range(task.count):
-            fit(sample, drawn, task.scores_of(outputs, np.full(budget, sample)))
+            fit(sample, drawn, codes, task.scores_of(outputs, np.full(budget, sample)))
 
     @staticmethod
     def _fresh(task: Task, around: Neighbourhood, budget: int, fit: Any) -> None:
@@ -234,7 +236,8 @@ class Lime(Method):
                 own = slice(first - sample * budget, last - sample * budget)
                 scores[:, own] = found[:, first - start : last - start]
                 if last == (sample + 1) * budget:
-                    fit(sample, drawn.pop(sample), scores)
+                    rows = drawn.pop(sample)
+                    fit(sample, rows, around.codes(rows), scores)
 
 
 class _Found:

@@ -60,15 +60,22 @@ class Neighbourhood:
         spread = np.sqrt(np.where(known, (numbers - middle) ** 2, 0.0).sum(axis=0) / counts)
         return middle, np.where(spread > 0, spread, 1.0)
 
-    def seen_from(self, x: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def codes(self, rows: np.ndarray) -> np.ndarray:
+        """The bin of each value of `rows (m, columns)`."""
+        return np.stack([_codes(rows[:, c], e) for c, e in enumerate(self.edges)], axis=1)
+
+    def seen_from(
+        self, x: np.ndarray, drawn: np.ndarray, codes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What the surrogate sees of drawn rows `(m, units)`, and their squared distance to x.
 
         1 for a unit whose columns all lie in x's bins, 0 for another; standardised numbers.
+        `codes` are those of the drawn rows.
         """
-        same = np.stack(
-            [_codes(drawn[:, c], e) == _codes(x[c : c + 1], e) for c, e in enumerate(self.edges)],
-            axis=1,
-        )
+        same = codes == self.codes(x[None])
+        if len(self.units) == self.count and not self.numeric.any():
+            seen = same[:, np.argsort(self.units)].astype(np.float64)
+            return seen, (1 - seen).sum(axis=1)
         seen = np.empty((len(drawn), self.count))
         away = np.empty_like(seen)
         middle, spread = self.scale()

@@ -34,7 +34,7 @@ class Rise(Method):
     `estimator="classic"` is the paper's: the mean score of the masks that show a place,
     Σ_j f(x ⊙ m_j) m_j / Σ_j m_j, over grids one cell larger that are cut out at a random shift,
     cells shown with `probability` (0.5); it holds the score itself, so only its differences mean
-    something, and wants four times the masks for the same picture, or more.
+    something, and wants several times the masks for as sure a picture.
 
     Returns one map a sample without channels, in units of the explained score, signed, with the
     standard error from drawing masks. Cost: `budget` (1000) forwards a sample; of "classic" 4000

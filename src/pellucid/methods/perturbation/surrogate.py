@@ -55,9 +55,14 @@ class WeightedRidge:
         self._ordered, self._exact = ordered, exact
         rows = len(z) // cluster * cluster
         members = np.arange(rows).reshape(-1, cluster)
+        self._members = members
+        if cluster == 1:
+            leverage = np.einsum("mk,km->m", self._z, self._solve) + weights
+            left = np.maximum(1 - leverage, 1e-12)
+            self._unshrunk = np.where(left > 1e-9, 1 / left, 0.0)[:, None, None]
+            return
         hat = self._z[members] @ self._solve[:, members].transpose(1, 0, 2)
         hat += weights[members][:, None, :]
-        self._members = members
         self._unshrunk = np.linalg.pinv(np.eye(cluster) - hat)
 
     def fit(self, y: np.ndarray) -> Fit:
@@ -76,10 +81,13 @@ class WeightedRidge:
         players = len(self._solve)
         if self._exact:
             return np.zeros((len(residual), players, players))
-        own = np.einsum("pij,tpj->tpi", self._unshrunk, residual[:, self._members])
-        influence = np.einsum("kpi,tpi->tpk", self._solve[:, self._members], own)
+        if self._members.shape[1] == 1:
+            influence = (residual * self._unshrunk[:, 0, 0])[:, :, None] * self._solve.T
+        else:
+            own = np.einsum("pij,tpj->tpi", self._unshrunk, residual[:, self._members])
+            influence = np.einsum("kpi,tpi->tpk", self._solve[:, self._members], own)
         if self._ordered and influence.shape[1] > 2:
             steps = np.diff(influence, axis=1)
             scale = influence.shape[1] / (influence.shape[1] - 1) / 2
-            return scale * np.einsum("tpk,tpl->tkl", steps, steps)
-        return np.einsum("tpk,tpl->tkl", influence, influence)
+            return scale * (steps.transpose(0, 2, 1) @ steps)
+        return influence.transpose(0, 2, 1) @ influence
