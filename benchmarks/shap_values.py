@@ -8,7 +8,7 @@ from math import comb
 
 import numpy as np
 import torch
-from harness import Case, Counter
+from harness import Case, Counter, Goal
 from torch_parts import Counted, captum, digits, relative, trained
 
 from pellucid import explain, wrap
@@ -16,8 +16,6 @@ from pellucid.explain import explain_each
 
 PLAYERS, ROWS, PICTURES, SEEDS = 12, 32, 12, 3
 BUDGETS = (50, 100, 200, 400, 800)
-GOAL = "≤ ¼ of the evaluations to 5 %; ≥ 8 ×"
-GOAL_SHAPIQ = "error ≤ 1.0 × from 100 on; ≥ 5 ×"
 
 
 @cache
@@ -146,8 +144,8 @@ def _p3_of(
         return np.array(found)
 
     for name, peer, goal in (
-        ("captum KernelShap, 256 a batch", by_captum, GOAL),
-        ("shapiq KernelSHAP, paired", by_shapiq, GOAL_SHAPIQ),
+        ("captum KernelShap, 256 a batch", by_captum, Goal(8)),
+        ("shapiq KernelSHAP, paired", by_shapiq, Goal(5)),
     ):
         yield Case(
             name=f"Kernel SHAP, 12 features, {len(x)} rows, {kind}, 800 evaluations",
@@ -233,7 +231,7 @@ def p4() -> Iterator[Case]:
         difference=relative,
         counter=counter,
         note=note,
-        goal="≥ 3.5 ×",
+        goal=Goal(3.5),
         runs=2,
     )
     yield Case(
@@ -243,7 +241,7 @@ def p4() -> Iterator[Case]:
         peer=lambda: by_shap(1000, 20),
         difference=relative,
         counter=counter,
-        goal="≥ 6 ×",
+        goal=Goal(6),
         runs=2,
         memory=False,
     )
