@@ -339,6 +339,7 @@ def test_the_table_has_a_row_a_method():
     assert (rows["smoothgrad"]["forward"], rows["smoothgrad"]["backward"]) == (20, 15)
     assert all(row["seconds"] > 0 for row in rows.values())
     assert str(found).count("\n") == 2 + sum(len(row["warnings"]) for row in rows.values())
+    assert repr(found) == str(found)
 
 
 # Pictures

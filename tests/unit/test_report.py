@@ -56,6 +56,22 @@ def study(**changes) -> Study:
     return Study(**{"title": "Cats", "items": items, "model": {"framework": "keras"}, **changes})
 
 
+def test_the_output_of_a_layer_is_not_passed_off_as_the_picture():
+    layer = {"parameters": {"layer": "block.4"}, "name": "block.4", "display": None}
+    items = [StudyItem("cat.png", [Answer("Why tabby?", upper_left(**layer))])]
+    assert "output of layer &#34;block.4&#34;" in report_html(study(items=items))
+    assert "output of layer" not in report_html(study())
+
+
+def test_zeros_of_a_class_activation_map_are_not_said_to_push_away():
+    said = {}
+    for relu in (True, False):
+        e = image_explanation(np.zeros((1, 30, 30)), method="gradcam", parameters={"relu": relu})
+        items = [StudyItem("cat.png", [Answer("Why tabby?", e)])]
+        said[relu] = report_html(study(items=items)).count("← away")
+    assert said[False] == said[True] + 1, "the key of the map; the page explains the words as well"
+
+
 class Page(HTMLParser):
     """Collects tags, so that what executes can be told from what is only written."""
 
