@@ -32,7 +32,7 @@ def cell(record_property):
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
     folder = config.getoption("--agreement", default=None)
-    if folder is None:
+    if folder is None or hasattr(config, "workerinput"):  # a worker knows its own tests alone
         return
     if exitstatus:
         terminalreporter.write_line("No table is drawn from tests that fail.")
