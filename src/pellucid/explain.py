@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -108,7 +107,7 @@ def explain_each(
     wrapped = wrap(model, example=x)
     # An adapter remembers how the last inputs were held together: one's own for each explanation,
     # so that a prediction in between (from a progress callback, say) changes nothing.
-    wrapped = replace(wrapped, adapter=copy(wrapped.adapter))
+    wrapped = replace(wrapped, adapter=wrapped.adapter.for_one_explanation())
     chosen = _method(method, parameters)
     check_seed(seed)
     require_tier(wrapped, type(chosen))

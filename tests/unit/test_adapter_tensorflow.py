@@ -874,6 +874,23 @@ def test_changed_attributes_of_layers_are_traced_again():
     assert len(prints) == 6
 
 
+def test_one_explanation_looks_at_attributes_once_and_the_next_one_again(monkeypatch):
+    from pellucid.adapters.tensorflow import reading
+
+    looks, look = [], reading._state_of
+    monkeypatch.setattr(reading, "_state_of", lambda model: looks.append(1) or look(model))
+    x = L.Input((6,))
+    layer = Scaled()
+    net = keras.Model(x, L.Dense(3, name="d")(layer(x)))
+    model = pellucid.wrap(net)
+    for factor in (2.0, 5.0, 5.0):
+        layer.k = factor
+        looks.clear()
+        found = pellucid.explain(model, rows(), "saliency", target=1)
+        close(found.outputs, net(rows()))
+    assert len(looks) == 1
+
+
 _GLOBAL = np.ones(6, "float32")
 
 

@@ -163,6 +163,13 @@ class Adapter(ABC):
     """Names the model itself has for its classes, and `feature_names` for its columns."""
     feature_names: tuple[str, ...] | None = None
 
+    def for_one_explanation(self) -> "Adapter":
+        """The same model for one explanation, which keeps how its own inputs were held together.
+
+        The model stays as it is meanwhile, so that an adapter may look at its attributes once.
+        """
+        return copy(self)
+
     @property
     def columns(self) -> tuple[str, ...] | None:
         """The columns, as the model takes them, of the data frame accepted last."""

@@ -1,6 +1,5 @@
 """A task over a data set that is to be asked by other means than a method."""
 
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +29,7 @@ def prepare(
     differs from row to row.
     """
     wrapped = wrap(model, example=x)
-    wrapped = replace(wrapped, adapter=copy(wrapped.adapter))
+    wrapped = replace(wrapped, adapter=wrapped.adapter.for_one_explanation())
     check_seed(seed)
     batch = wrapped.accept(x)
     check_feature_names(wrapped, batch)

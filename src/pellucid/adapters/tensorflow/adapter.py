@@ -4,6 +4,7 @@ A model is traced once for each shape of input. Plain runs and gradients use the
 function; layer questions use compiled pieces of it; operation by operation it is interpreted.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,11 @@ class TensorFlowAdapter(Adapter):
         variables = self._model.variables if isinstance(self._model, tf.Module) else ()
         floats = [v.dtype for v in variables if v.dtype.is_floating]
         return floats[0] if floats and not self._keras else tf.float32
+
+    def for_one_explanation(self) -> "TensorFlowAdapter":
+        found = copy.copy(self)
+        found._readings = self._readings.for_one_explanation()
+        return found
 
     def _known(self) -> Structure:
         """Layers and weights by name, worked out again when the model was changed."""
