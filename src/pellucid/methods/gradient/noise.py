@@ -11,7 +11,7 @@ from pellucid.errors import MethodError
 from pellucid.inputs.noise import draw_normal
 from pellucid.methods.base import Attribution
 from pellucid.methods.gradient.base import GradientMethod
-from pellucid.methods.gradient.sums import GradientSums, float32
+from pellucid.methods.gradient.sums import MANY, GradientSums, float32
 from pellucid.methods.registry import register_method
 from pellucid.running.gradients import over_samples
 from pellucid.task import Task
@@ -192,7 +192,8 @@ def _moments(
     raised = (lambda a: a * a) if squared else (lambda a: a)
 
     def at_first_draw(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = task.gradients_from_inputs(noisy.points(rows, np.zeros_like(rows)), rows)
+        points = noisy.points(rows, np.zeros_like(rows))
+        found = task.gradients_from_inputs(points, rows, many=task.count * (count - 1) >= MANY)
         return tuple(task.to_numpy(float32(task, raised(g))) for grads in found for g in grads)
 
     flat = over_samples(task, at_first_draw, key="gradient")

@@ -7,7 +7,7 @@ import numpy as np
 from pellucid.task import Task
 from pellucid.types import Array, Leaves
 
-_MANY = 64
+MANY = 64
 """Points from which on a compiled function is worth the time it takes to make it."""
 
 Points = Callable[[int, int], Leaves]
@@ -48,7 +48,7 @@ class GradientSums:
         each set. The points are leaves of the task, or inputs of its model (`from_inputs`). A
         micro-batch is reduced on the model's device before it is brought over.
         """
-        many = len(samples) * per_item >= _MANY
+        many = len(samples) * per_item >= MANY
         gradients = task.gradients_from_inputs if from_inputs else task.gradients_at
 
         def evaluate(start: int, stop: int) -> tuple[np.ndarray, list[list[np.ndarray]]]:
