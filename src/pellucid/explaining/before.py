@@ -44,8 +44,8 @@ def require_tier(model: Model, method: type[Method]) -> None:
     best = max(fitting, key=lambda m: (m.needs, m.name == "occlusion"))
     hint = _FOR_FUNCTIONS if model.framework == "callable" else ""
     raise CapabilityError(
-        f"{method.name} needs {_WHAT_A_TIER_NEEDS[method.needs]}, which a model of"
-        f" {model.framework} such as this one does not give.\n  {best.name} works on it.{hint}"
+        f"{method.name} needs {_WHAT_A_TIER_NEEDS[method.needs]}, which {_article(model.framework)}"
+        f" {model.framework} model such as this one does not give.\n  {best.name} works on it.{hint}"
     )
 
 
@@ -57,6 +57,10 @@ def require_one_input(count: int, method: type[Method]) -> None:
             "  A function of yours that takes them as a tuple says"
             " register_method(..., several_inputs=True)."
         )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def check_modality(
