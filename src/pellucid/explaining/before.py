@@ -45,7 +45,8 @@ def require_tier(model: Model, method: type[Method]) -> None:
     hint = _FOR_FUNCTIONS if model.framework == "callable" else ""
     raise CapabilityError(
         f"{method.name} needs {_WHAT_A_TIER_NEEDS[method.needs]}, which {_article(model.framework)}"
-        f" {model.framework} model such as this one does not give.\n  {best.name} works on it.{hint}"
+        f" {model.framework} model such as this one does not give.\n"
+        f"  {best.name} works on it.{hint}"
     )
 
 
