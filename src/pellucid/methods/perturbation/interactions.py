@@ -8,25 +8,21 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import MethodError
-from pellucid.methods.base import Attribution, Method
+from pellucid.methods.perturbation.cooperative import CooperativeMethod
 from pellucid.methods.perturbation.distinct import first_of_each
 from pellucid.methods.perturbation.game import Game
 from pellucid.methods.perturbation.shapley import (
-    BOTH,
     all_coalitions,
     all_worths,
-    expected_rows,
-    played,
     with_ends,
 )
 from pellucid.methods.perturbation.values import Estimate
 from pellucid.methods.registry import register_method
-from pellucid.task import Task
 
 
 @register_method("shapley_interactions")
 @dataclass(frozen=True)
-class ShapleyInteractions(Method):
+class ShapleyInteractions(CooperativeMethod):
     """Shapley values, and for each pair of features what they have only together.
 
     I_ij = Σ_{S ∌ i,j} |S|! (M − |S| − 2)! / (M − 1)! · δ_ij(S),
@@ -54,23 +50,10 @@ class ShapleyInteractions(Method):
     background: Any = None
     budget: int = 4096
 
-    family = "perturbation"
-    claims_completeness = True
-    shares_forward = True
-    conflicts = BOTH
     cost = "4096 F, times the rows of the background"
     source = "Grabisch & Roubens 1999"
 
-    def expected(self, task: Task) -> int | None:
-        return expected_rows(task, self, self.budget)
-
-    def attribute(self, task: Task) -> Attribution:
-        return self.attribute_each(task)[0]
-
-    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        return played(task, self, self._solve)
-
-    def _solve(self, game: Game) -> Iterator[Estimate]:
+    def solve(self, game: Game) -> Iterator[Estimate]:
         if 2**game.players <= self.budget:
             return _exactly(game)
         return _sampled(game, self.budget)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import MethodError
-from pellucid.methods.base import Attribution, Method
+from pellucid.methods.perturbation.cooperative import SampledCooperativeMethod
 from pellucid.methods.perturbation.distinct import first_of_each
 from pellucid.methods.perturbation.game import Game
 from pellucid.methods.perturbation.hierarchy import (
@@ -18,8 +18,8 @@ from pellucid.methods.perturbation.hierarchy import (
     tree_from,
     tree_of_places,
 )
-from pellucid.methods.perturbation.sampling import OrderDesign, Precision, sample
-from pellucid.methods.perturbation.shapley import BOTH, expected_rows, played, with_ends
+from pellucid.methods.perturbation.sampling import OrderDesign, sample
+from pellucid.methods.perturbation.shapley import with_ends
 from pellucid.methods.perturbation.values import Estimate
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
@@ -27,7 +27,7 @@ from pellucid.task import Task
 
 @register_method("partition_shap")
 @dataclass(frozen=True)
-class PartitionShap(Method):
+class PartitionShap(SampledCooperativeMethod):
     """Shapley values over the orders that keep together what belongs together.
 
     φ_i = mean over the orders π in which every branch of the hierarchy arrives as a block of
@@ -59,30 +59,9 @@ class PartitionShap(Method):
     tolerance: float | None = None
     top: int | None = None
 
-    family = "perturbation"
-    claims_completeness = True
-    shares_forward = True
-    conflicts = BOTH
-    cost = "512 F, times the rows of the background"
     source = "Owen 1977"
 
-    def __post_init__(self) -> None:
-        self._precision.check(self.name)
-
-    @property
-    def _precision(self) -> Precision:
-        return Precision(self.tolerance, self.top)
-
-    def expected(self, task: Task) -> int | None:
-        return expected_rows(task, self, self.budget)
-
-    def attribute(self, task: Task) -> Attribution:
-        return self.attribute_each(task)[0]
-
-    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        return played(task, self, self._solve)
-
-    def _solve(self, game: Game) -> Iterator[Estimate]:
+    def solve(self, game: Game) -> Iterator[Estimate]:
         if self.hierarchy is not None or game.same_units:
             yield from self._on_tree(game)
             return
@@ -113,7 +92,7 @@ class PartitionShap(Method):
                 f"partition_shap needs a budget of {4 * players - 2} for {players} features,"
                 f" got {self.budget}."
             )
-        return sample(game, design, self.budget, self._precision)
+        return sample(game, design, self.budget, self.precision)
 
     @staticmethod
     def _orders(task: Task, tree: Tree, pairs: int) -> np.ndarray:

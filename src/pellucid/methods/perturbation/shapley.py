@@ -9,43 +9,22 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import MethodError
-from pellucid.methods.base import Attribution, Method
-from pellucid.methods.perturbation.game import Game, make_units
-from pellucid.methods.perturbation.sampling import KernelDesign, OrderDesign, Precision, sample
-from pellucid.methods.perturbation.values import Estimate, Solve, play
+from pellucid.methods.perturbation.cooperative import (
+    MOST_PLAYERS,
+    CooperativeMethod,
+    SampledCooperativeMethod,
+)
+from pellucid.methods.perturbation.game import Game
+from pellucid.methods.perturbation.sampling import KernelDesign, OrderDesign, sample
+from pellucid.methods.perturbation.values import Estimate
 from pellucid.methods.registry import register_method
-from pellucid.task import Task
 
-_MOST_PLAYERS = 16
 _BUDGET = 512
-BOTH = (("baseline", "background"),)
-"""What an absent feature is, is said once."""
-
-
-def played(task: Task, method: Any, solve: Solve) -> tuple[Attribution, ...]:
-    """The games of a method with fields `features`, `baseline` and `background`."""
-    baseline = "zeros" if method.baseline is None else method.baseline
-    return play(task, method.features, baseline, method.background, solve)
-
-
-def expected_rows(task: Task, method: Any, most: int | None = None) -> int | None:
-    """Rows the model runs at most: the prediction, the references, and the coalitions.
-
-    `most` is a limit on the coalitions; without it None where there are more than 2^16.
-    """
-    players = sum(int(np.max(f.counts)) for f in make_units(task, method.features))
-    if most is None and players > _MOST_PLAYERS:
-        return None
-    coalitions = 2**players if most is None else min(most, 2**players)
-    if method.background is None:
-        return task.count * (coalitions - 1) + task.count
-    rows = len(task.wrapped.accept(method.background, more=True))
-    return task.count * (1 + (coalitions - 2) * rows) + rows
 
 
 @register_method("exact_shapley")
 @dataclass(frozen=True)
-class ExactShapley(Method):
+class ExactShapley(CooperativeMethod):
     """The Shapley value of each feature, from all 2^M coalitions.
 
     φ_i = Σ_{S ∌ i} |S|! (M − |S| − 1)! / M! · (v(S ∪ i) − v(S))
@@ -67,25 +46,12 @@ class ExactShapley(Method):
     features: Any = None
     baseline: Any = None
     background: Any = None
-    max_players: int = _MOST_PLAYERS
+    max_players: int = MOST_PLAYERS
 
-    family = "perturbation"
-    claims_completeness = True
-    shares_forward = True
-    conflicts = BOTH
     cost = "2^M F for M features"
     source = "Shapley 1953"
 
-    def expected(self, task: Task) -> int | None:
-        return expected_rows(task, self)
-
-    def attribute(self, task: Task) -> Attribution:
-        return self.attribute_each(task)[0]
-
-    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        return played(task, self, self._solve)
-
-    def _solve(self, game: Game) -> Iterator[Estimate]:
+    def solve(self, game: Game) -> Iterator[Estimate]:
         if game.players > self.max_players:
             raise MethodError(
                 f"{game.players} features have 2^{game.players} coalitions, above max_players ="
@@ -124,7 +90,7 @@ def _exact_weights(masks: np.ndarray) -> np.ndarray:
 
 @register_method("kernel_shap")
 @dataclass(frozen=True)
-class KernelShap(Method):
+class KernelShap(SampledCooperativeMethod):
     """Shapley values by weighted least squares over some of the 2^M coalitions.
 
     φ = argmin Σ_S w_S (v(S) − v(∅) − Σ_{i∈S} φ_i)²  subject to  Σ φ_i = f(x) − v(∅)
@@ -154,30 +120,9 @@ class KernelShap(Method):
     tolerance: float | None = None
     top: int | None = None
 
-    family = "perturbation"
-    claims_completeness = True
-    shares_forward = True
-    conflicts = BOTH
-    cost = "512 F, times the rows of the background"
     source = "Lundberg & Lee 2017"
 
-    def __post_init__(self) -> None:
-        self._precision.check(self.name)
-
-    @property
-    def _precision(self) -> Precision:
-        return Precision(self.tolerance, self.top)
-
-    def expected(self, task: Task) -> int | None:
-        return expected_rows(task, self, self.budget)
-
-    def attribute(self, task: Task) -> Attribution:
-        return self.attribute_each(task)[0]
-
-    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        return played(task, self, self._solve)
-
-    def _solve(self, game: Game) -> Iterator[Estimate]:
+    def solve(self, game: Game) -> Iterator[Estimate]:
         players = game.players
         least = min(2 * players + 4, 2**players)
         if self.budget < least:
@@ -185,12 +130,12 @@ class KernelShap(Method):
                 f"kernel_shap needs a budget of {least} for {players} features, got {self.budget}."
             )
         design = KernelDesign(players, lambda size: game.task.generator(5, size))
-        return sample(game, design, min(self.budget, 2**players), self._precision)
+        return sample(game, design, min(self.budget, 2**players), self.precision)
 
 
 @register_method("permutation_shap")
 @dataclass(frozen=True)
-class PermutationShap(Method):
+class PermutationShap(SampledCooperativeMethod):
     """Shapley values as mean gains along random orders of the features, each also backwards.
 
     φ_i = mean over orders π of v(those before i in π, and i) − v(those before i in π)
@@ -218,30 +163,9 @@ class PermutationShap(Method):
     tolerance: float | None = None
     top: int | None = None
 
-    family = "perturbation"
-    claims_completeness = True
-    shares_forward = True
-    conflicts = BOTH
-    cost = "512 F, times the rows of the background"
     source = "Castro et al. 2009"
 
-    def __post_init__(self) -> None:
-        self._precision.check(self.name)
-
-    @property
-    def _precision(self) -> Precision:
-        return Precision(self.tolerance, self.top)
-
-    def expected(self, task: Task) -> int | None:
-        return expected_rows(task, self, self.budget)
-
-    def attribute(self, task: Task) -> Attribution:
-        return self.attribute_each(task)[0]
-
-    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        return played(task, self, self._solve)
-
-    def _solve(self, game: Game) -> Iterator[Estimate]:
+    def solve(self, game: Game) -> Iterator[Estimate]:
         players = game.players
 
         def draw(pairs: int) -> np.ndarray:
@@ -254,4 +178,4 @@ class PermutationShap(Method):
                 f"permutation_shap needs a budget of {4 * players - 2} for {players} features,"
                 f" got {self.budget}."
             )
-        return sample(game, design, self.budget, self._precision)
+        return sample(game, design, self.budget, self.precision)
