@@ -30,17 +30,28 @@ def correlations(ours, theirs):
     return [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(ours, theirs, strict=True)]
 
 
-def test_rise(setting):
+def rise_of_xplique(model, x, one_hot):
     from xplique.attributions import Rise
 
+    made = Rise(model, nb_samples=20_000, grid_size=6, batch_size=256)
+    return np.asarray(made(x, one_hot))[..., 0]
+
+
+def test_classic_rise(setting):
     model, x, classes, one_hot = setting
-    theirs = np.asarray(Rise(model, nb_samples=20_000, grid_size=6, batch_size=256)(x, one_hot))
-    classic = explain(model, x, "rise", target=classes.tolist(), grid=6, budget=20_000,
-                      estimator="classic")  # fmt: skip
-    assert min(correlations(classic.values, theirs[..., 0])) > 0.99
+    ours = explain(model, x, "rise", target=classes.tolist(), grid=6, budget=20_000,
+                   estimator="classic")  # fmt: skip
+    assert min(correlations(ours.values, rise_of_xplique(model, x, one_hot))) > 0.99
+
+
+@pytest.mark.xfail(
+    reason="measured .92: the cells of the regression do not shift, the peer's masks are cut at a"
+    " random shift, so the two have different limits near the borders"
+)
+def test_rise_by_regression_has_the_limit_of_the_classic_one(setting):
+    model, x, classes, one_hot = setting
     ours = explain(model, x, "rise", target=classes.tolist(), grid=6, budget=2000)
-    # Its limit is another one near the borders, where the peer's masks are cut at a random shift.
-    assert min(correlations(ours.values, theirs[..., 0])) > 0.9
+    assert min(correlations(ours.values, rise_of_xplique(model, x, one_hot))) > 0.95
 
 
 def cells(maps):
