@@ -83,10 +83,16 @@ class Operation(ABC):
     Kinds: linear, bias, activation, norm, softmax, attention, pool, mul, add, route, rnn, lookup,
     composite; and those that a rule must refuse: other, opaque (a loop or branch seen from
     outside), custom_gradient, untracked (inside the model's own no-gradient block).
+
+    `form` says what it computes in words that all frameworks share, where a rule asks: relu,
+    relu6; product (linear in each of two live inputs), quotient, squared_difference; softmax,
+    log_softmax (with `arguments["axis"]`); affine_norm, layer_norm, group_norm,
+    instance_norm, rms_norm; maximum (each output is one of its inputs); dot_product_attention.
     """
 
     kind: str
     name: str
+    form: str = ""
     path: str
     call: int
     index: int

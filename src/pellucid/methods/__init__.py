@@ -1,5 +1,8 @@
 """The methods, each written once for every framework. Importing this registers them."""
 
+import pellucid.methods.backward.deep_shap
+import pellucid.methods.backward.deeplift
+import pellucid.methods.backward.guided
 import pellucid.methods.cam.ablationcam
 import pellucid.methods.cam.eigencam
 import pellucid.methods.cam.gradcam

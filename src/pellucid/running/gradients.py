@@ -58,7 +58,7 @@ def gradients_at_x(task: "Task") -> tuple[tuple[np.ndarray, ...], ...]:
         _, _, back = task.model.adapter.vjp(
             lambda given: (task.score_each(given[0], rows), None), (task.outputs,)
         )
-        found = in_numpy([pullback(back(one)[0]) for one in _cotangents(task, task.count)])
+        found = in_numpy([pullback(back(one)[0]) for one in cotangents(task, task.count)])
     else:
         found = over_samples(task, evaluate, key="gradient")
     size = len(task.batch.arrays)
@@ -93,7 +93,7 @@ def gradients_at(
         _, _, pullback = task.model.vjp(
             lambda given: (task.score_each(task.run(given, rows), rows), None), leaves
         )
-        return tuple(pullback(one) for one in _cotangents(task, len(rows)))
+        return tuple(pullback(one) for one in cotangents(task, len(rows)))
 
 
 def _by_compiled(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[Leaves, ...] | None:
@@ -137,10 +137,10 @@ def gradients_from_inputs(
         _, _, pullback = task.model.vjp(
             lambda given: (task.score_each(cut.run(given[0]), rows), None), (cut.value,)
         )
-        return tuple(pullback(one) for one in _cotangents(task, len(rows)))
+        return tuple(pullback(one) for one in cotangents(task, len(rows)))
 
 
-def _cotangents(task: "Task", rows: int) -> list[Array]:
+def cotangents(task: "Task", rows: int) -> list[Array]:
     """For each target, ones at its own part of `score_each`."""
     each = np.repeat(np.eye(len(task.targets), dtype=np.float32), rows, axis=1)
     return [task.asarray(one) for one in each]

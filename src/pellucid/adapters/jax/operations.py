@@ -46,6 +46,17 @@ KINDS: dict[str, str] = {
     ),
 }
 
+FORMS: dict[str, str] = {
+    "relu": "relu",
+    "relu6": "relu6",
+    **_each("product", "mul dot_general conv_general_dilated"),
+    "div": "quotient",
+    "softmax": "softmax",
+    "log_softmax": "log_softmax",
+    **_each("maximum", "reduce_max reduce_min reduce_window_max reduce_window_min max min"),
+}
+"""What a primitive or function computes, in the words of `Operation.form`."""
+
 INLINED: frozenset[str] = frozenset(
     "jit pjit closed_call core_call xla_call remat remat2 checkpoint custom_vmap_call".split()
 )

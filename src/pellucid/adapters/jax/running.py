@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.adapters.jax.operations import FORMS
 from pellucid.adapters.jax.pieces import Event
 from pellucid.adapters.jax.program import Mark, Program, evaluate, perform
 from pellucid.adapters.jax.reading import Reading, exit_event
@@ -30,7 +31,7 @@ class JaxOperation(Operation):
         if isinstance(described, Unit):
             self.kind, self.name = described.kind, described.name
             self.index, self.live = described.index, described.live
-            self.arguments = described.arguments
+            self.arguments, self.form = described.arguments, FORMS.get(described.name, "")
         else:
             self.kind, self.name = "layer", described.kind
             self.index, self.live, self.arguments = -1, (True,), {}

@@ -81,8 +81,12 @@ def _unit(
         is_softmax = last.name in {"div", "sub"} and any(s.name == "reduce_sum" for s in steps)
         inputs = tuple(dict.fromkeys(v for s in steps for v in s.reads if v not in own))
         live = tuple(v in program.live for v in inputs)
-        kind, name = ("softmax", "softmax") if is_softmax else ("activation", "elementwise")
-        return Unit(index, kind, name, path, call, group, inputs, live, {}, {}, last.outputs)
+        kind, name, arguments = "activation", "elementwise", {}
+        if is_softmax:
+            kind, name = "softmax", "softmax" if last.name == "div" else "log_softmax"
+            axes = next(s.params["axes"] for s in steps if s.name == "reduce_sum")
+            arguments = {"axis": axes[0]} if len(axes) == 1 else {}
+        return Unit(index, kind, name, path, call, group, inputs, live, {}, arguments, last.outputs)
     live = tuple(isinstance(v, int) and v in program.live for v in last.inputs)
     name = name_of(last)
     kind = kind_of(name, live)
@@ -92,9 +96,9 @@ def _unit(
         place = 0 if live[1] else 1
         weights = {"weight": last.inputs[place]}
         inputs, live = (last.inputs[1 - place],), (True,)
-    arguments = {k: v for k, v in last.params.items() if not _is_code(v)}
+    settings = {k: v for k, v in last.params.items() if not _is_code(v)}
     return Unit(
-        index, kind, name, path, call, group, inputs, live, weights, arguments, last.outputs,
+        index, kind, name, path, call, group, inputs, live, weights, settings, last.outputs,
         place,
     )  # fmt: skip
 

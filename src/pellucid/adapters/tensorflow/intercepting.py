@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pellucid.adapters.protocol import Intercept, Operation
 from pellucid.adapters.tensorflow.graph import Program, Step
+from pellucid.adapters.tensorflow.operations import FORMS
 from pellucid.adapters.tensorflow.raw import Perform, arguments
 from pellucid.errors import CapabilityError, InputError
 
@@ -48,6 +49,7 @@ class TracedOperation(Operation):
         names: Mapping[int, str],
     ) -> None:
         self.kind, self.name = program.kind(step), step.type
+        self.form = FORMS.get(step.type, "")
         self.path, self.call, self.index = step.path, step.call, step.index
         self.live, self.inputs = program.liveness(step), tuple(inputs)
         self._perform, self._single = perform, single_output(program, step)
@@ -60,6 +62,8 @@ class TracedOperation(Operation):
                 self._places[name] = place
         self.weights = {name: self.inputs[place] for name, place in self._places.items()}
         self.arguments = arguments(step.operation)
+        if self.form in ("softmax", "log_softmax"):
+            self.arguments = {**self.arguments, "axis": -1}
 
     def __call__(
         self,

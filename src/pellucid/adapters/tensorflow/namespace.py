@@ -43,6 +43,11 @@ permute_dims = tf.transpose
 stop_gradient = tf.stop_gradient
 
 
+def finfo(dtype: tf.DType) -> Any:
+    """The limits of a floating-point type."""
+    return tf.experimental.numpy.finfo(dtype.as_numpy_dtype)
+
+
 def _pair(a: Any, b: Any) -> tuple[Any, Any]:
     """Both as tensors of one dtype: a Python number takes the array's, two arrays promote."""
     if not tf.is_tensor(a) and not tf.is_tensor(b):

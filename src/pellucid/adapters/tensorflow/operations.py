@@ -63,6 +63,28 @@ KINDS: dict[str, str] = {
     **_each("opaque", "While StatelessWhile If StatelessIf Case StatelessCase"),
 }
 
+FORMS: dict[str, str] = {
+    "Relu": "relu",
+    "Relu6": "relu6",
+    **_each(
+        "product",
+        "Mul MulNoNan MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum XlaDotV2",
+    ),
+    **_each("quotient", "Div RealDiv"),
+    "SquaredDifference": "squared_difference",
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    **_each(
+        "affine_norm",
+        "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization",
+    ),
+    **_each(
+        "maximum",
+        "MaxPool MaxPoolV2 MaxPool3D Max Min Maximum Minimum SegmentMax UnsortedSegmentMax",
+    ),
+}
+"""What an operation computes, in the words of `Operation.form`."""
+
 CALLS: frozenset[str] = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 """Calls of a function graph, opened where they stand."""
 

@@ -206,7 +206,7 @@ class TorchAdapter(Adapter):
             # Liveness is read off requires_grad, so a graph is built even for a plain run.
             stack.enter_context(torch.enable_grad())
             given = [(a if a.requires_grad else _live(a)).clone() for a in x]
-            with peeling.watching(), InterceptMode(intercept, position, kinds):
+            with peeling.watching(), InterceptMode(peeling.following(intercept), position, kinds):
                 outputs = call(given)
             outputs = peeling.outputs(outputs)
         return outputs if self._is_differentiating else map_tensors(outputs, torch.Tensor.detach)

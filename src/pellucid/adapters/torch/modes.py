@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Intercept, Operation
-from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
+from pellucid.adapters.torch.operations import FORMS, METADATA, QUESTIONS, SOURCES, kind_of
 
 
 def name_of(function: Any) -> str:
@@ -173,9 +173,12 @@ class TorchOperation(Operation):
     ) -> None:
         self._call = call
         self.name, self.kind, self.path = name, kind, path
+        self.form = FORMS.get(name, "")
         self.call, self.index = number, index
         self.inputs, self.live = inputs, live
         self.weights, self.arguments = weights, arguments
+        if self.form in {"softmax", "log_softmax"}:
+            self.arguments = {**arguments, "axis": arguments.get("dim")}
 
     def __call__(self, *, inputs=None, weights=None, bias=True):
         given = {**self.weights, **(weights or {})}
@@ -200,6 +203,15 @@ _BUILTIN_ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _TRANSPOSED),
 }
 _BIASED = frozenset(_BUILTIN_ARGUMENTS)
+_BUILTIN_ARGUMENTS.update(
+    {
+        **dict.fromkeys(("softmax", "log_softmax"), ("input", "dim", "dtype")),
+        "scaled_dot_product_attention": (
+            *("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale"),
+            "enable_gqa",
+        ),
+    }
+)
 
 
 def normalised(
@@ -239,6 +251,15 @@ class InterceptMode(TorchFunctionMode):
         out_of_place, target = self._out_of_place(func, name, args, kwargs)
         if out_of_place is None:
             return func(*args, **kwargs)
+        if kind_of(name, ()) == "composite":
+            # Its own operations are what rules are for: it is run under this mode again.
+            with self:
+                return torch._C._skip_one_hop_torch_function(func, types, args, kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+        if target is not None:
+            # What is handed out must not change when the user's tensor does, below.
+            before = target.clone()
+            args = map_tensors(args, lambda t: before if t is target else t)
+            kwargs = map_tensors(kwargs, lambda t: before if t is target else t)
         result = self._intercepted(
             out_of_place,
             name.rstrip("_") if target is not None else name,

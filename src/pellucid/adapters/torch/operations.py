@@ -56,6 +56,31 @@ KINDS: dict[str, str] = {
     **dict.fromkeys("embedding embedding_bag one_hot".split(), "lookup"),
 }
 
+FORMS: dict[str, str] = {
+    "relu": "relu",
+    "relu6": "relu6",
+    **dict.fromkeys(
+        "matmul __matmul__ __rmatmul__ mm bmm einsum tensordot inner mv dot mul __mul__ __rmul__"
+        " multiply bilinear".split(),
+        "product",
+    ),
+    **dict.fromkeys("div __truediv__ divide true_divide".split(), "quotient"),
+    "softmax": "softmax",
+    "log_softmax": "log_softmax",
+    "batch_norm": "affine_norm",
+    "layer_norm": "layer_norm",
+    "group_norm": "group_norm",
+    "instance_norm": "instance_norm",
+    "rms_norm": "rms_norm",
+    **dict.fromkeys(
+        "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d"
+        " adaptive_max_pool3d amax max maximum minimum amin min".split(),
+        "maximum",
+    ),
+    "scaled_dot_product_attention": "dot_product_attention",
+}
+"""What a function computes, in the words of `Operation.form`."""
+
 METADATA: frozenset[str] = frozenset(
     (
         "shape dtype device grad_fn requires_grad ndim is_cuda is_cpu is_quantized is_sparse"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
+from pellucid.adapters.protocol import Intercept, Operation
 from pellucid.adapters.torch.modes import map_tensors, name_of, tensors_in
 from pellucid.adapters.torch.operations import FINAL, PASS
 from pellucid.types import Outputs
@@ -40,6 +41,23 @@ class Peeling:
             return outputs
         self._note(self._finder.names(outputs))
         return self._finder.peeled(outputs) if self._peel else outputs
+
+    def following(self, intercept: Intercept) -> Intercept:
+        """The interceptor, whose stand-ins for a softmax of the same value are taken off as well.
+
+        A rule returns another tensor with other derivatives; what was put in to change the value
+        is left as it is.
+        """
+        if self._note is None or not self._peel:
+            return intercept
+
+        def decide(op: Operation) -> Any:
+            result = intercept(op)
+            if op.name in FINAL and isinstance(result, torch.Tensor):
+                self._finder.stands_in(result, op)
+            return result
+
+        return decide
 
     def at_exit(self, name: str, value: torch.Tensor) -> torch.Tensor:
         """What a layer call is said to return."""
@@ -112,6 +130,15 @@ class FinalActivationFinder(TorchFunctionMode):
             self._made.pop(self._latest[0], None)
         self._latest.append(id(out))
         self._made[id(out)] = Final(weakref.ref(out), out._version, name, logits)
+
+    def stands_in(self, result: torch.Tensor, op: Operation) -> None:
+        """Note that `result` has the value of a softmax-like call, if that is so."""
+        if self.look_up(result) is not None:
+            return
+        own = op()
+        known = self.look_up(own)
+        if known is not None and own.shape == result.shape and torch.allclose(own, result):
+            self._keep(result, known.name, known.logits)
 
     def look_up(self, tensor: torch.Tensor) -> "Final | None":
         """The final activation that made `tensor`, steps after it crossed."""

@@ -1,12 +1,12 @@
 """Expected gradients: integrated gradients averaged over the rows of a data set."""
 
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pellucid.errors import InputError, MethodError
+from pellucid.errors import MethodError
+from pellucid.methods.background import background_rows
 from pellucid.methods.base import Attribution
 from pellucid.methods.gradient.base import GradientMethod
 from pellucid.methods.gradient.paths import between
@@ -69,7 +69,7 @@ class ExpectedGradients(GradientMethod):
         return super().parameters() | {"samples": self.samples + self.samples % 2}
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        rows = _background(task.origin, self.background)
+        rows = background_rows(task.origin, self.background)
         count = self._count(len(rows[0]))
         if task.opened is not None:
             rows = (task.opened.values(rows),)
@@ -96,22 +96,6 @@ class ExpectedGradients(GradientMethod):
                 f" {background} rows of background: raise it, or give fewer rows."
             )
         return allowed
-
-
-def _background(task: Task, given: Any) -> tuple[np.ndarray, ...]:
-    """The rows `(k, ...)` of each input, as the model takes them."""
-    own = task.batch.arrays
-    if given is None:
-        return tuple(np.zeros((1, *a.shape[1:]), dtype=a.dtype) for a in own)
-    # An adapter remembers the structure of what it accepted last: x's own is to stay.
-    found = replace(task.wrapped, adapter=copy(task.wrapped.adapter)).accept(given).arrays
-    if [a.shape[1:] for a in found] != [a.shape[1:] for a in own]:
-        wanted = ", ".join(str(("rows", *a.shape[1:])) for a in own)
-        raise InputError(
-            f"Expected a background of shape {wanted}, got"
-            f" {', '.join(str(a.shape) for a in found)}."
-        )
-    return tuple(a.astype(b.dtype) for a, b in zip(found, own, strict=True))
 
 
 class _Design:

@@ -1,0 +1,26 @@
+"""The rows that an input is compared with, for methods that average over a data set."""
+
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import InputError
+from pellucid.task import Task
+
+
+def background_rows(task: Task, given: Any) -> tuple[np.ndarray, ...]:
+    """The rows `(k, ...)` of each input, as the model takes them."""
+    own = task.batch.arrays
+    if given is None:
+        return tuple(np.zeros((1, *a.shape[1:]), dtype=a.dtype) for a in own)
+    # An adapter remembers the structure of what it accepted last: x's own is to stay.
+    found = replace(task.wrapped, adapter=copy(task.wrapped.adapter)).accept(given).arrays
+    if [a.shape[1:] for a in found] != [a.shape[1:] for a in own]:
+        wanted = ", ".join(str(("rows", *a.shape[1:])) for a in own)
+        raise InputError(
+            f"Expected a background of shape {wanted}, got"
+            f" {', '.join(str(a.shape) for a in found)}."
+        )
+    return tuple(a.astype(b.dtype) for a, b in zip(found, own, strict=True))

@@ -1,0 +1,159 @@
+"""Operations on a value and its reference together, each with the derivative that DeepLIFT wants.
+
+Every function keeps the value and changes its derivative alone: out = s + sg(z − s), where sg
+stops the gradient. So relevance is what an ordinary backward pass finds.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pellucid.adapters.protocol import Adapter
+from pellucid.types import Array
+
+
+class Pair(NamedTuple):
+    """What an operation is given for the input, differentiable, and for the reference."""
+
+    value: Array
+    reference: Array
+
+
+class Pairs:
+    """The rules of DeepLIFT on pairs, in the arithmetic of one framework."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.adapter, self.xp = adapter, adapter.xp
+        self.stop = adapter.stop_gradient
+
+    def keep(self, value: Array, surrogate: Array) -> Array:
+        """`value` with the derivative of `surrogate`."""
+        return surrogate + self.stop(value - surrogate)
+
+    def elementwise(
+        self, function: Callable[[Array], Array], pair: Pair, *, kinked: bool = False
+    ) -> Pair:
+        """Rescale: the derivative is Δy/Δx, or dy/dx in the middle where Δx is too small for that.
+
+        Where x changes by a share r, rounding moves Δy/Δx by ε/r and the middle's derivative is
+        off by r², unless a kink lies between. So below 64 ε the middle is taken, and up to
+        r = 0.5 % where both agree to 1 %. A `kinked` function, of straight pieces, needs no
+        middle: its Δy/Δx is exact wherever there is a Δx.
+        """
+        xp, reference, x = self.xp, pair.reference, self.stop(pair.value)
+        y, y_reference = function(x), function(reference)
+        change, size = x - reference, xp.abs(x) + xp.abs(reference)
+        epsilon = float(xp.finfo(x.dtype).eps)
+        still = xp.abs(change) <= (2 if kinked else 64) * epsilon * size
+        slope = (y - y_reference) / xp.where(still, xp.ones_like(change), change)
+        at = x if kinked else 0.5 * (x + reference)
+        _, _, pullback = self.adapter.vjp(lambda given: (function(given[0]), None), (at,))
+        (tangent,) = pullback(xp.ones_like(y))
+        if not kinked:
+            near = xp.abs(change) <= 5e-3 * size
+            agree = xp.abs(slope - tangent) <= 1e-2 * xp.abs(tangent)
+            still = xp.logical_or(still, xp.logical_and(near, agree))
+        slope = self.stop(xp.where(still, tangent, slope))
+        return Pair(self.keep(y, pair.value * slope), y_reference)
+
+    def product(self, function: Callable[[Array, Array], Array], a: Pair, b: Pair) -> Pair:
+        """Linear in each of two inputs: each gets its change times the other's mean."""
+        mean_a, mean_b = self._mean(a), self._mean(b)
+        surrogate = function(a.value, mean_b) + function(mean_a, b.value)
+        return Pair(
+            self.keep(function(a.value, b.value), surrogate), function(a.reference, b.reference)
+        )
+
+    def quotient(self, a: Pair, b: Pair) -> Pair:
+        """Of a times 1/b."""
+        inverse = self.elementwise(lambda v: 1 / v, b)
+        made = self.product(lambda p, q: p * q, a, inverse)
+        return Pair(self.keep(a.value / b.value, made.value), a.reference / b.reference)
+
+    def squared_difference(self, a: Pair, b: Pair) -> Pair:
+        """Of (a − b)², whose rescaled derivative is the sum of both differences."""
+        difference = a.value - b.value
+        reference = a.reference - b.reference
+        surrogate = difference * self.stop(difference + reference)
+        return Pair(self.keep(difference * difference, surrogate), reference * reference)
+
+    def softmax(self, pair: Pair, axis: int) -> Pair:
+        """Powers, rescaled, times the inverse of their sum."""
+        xp = self.xp
+        top = xp.maximum(
+            xp.max(self.stop(pair.value), axis=axis, keepdims=True),
+            xp.max(pair.reference, axis=axis, keepdims=True),
+        )
+        powers = self.elementwise(xp.exp, Pair(pair.value - top, pair.reference - top))
+        total = Pair(*(xp.sum(p, axis=axis, keepdims=True) for p in powers))
+        return self.quotient(powers, total)
+
+    def log_softmax(self, pair: Pair, axis: int) -> Pair:
+        """The input less the logarithm of the sum of its powers."""
+        xp = self.xp
+        top = xp.maximum(
+            xp.max(self.stop(pair.value), axis=axis, keepdims=True),
+            xp.max(pair.reference, axis=axis, keepdims=True),
+        )
+        shifted = Pair(pair.value - top, pair.reference - top)
+        powers = self.elementwise(xp.exp, shifted)
+        total = Pair(*(xp.sum(p, axis=axis, keepdims=True) for p in powers))
+        logarithm = self.elementwise(xp.log, total)
+        return Pair(*(s - t for s, t in zip(shifted, logarithm, strict=True)))
+
+    def normalised(self, pair: Pair, axes: tuple[int, ...], epsilon: float, centred: bool) -> Pair:
+        """What a layer normalisation does before its weights: (x − mean) / √(variance + ε)."""
+        xp = self.xp
+        d = pair
+        if centred:
+            d = Pair(*(v - xp.mean(v, axis=axes, keepdims=True) for v in pair))
+        squared = self.elementwise(lambda v: v * v, d)
+        variance = Pair(*(xp.mean(v, axis=axes, keepdims=True) + epsilon for v in squared))
+        inverse = self.elementwise(lambda v: 1 / xp.sqrt(v), variance)
+        return self.product(lambda p, q: p * q, d, inverse)
+
+    def maximum(self, function: Callable[..., Array], pairs: tuple[Pair, ...]) -> Pair:
+        """Each output is one of the inputs: Δy goes to the winner, now or in the reference.
+
+        Where the output grew, the input that is the largest now has grown at least as much; where
+        it shrank, the one that was the largest in the reference has shrunk as much. So the ratio
+        Δy/Δx at that input is between 0 and 1. Lundberg's code in shap does the same.
+        """
+        xp, adapter = self.xp, self.adapter
+        values = tuple(self.stop(p.value) for p in pairs)
+        references = tuple(p.reference for p in pairs)
+        y, y_reference = function(*values), function(*references)
+        change = y - y_reference
+
+        def backward(cotangent: Array, *given: Array) -> Any:
+            grown = cotangent * change * xp.astype(change >= 0, change.dtype)
+            shrunk = cotangent * change - grown
+            found = []
+            pulled = [
+                _pull(adapter, function, at, part)
+                for at, part in ((values, grown), (references, shrunk), (values, cotangent))
+            ]
+            for i, (x, reference) in enumerate(zip(values, references, strict=True)):
+                difference = x - reference
+                small = xp.abs(difference) <= _resolution(xp, x) * (xp.abs(x) + xp.abs(reference))
+                divisor = xp.where(small, xp.ones_like(difference), difference)
+                shared = (pulled[0][i] + pulled[1][i]) / divisor
+                found.append(xp.where(small, pulled[2][i], shared))
+            return tuple(found) if len(found) > 1 else found[0]
+
+        made = adapter.custom_vjp(function, backward)(*(p.value for p in pairs))
+        return Pair(made, y_reference)
+
+    def _mean(self, pair: Pair) -> Array:
+        return self.stop((pair.value + pair.reference) * 0.5)
+
+
+def _pull(
+    adapter: Adapter, function: Callable[..., Array], at: tuple[Array, ...], cotangent: Array
+) -> tuple[Array, ...]:
+    _, _, pullback = adapter.vjp(lambda given: (function(*given), None), at)
+    return pullback(cotangent)
+
+
+def _resolution(xp: Any, x: Array) -> float:
+    """Relative changes below this are none."""
+    return 2 * float(xp.finfo(x.dtype).eps)

@@ -1,0 +1,194 @@
+"""DeepLIFT's rules: which one an operation gets, and what has none."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pellucid.adapters.protocol import Adapter, Intercept, Operation
+from pellucid.errors import CoverageError
+from pellucid.methods.backward.pairs import Pair, Pairs
+from pellucid.methods.backward.reference import ReferenceRun
+from pellucid.types import Array
+
+RULED = frozenset({"activation", "norm", "softmax", "attention", "pool", "mul"})
+"""Kinds that bend, so that they need a rule."""
+
+REFUSED = frozenset({"other", "opaque", "custom_gradient", "untracked", "rnn", "composite"})
+
+KINKED = frozenset({"relu", "relu6"})
+"""Forms of activations that are straight but for their kinks."""
+
+PASSED = frozenset({"linear", "bias", "add", "route", "lookup"})
+"""Kinds that are linear, so that the gradient is what DeepLIFT's linear rule says."""
+
+
+def rule_of(op: Operation) -> str | None:
+    """The name of the rule for an operation; None where it has none."""
+    if op.kind in PASSED:
+        return "linear"
+    live = sum(op.live)
+    if op.kind == "norm" and op.form == "affine_norm":
+        return "linear"
+    if op.kind == "activation" and live == 1:
+        return "rescale"
+    if op.kind == "pool" and op.form == "maximum":
+        return "maximum"
+    two = {"product", "quotient", "squared_difference"}
+    if op.kind == "mul" and op.form in two and live == 2:
+        return str(op.form)
+    if op.kind == "softmax" and op.form and op.arguments.get("axis") is not None:
+        return str(op.form)
+    if op.kind == "norm" and op.form in {"layer_norm", "rms_norm", "group_norm", "instance_norm"}:
+        return str(op.form)
+    if op.kind == "attention" and op.form == "dot_product_attention":
+        return str(op.form)
+    return None
+
+
+def rescaling(adapter: Adapter, reference: ReferenceRun) -> Intercept:
+    """The interceptor of the run that is differentiated."""
+    pairs = Pairs(adapter)
+
+    def decide(op: Operation) -> Array:
+        rule = rule_of(op) if any(op.live) else "linear"
+        if rule is None:
+            raise CoverageError(
+                f"deeplift has no rule for {op.name} ({op.kind}) in {op.path or 'the model'}.\n"
+                "  integrated_gradients needs none."
+            )
+        return op() if rule == "linear" else _RULES[rule](pairs, op, reference.inputs(op))
+
+    return decide
+
+
+def _with(op: Operation, *places: int) -> Callable[..., Array]:
+    """The operation as a function of its inputs at some places."""
+
+    def function(*arrays: Array) -> Array:
+        inputs = list(op.inputs)
+        for place, array in zip(places, arrays, strict=True):
+            inputs[place] = array
+        return op(inputs=tuple(inputs))
+
+    return function
+
+
+def _live(op: Operation) -> list[int]:
+    return [i for i, live in enumerate(op.live) if live]
+
+
+def _elementwise(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    (place,) = _live(op)
+    x = op.inputs[place]
+    pair = Pair(x, reference[place])
+    made = pairs.elementwise(_with(op, place), pair, kinked=op.form in KINKED)
+    if tuple(made.reference.shape) != tuple(x.shape):
+        raise CoverageError(
+            f"deeplift takes {op.name} in {op.path or 'the model'} for an activation, but it turns"
+            f" {tuple(x.shape)} into {tuple(made.reference.shape)}.\n"
+            "  integrated_gradients needs no rules."
+        )
+    return made.value
+
+
+def _maximum(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    places = _live(op)
+    both = tuple(Pair(op.inputs[i], reference[i]) for i in places)
+    return pairs.maximum(_with(op, *places), both).value
+
+
+def _product(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    i, j = _live(op)
+    return pairs.product(
+        _with(op, i, j), Pair(op.inputs[i], reference[i]), Pair(op.inputs[j], reference[j])
+    ).value
+
+
+def _quotient(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    a, b = (Pair(op.inputs[i], reference[i]) for i in _live(op))
+    return pairs.quotient(a, b).value
+
+
+def _squared_difference(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    a, b = (Pair(op.inputs[i], reference[i]) for i in _live(op))
+    return pairs.squared_difference(a, b).value
+
+
+def _softmax(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    (place,) = _live(op)
+    function = pairs.softmax if op.form == "softmax" else pairs.log_softmax
+    made = function(Pair(op.inputs[place], reference[place]), int(op.arguments["axis"]))
+    return pairs.keep(op(), made.value)
+
+
+def _normalisation(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    xp, settings = pairs.xp, op.arguments
+    x, x_reference = op.inputs[0], reference[0]
+    shape, rank = tuple(x.shape), len(x.shape)
+    epsilon = settings.get("eps")
+    weights: tuple[Any, ...] = (op.weights.get("weight"), op.weights.get("bias"))
+    if op.form in {"layer_norm", "rms_norm"}:
+        axes = tuple(range(rank - len(tuple(settings["normalized_shape"])), rank))
+        inner, over = shape, axes
+        if epsilon is None:
+            epsilon = float(xp.finfo(x.dtype).eps) if op.form == "rms_norm" else 1e-5
+    else:
+        groups = int(settings["num_groups"]) if op.form == "group_norm" else shape[1]
+        inner = (shape[0], groups, -1)
+        over = (2,)
+        if op.form == "instance_norm" and settings.get("use_input_stats") is False:
+            return op()
+        wide = (-1, *(1,) * (rank - 2))
+        weights = tuple(None if w is None else xp.reshape(w, wide) for w in weights)
+        epsilon = 1e-5 if epsilon is None else epsilon
+    pair = Pair(xp.reshape(x, inner), xp.reshape(x_reference, inner))
+    made = pairs.normalised(pair, over, float(epsilon), op.form != "rms_norm").value
+    made = xp.reshape(made, shape)
+    made = made if weights[0] is None else made * weights[0]
+    made = made if weights[1] is None else made + weights[1]
+    return pairs.keep(op(), made)
+
+
+def _attention(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    xp, settings = pairs.xp, op.arguments
+    if len(op.live) < 3 or sum(op.live) == 0:
+        raise CoverageError("deeplift knows attention with a query, key and value only.")
+    query, key, value = (Pair(op.inputs[i], reference[i]) for i in range(3))
+    size = int(query.value.shape[-1])
+    scale = settings.get("scale") or size**-0.5
+    mask = settings.get("attn_mask")
+    if mask is None and len(op.inputs) > 3:
+        mask = op.inputs[3]
+
+    def similar(q: Array, k: Array) -> Array:
+        return xp.matmul(q, xp.matrix_transpose(k)) * scale
+
+    scores = pairs.product(similar, query, key)
+    if settings.get("is_causal"):
+        rows, columns = scores.value.shape[-2:]
+        mask = xp.tril(xp.ones((rows, columns), dtype=bool))
+    if mask is not None:
+        scores = Pair(*(_masked(xp, s, mask) for s in scores))
+    share = pairs.softmax(scores, -1)
+    return pairs.keep(op(), pairs.product(xp.matmul, share, value).value)
+
+
+def _masked(xp: Any, scores: Array, mask: Array) -> Array:
+    if mask.dtype == xp.bool:
+        return xp.where(mask, scores, xp.full_like(scores, -1e30))
+    return scores + mask
+
+
+_RULES: dict[str, Callable[[Pairs, Operation, tuple[Array, ...]], Array]] = {
+    "rescale": _elementwise,
+    "maximum": _maximum,
+    "product": _product,
+    "quotient": _quotient,
+    "squared_difference": _squared_difference,
+    "softmax": _softmax,
+    "log_softmax": _softmax,
+    "layer_norm": _normalisation,
+    "rms_norm": _normalisation,
+    "group_norm": _normalisation,
+    "instance_norm": _normalisation,
+    "dot_product_attention": _attention,
+}
