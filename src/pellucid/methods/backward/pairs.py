@@ -36,7 +36,7 @@ class Pairs:
 
         Where x changes by a share r, rounding moves Δy/Δx by ε/r and the middle's derivative is
         off by r², unless a kink lies between. So below 64 ε the middle is taken, and up to
-        r = 0.5 % where both agree to 1 %. A `kinked` function, of straight pieces, needs no
+        r = 0.1 % where both agree to 1 %. A `kinked` function, of straight pieces, needs no
         middle: its Δy/Δx is exact wherever there is a Δx.
         """
         xp, reference, x = self.xp, pair.reference, self.stop(pair.value)
@@ -49,7 +49,7 @@ class Pairs:
         _, _, pullback = self.adapter.vjp(lambda given: (function(given[0]), None), (at,))
         (tangent,) = pullback(xp.ones_like(y))
         if not kinked:
-            near = xp.abs(change) <= 5e-3 * size
+            near = xp.abs(change) <= 1e-3 * size
             agree = xp.abs(slope - tangent) <= 1e-2 * xp.abs(tangent)
             still = xp.logical_or(still, xp.logical_and(near, agree))
         slope = self.stop(xp.where(still, tangent, slope))
