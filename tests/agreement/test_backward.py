@@ -52,6 +52,17 @@ def expected(method: str, name: str) -> tuple[np.ndarray, ...]:
     return multipliers(name, x, b, t, {"guided_backprop": "guided"}.get(method, method))
 
 
+def is_complete(e) -> bool:
+    """A gap under 1e-4, or under the rounding of what was added up.
+
+    In one sample of the transformer parts of 10 in all add up to 0.01: there float32 itself leaves
+    2e-7 · 10 / 0.01.
+    """
+    size = sum(np.abs(p.values).reshape(len(p.values), -1).sum(axis=1) for p in e.parts)
+    rounding = 2 * np.finfo(np.float32).eps * size / np.abs(e.score - e.baseline_score)
+    return bool((e.gap < np.maximum(1e-4, rounding)).all())
+
+
 def test_the_tape_of_the_oracle_has_the_gradient_of_central_differences():
     from pellucid.testing import reference_gradient
 
@@ -81,8 +92,7 @@ def test_deeplift_agrees_with_the_tape_and_adds_up(name, framework, style, cell)
     wanted = expected("deeplift", name)
     found = cell("deeplift", framework, difference(channels_last(e), wanted))
     assert found < OF_MAXIMUM
-    assert e.gap is not None
-    assert e.gap.max() < 1e-4
+    assert is_complete(e)
     assert e.evaluations == (15, 5, 0)
 
 
@@ -93,8 +103,7 @@ def test_deep_shap_agrees_with_the_tape_and_adds_up(name, framework, style, cell
     e = explain(model, x, "deep_shap", background=rows)
     found = cell("deep_shap", framework, difference(channels_last(e), expected("deep_shap", name)))
     assert found < OF_MAXIMUM
-    assert e.gap is not None
-    assert e.gap.max() < 1e-4
+    assert is_complete(e)
     assert e.evaluations == (5 + BACKGROUND + 5 * BACKGROUND, 5 * BACKGROUND, 0)
 
 

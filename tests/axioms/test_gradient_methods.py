@@ -284,6 +284,8 @@ SHARED = {
     "squaregrad": {"samples": 4},
     "expected_gradients": {"samples": 6},
     "blur_integrated_gradients": {"steps": 4},
+    "deeplift": {},
+    "guided_backprop": {},
 }
 
 

@@ -19,6 +19,7 @@ BUILT_IN = {
     "random", "edges", "constant", "exact_shapley", "kernel_shap", "permutation_shap",
     "lime", "rise", "sobol", "hsic",
     "partition_shap", "shapley_interactions",
+    "deeplift", "deep_shap", "guided_backprop", "deconvnet", "guided_gradcam",
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def test_every_method_has_a_row_that_says_what_it_is():
         assert row["needs"] in tiers
         assert row["cost"]
         assert row["what"].endswith(".")
-        assert row["family"] in {"gradient", "cam", "perturbation", "controls"}
+        assert row["family"] in {"gradient", "cam", "backward", "perturbation", "controls"}
         assert row["source"] or row["family"] == "controls"
         assert (row["runs"], row["why"]) == (None, None)
 
@@ -43,6 +44,7 @@ CHEAP = {
     "blur_integrated_gradients": {"steps": 2},
     "guided_integrated_gradients": {"steps": 4},
     "expected_gradients": {"samples": 4, "background": np.zeros((2, 3, 12, 10), np.float32)},
+    "deep_shap": {"background": np.zeros((2, 3, 12, 10), np.float32)},
     "smoothgrad": {"samples": 2},
     "squaregrad": {"samples": 3},
     "vargrad": {"samples": 4},

@@ -10,58 +10,7 @@ from pellucid.plots.parts import first_image, percent, seen_parts, shares
 from pellucid.plots.series import step_values
 from pellucid.plots.style import elide, short_name
 from pellucid.plots.table import top_features
-
-ASKS = {
-    "saliency": "Asks how much the score would change if each {unit} were changed a very little "
-    "(the gradient).",
-    "gradient_x_input": "Multiplies each {unit} by its gradient: what it contributes if the model "
-    "is taken to be a straight line here.",
-    "integrated_gradients": "Lets the {whole} grow out of a baseline and adds up how much each "
-    "{unit} raises or lowers the score on the way.",
-    "smoothgrad": "Averages the gradient over noisy copies of the {whole}, so that only what "
-    "survives small noise remains.",
-    "squaregrad": "Averages the squared gradient over noisy copies of the {whole}: how strongly "
-    "the score reacts to each {unit}, either way.",
-    "vargrad": "Asks how much the gradient of each {unit} varies over noisy copies of the {whole}.",
-    "expected_gradients": "Lets the {whole} grow out of many examples of a background and adds up "
-    "how much each {unit} raises or lowers the score on the way.",
-    "blur_integrated_gradients": "Lets the {whole} grow sharp from a blurred copy and adds up how "
-    "much each {unit} raises or lowers the score on the way.",
-    "guided_integrated_gradients": "Lets the {whole} grow out of a baseline, what matters least "
-    "first, and adds up how much each {unit} raises or lowers the score on the way.",
-    "gradcam": "Asks where, in one inner layer, the features that raise the score are active: a "
-    "coarse map that keeps only evidence in favour.",
-    "gradcam_plus_plus": "Asks what Grad-CAM asks, with weights that do not fade where an object "
-    "is small: a coarse map that keeps only evidence in favour.",
-    "hirescam": "Multiplies what one inner layer found, place by place, by how much the score "
-    "needs it there: a coarse map that keeps only evidence in favour.",
-    "xgradcam": "Asks what Grad-CAM asks, with gradients that count more where a feature is "
-    "strong: a coarse map that keeps only evidence in favour.",
-    "layercam": "Keeps, place by place, the features of one inner layer that raise the score: a "
-    "map of evidence in favour, as fine as the layer.",
-    "eigencam": "Shows what stands out in one inner layer. It does not look at the target: every "
-    "class gets the same map.",
-    "scorecam": "Shows the model the {whole} through each feature of one inner layer, and weighs "
-    "the features by the score that remains: a coarse map.",
-    "ablationcam": "Takes away the features of one inner layer one at a time and weighs each by "
-    "the score it costs: a coarse map that keeps only evidence in favour.",
-    "occlusion": "Covers the {whole} one part at a time and notes how far the score falls.",
-    "lime": "Fits a straight line to what the model says of many changed copies of the {whole}, "
-    "near ones first: its slopes.",
-    "rise": "Shows the model the {whole} through many random smooth masks: what seeing a place "
-    "adds to the score.",
-    "sobol": "Lets parts of the {whole} fade at random: the share of the score's ups and downs in "
-    "which a part has a hand.",
-    "hsic": "Hides random parts of the {whole} and tests whether the score depends on a part: how "
-    "strongly, without a direction.",
-    "tree_shap": "Shares the score out among the columns as the branches of the trees use them.",
-    "feature_permutation": "Shuffles a column over all rows and notes what this row's answer loses "
-    "or how far it moves.",
-    "random": "A control: it does not look at the model; its values are drawn by chance.",
-    "edges": "A control: it does not look at the model, only at the edges in the {whole}.",
-    "constant": "A control: it does not look at the model; every {unit} gets the same value.",
-}
-"""What each method asks of the model; `{unit}` and `{whole}` fit the kind of input."""
+from pellucid.reports.asks import ASKS
 
 ACTIVATION_MAPS = frozenset(
     {"gradcam", "gradcam_plus_plus", "hirescam", "xgradcam", "layercam", "scorecam", "ablationcam"}

@@ -9,81 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.testing.nodes import Node, in_order
 from pellucid.testing.tiny_numpy import FORWARDS, HEADS, LAYER_NORM_EPSILON, Pass
 from pellucid.testing.tiny_weights import ARCHITECTURES, weights_and_inputs
-
-Back = Callable[[np.ndarray], tuple[np.ndarray, ...]]
-
-
-class Node:
-    """A value and its reference, and how a multiplier of it reaches what it was made from."""
-
-    def __init__(
-        self,
-        value: np.ndarray,
-        reference: np.ndarray,
-        parents: Sequence["Node"] = (),
-        back: Any = None,
-    ) -> None:
-        self.value, self.reference = value, reference
-        self.parents, self.back = tuple(parents), back
-        self.total = np.zeros_like(value)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-    @property
-    def change(self) -> np.ndarray:
-        return self.value - self.reference
-
-    def linear(
-        self, function: Callable[[np.ndarray], np.ndarray], back: Callable[..., Any]
-    ) -> "Node":
-        return Node(function(self.value), function(self.reference), [self], lambda m: (back(m),))
-
-    def __add__(self, other: Any) -> "Node":
-        if not isinstance(other, Node):
-            return self.linear(lambda v: v + other, lambda m: m)
-        return Node(
-            self.value + other.value, self.reference + other.reference, [self, other],
-            lambda m: (m, m),
-        )  # fmt: skip
-
-    __radd__ = __add__
-
-    def mean(self, axis: tuple[int, ...]) -> "Node":
-        size = np.prod([self.shape[a] for a in axis])
-        shape = self.shape
-        return self.linear(
-            lambda v: v.mean(axis=axis),
-            lambda m: np.broadcast_to(np.expand_dims(m, axis), shape) / size,
-        )
-
-    def __getitem__(self, key: Any) -> "Node":
-        def back(m: np.ndarray) -> np.ndarray:
-            whole = np.zeros_like(self.value)
-            whole[key] = m
-            return whole
-
-        return self.linear(lambda v: v[key], back)
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> "Node":
-        """`np.concatenate`, the only function that the tiny models apply to values."""
-        assert func is np.concatenate
-        (parts,), axis = args, kwargs["axis"]
-        values = [p.value if isinstance(p, Node) else p for p in parts]
-        references = [p.reference if isinstance(p, Node) else p for p in parts]
-        ends = np.cumsum([v.shape[axis] for v in values])[:-1]
-        live = [i for i, p in enumerate(parts) if isinstance(p, Node)]
-        return Node(
-            np.concatenate(values, axis), np.concatenate(references, axis),
-            [parts[i] for i in live],
-            lambda m: tuple(np.split(m, ends, axis)[i] for i in live),
-        )  # fmt: skip
 
 
 class Tape(Pass):
@@ -256,7 +184,7 @@ def multipliers(
     leaves = [Node(a.astype(float), b.astype(float)) for a, b in zip(x, baseline, strict=True)]
     output = FORWARDS[architecture](tape, *leaves)
     output.total = np.eye(output.shape[1])[targets]
-    for node in reversed(_in_order(output)):
+    for node in reversed(in_order(output)):
         if node.back is not None:
             for parent, part in zip(node.parents, node.back(node.total), strict=True):
                 parent.total = parent.total + part
@@ -269,22 +197,6 @@ def deeplift(
     """DeepLIFT's attributions (Shrikumar et al. 2017, eq. 3 to 5, 12) of a tiny model."""
     found = multipliers(name, x, baseline, targets, "rescale")
     return tuple((a - b) * m for a, b, m in zip(x, baseline, found, strict=True))
-
-
-def _in_order(output: Node) -> list[Node]:
-    """Parents before what is made from them."""
-    order: list[Node] = []
-    seen: set[int] = set()
-
-    def visit(node: Node) -> None:
-        if id(node) not in seen:
-            seen.add(id(node))
-            for parent in node.parents:
-                visit(parent)
-            order.append(node)
-
-    visit(output)
-    return order
 
 
 def _turned(m: np.ndarray, size: tuple[int, ...], back: Any) -> np.ndarray:

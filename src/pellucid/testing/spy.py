@@ -61,9 +61,10 @@ class SpyAdapter(Adapter):
         self, fn: Callable[[Leaves], tuple[Array, Any]], x: Leaves
     ) -> tuple[Array, Any, Callable[[Array], Leaves]]:
         """A gradient; its pullback counts as backward where the model was run in `fn`."""
-        self.asked = False
+        before, self.asked = self.asked, False
         value, aux, pullback = self.inside.vjp(fn, x)
         through, rows = self.asked, int(x[0].shape[0])
+        self.asked = before or through  # this may be a gradient inside of another
 
         def counted(cotangent: Array) -> Leaves:
             self.counts[1] += rows if through else 0

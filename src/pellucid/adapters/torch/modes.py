@@ -1,17 +1,16 @@
 """Reading a torch model as it runs: one function mode, and hooks for the layers asked for."""
 
-import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pellucid.adapters.protocol import Intercept, Operation
-from pellucid.adapters.torch.operations import FORMS, METADATA, QUESTIONS, SOURCES, kind_of
+from pellucid.adapters.protocol import Intercept
+from pellucid.adapters.torch.calls import BIASED, TorchOperation, normalised
+from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 
 
 def name_of(function: Any) -> str:
@@ -154,82 +153,6 @@ def has_fused_attention(module: torch.nn.Module | None) -> bool:
     return module is not None and any(isinstance(m, kinds) for m in module.modules())
 
 
-class TorchOperation(Operation):
-    """One torch call, ready to be made."""
-
-    def __init__(
-        self,
-        call: Callable[..., Any],
-        *,
-        name: str,
-        kind: str,
-        path: str,
-        number: int,
-        index: int,
-        inputs: tuple[Any, ...],
-        live: tuple[bool, ...],
-        weights: Mapping[str, Any],
-        arguments: Mapping[str, Any],
-    ) -> None:
-        self._call = call
-        self.name, self.kind, self.path = name, kind, path
-        self.form = FORMS.get(name, "")
-        self.call, self.index = number, index
-        self.inputs, self.live = inputs, live
-        self.weights, self.arguments = weights, arguments
-        if self.form in {"softmax", "log_softmax"}:
-            self.arguments = {**arguments, "axis": arguments.get("dim")}
-
-    def __call__(self, *, inputs=None, weights=None, bias=True):
-        given = {**self.weights, **(weights or {})}
-        if not bias:
-            given = {k: (None if k == "bias" else v) for k, v in given.items()}
-        return self._call(self.inputs if inputs is None else inputs, given)
-
-
-@lru_cache(maxsize=1024)
-def _signature(function: Any) -> inspect.Signature | None:
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
-
-
-_CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-_TRANSPOSED = (*_CONV[:5], "output_padding", "groups", "dilation")
-_BUILTIN_ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "linear": _CONV[:3],
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _CONV),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _TRANSPOSED),
-}
-_BIASED = frozenset(_BUILTIN_ARGUMENTS)
-_BUILTIN_ARGUMENTS.update(
-    {
-        **dict.fromkeys(("softmax", "log_softmax"), ("input", "dim", "dtype")),
-        "scaled_dot_product_attention": (
-            *("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale"),
-            "enable_gqa",
-        ),
-    }
-)
-
-
-def normalised(
-    function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The arguments of a call by name; positions stand in where torch names none."""
-    names = _BUILTIN_ARGUMENTS.get(name)
-    if names is not None:
-        return {**dict(zip(names, args, strict=False)), **kwargs}
-    signature = _signature(function)
-    if signature is not None:
-        try:
-            return dict(signature.bind(*args, **kwargs).arguments)
-        except TypeError:
-            pass
-    return {**{str(i): a for i, a in enumerate(args)}, **kwargs}
-
-
 class InterceptMode(TorchFunctionMode):
     """Hands every operation to an interceptor, parameters detached, in-place made invisible."""
 
@@ -289,7 +212,7 @@ class InterceptMode(TorchFunctionMode):
 
     def _intercepted(self, func, name, args, kwargs):
         args, kwargs = map_tensors(tuple(args), self.freeze), map_tensors(dict(kwargs), self.freeze)
-        if name in _BIASED and not _is_checkpointing():
+        if name in BIASED and not _is_checkpointing():
             named = normalised(func, name, args, kwargs)
             bias = named.get("bias")
             if bias is not None:
