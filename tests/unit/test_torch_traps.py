@@ -374,7 +374,7 @@ def test_attention_leaves_its_fast_path(rows):
     x = torch.randn(2, 5, 8)
     torch.testing.assert_close(gradient(model, x), plain_gradient(model, x), rtol=1e-4, atol=1e-6)
     names = {name for name, _, _ in seen_in(model, x)}
-    assert {"multi_head_attention_forward", "layer_norm", "linear"} <= names
+    assert {"scaled_dot_product_attention", "layer_norm", "linear"} <= names
     assert "_transformer_encoder_layer_fwd" not in names
 
 

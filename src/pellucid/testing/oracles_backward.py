@@ -21,11 +21,11 @@ class Tape(Pass):
         super().__init__(weights)
         self.rule = rule
 
-    def dense(self, x: Node, layer: str) -> Node:
+    def dense(self, x: Any, layer: str) -> Any:
         kernel, bias = self.weights[f"{layer}/kernel"], self.weights[f"{layer}/bias"]
         return x.linear(lambda v: v @ kernel + bias, lambda m: m @ kernel.T)
 
-    def conv(self, x: Node, layer: str) -> Node:
+    def conv(self, x: Any, layer: str) -> Any:
         kernel = self.weights[f"{layer}/kernel"]
 
         def back(m: np.ndarray) -> np.ndarray:
@@ -33,7 +33,7 @@ class Tape(Pass):
 
         return x.linear(lambda v: Pass.conv(self, v, layer), back)
 
-    def depthwise(self, x: Node, layer: str) -> Node:
+    def depthwise(self, x: Any, layer: str) -> Any:
         kernel = self.weights[f"{layer}/kernel"]
 
         def back(m: np.ndarray) -> np.ndarray:
@@ -42,18 +42,18 @@ class Tape(Pass):
 
         return x.linear(lambda v: Pass.depthwise(self, v, layer), back)
 
-    def batch_norm(self, x: Node, layer: str) -> Node:
+    def batch_norm(self, x: Any, layer: str) -> Any:
         unit = np.ones((1, x.shape[-1]))
         slope = Pass.batch_norm(self, unit, layer) - Pass.batch_norm(self, 0 * unit, layer)
         return x.linear(lambda v: Pass.batch_norm(self, v, layer), lambda m: m * slope[0])
 
-    def average_pool(self, x: Node) -> Node:
+    def average_pool(self, x: Any) -> Any:
         def back(m: np.ndarray) -> np.ndarray:
             return m.repeat(2, axis=1).repeat(2, axis=2) / 4
 
         return x.linear(lambda v: Pass.average_pool(self, v), back)
 
-    def patches(self, x: Node, layer: str) -> Node:
+    def patches(self, x: Any, layer: str) -> Any:
         kernel = self.weights[f"{layer}/kernel"]
         side, channels = kernel.shape[0], kernel.shape[3]
         n, h, w, c = x.shape
@@ -65,7 +65,7 @@ class Tape(Pass):
 
         return x.linear(lambda v: Pass.patches(self, v, layer), back)
 
-    def relu(self, x: Node) -> Node:
+    def relu(self, x: Any) -> Any:
         def back(m: np.ndarray) -> tuple[np.ndarray, ...]:
             if self.rule == "deconvnet":
                 return (np.maximum(m, 0),)
@@ -75,7 +75,7 @@ class Tape(Pass):
 
         return Node(np.maximum(x.value, 0), np.maximum(x.reference, 0), [x], back)
 
-    def gelu(self, x: Node) -> Node:
+    def gelu(self, x: Any) -> Any:
         slope = self._slope(self._gelu, x, _central(self._gelu, x.value))
         return Node(self._gelu(x.value), self._gelu(x.reference), [x], lambda m: (m * slope,))
 
@@ -90,7 +90,7 @@ class Tape(Pass):
         ratio = (function(x.value) - function(x.reference)) / np.where(still, 1, x.change)
         return np.where(still, derivative, ratio)
 
-    def max_pool(self, x: Node) -> Node:
+    def max_pool(self, x: Any) -> Any:
         now, before = _winners(x.value), _winners(x.reference)
         value, reference = Pass.max_pool(self, x.value), Pass.max_pool(self, x.reference)
 
@@ -105,7 +105,7 @@ class Tape(Pass):
 
         return Node(value, reference, [x], back)
 
-    def layer_norm(self, x: Node, layer: str) -> Node:
+    def layer_norm(self, x: Any, layer: str) -> Any:
         gamma, beta = self.weights[f"{layer}/gamma"], self.weights[f"{layer}/beta"]
         d = x.linear(_centred, _centred)
         square = self._product(lambda p, q: p * q, d, d, lambda m, q: m * q, lambda m, p: m * p)
@@ -120,7 +120,7 @@ class Tape(Pass):
         )  # fmt: skip
         return normed.linear(lambda v: v * gamma + beta, lambda m: m * gamma)
 
-    def attention(self, x: Node, block: str) -> Node:
+    def attention(self, x: Any, block: str) -> Any:
         n, t, c = x.shape
 
         def apart(v: np.ndarray) -> np.ndarray:
@@ -182,7 +182,7 @@ def multipliers(
     architecture = ARCHITECTURES[name]
     tape = Tape(weights_and_inputs(architecture, 0)[0], rule)
     leaves = [Node(a.astype(float), b.astype(float)) for a, b in zip(x, baseline, strict=True)]
-    output = FORWARDS[architecture](tape, *leaves)
+    output: Any = FORWARDS[architecture](tape, *leaves)
     output.total = np.eye(output.shape[1])[targets]
     for node in reversed(in_order(output)):
         if node.back is not None:

@@ -43,16 +43,20 @@ class ReferenceRun:
         Raises `CoverageError` where the model took another way there.
         """
         seen = self._seen.get(op.index)
-        same = seen is not None and (seen.name, seen.path) == (op.name, op.path)
-        shapes = same and all(
-            tuple(a.shape) == tuple(b.shape)
-            for a, b, live in zip(op.inputs, seen.inputs, op.live, strict=True)
-            if live
-        )
-        if seen is None or not shapes:
+        if seen is None or not _is_same(op, seen):
             raise CoverageError(
                 f"The model does something else for the baseline than for the input: at operation"
                 f" {op.index} ({op.name} in {op.path or 'the model'}) the two runs part.\n"
                 "  DeepLIFT compares them step by step; integrated_gradients does not."
             )
         return seen.inputs
+
+
+def _is_same(op: Operation, seen: Seen) -> bool:
+    """Whether an operation of another run is this one, on inputs of the same shapes."""
+    pairs = zip(op.inputs, seen.inputs, op.live, strict=False)
+    return (
+        (seen.name, seen.path) == (op.name, op.path)
+        and len(op.inputs) == len(seen.inputs)
+        and all(tuple(a.shape) == tuple(b.shape) for a, b, live in pairs if live)
+    )
