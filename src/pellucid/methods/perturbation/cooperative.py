@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.errors import MethodError
 from pellucid.methods.base import Attribution, Method
+from pellucid.methods.perturbation.conditional import VALUE_FUNCTIONS
 from pellucid.methods.perturbation.game import Game, make_units
 from pellucid.methods.perturbation.sampling import Precision
 from pellucid.methods.perturbation.values import Estimate, play
@@ -22,6 +24,7 @@ class CooperativeMethod(Method):
     features: Any
     baseline: Any
     background: Any
+    value_function: str
 
     family = "perturbation"
     claims_completeness = True
@@ -52,7 +55,23 @@ class CooperativeMethod(Method):
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         baseline = "zeros" if self.baseline is None else self.baseline
-        return play(task, self.features, baseline, self.background, self.solve)
+        self._check_value_function()
+        conditional = self.value_function == "conditional"
+        return play(
+            task, self.features, baseline, self.background, self.solve, conditional=conditional
+        )
+
+    def _check_value_function(self) -> None:
+        if self.value_function not in VALUE_FUNCTIONS:
+            raise MethodError(
+                f"Expected value_function to be one of {VALUE_FUNCTIONS}, got"
+                f" {self.value_function!r}."
+            )
+        if self.value_function == "conditional" and self.background is None:
+            raise MethodError(
+                f"{self.name} with value_function='conditional' needs background= rows: their"
+                " covariance says what goes with what."
+            )
 
 
 class SampledCooperativeMethod(CooperativeMethod):

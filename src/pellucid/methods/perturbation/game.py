@@ -10,6 +10,7 @@ import numpy as np
 from pellucid.errors import MethodError
 from pellucid.inputs.features import Features, make_features
 from pellucid.inputs.layout import space_axes
+from pellucid.methods.perturbation.conditional import Conditional
 from pellucid.methods.perturbation.distinct import Stream, plain_stream, stream_of_distinct
 from pellucid.task import Task
 from pellucid.types import Leaves
@@ -39,6 +40,8 @@ class Game:
     """v(all features) = f(x) for each target of the samples that play, `(targets, samples)`."""
     none: np.ndarray
     """v(no feature), `(targets, samples)`."""
+    conditional: Conditional | None = None
+    """The background rows depend on the features that are there."""
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -78,9 +81,13 @@ class Game:
         self, places: np.ndarray, layout: "_Layout"
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         samples = self.samples[places]
-        inert = self._inert(samples)
         shape = len(places), len(layout.masks), self.rows
-        stream = stream_of_distinct(layout.masks, inert) if inert.any() else plain_stream(shape)
+        # A known feature moves the others, so it matters even where it has the row's value.
+        inert = None if self.conditional is not None else self._inert(samples)
+        if inert is None or not inert.any():
+            stream = plain_stream(shape)
+        else:
+            stream = stream_of_distinct(layout.masks, inert)
         scores = np.empty((len(self.none), stream.total))
 
         def evaluate(start: int, stop: int) -> np.ndarray:
@@ -173,6 +180,11 @@ class _Layout:
         owners, made, first = samples[places], [], 0
         for k, reference in enumerate(self.game.references):
             array = self.game.task.batch.arrays[k]
+            if self.game.conditional is not None:
+                mixed = self.game.conditional.mixed(array[owners], self.masks[coalitions])
+                mixed = mixed.reshape(-1, *array.shape[1:])[row[0] : row[0] + len(flat)]
+                made.append(self.game.task.asarray(mixed))
+                continue
             kept = self._masks_of(k, first, coalitions, owners)
             if together:
                 mixed = np.where(kept[:, None], array[owners][:, None], reference)
@@ -211,8 +223,14 @@ def over_channels(kept: np.ndarray, dims: tuple[str, ...]) -> np.ndarray:
     return np.expand_dims(kept, dims.index("channel"))
 
 
-def against(rows: int | None) -> str:
-    """Which of two questions was asked, for the result: one reference or a background."""
+def against(rows: int | None, *, conditional: bool = False) -> str:
+    """Which question was asked, for the result: one reference or a background."""
+    if conditional:
+        return (
+            f"what is absent was taken from {rows} background rows in turn, moved to where what is"
+            " there says it would be (a normal distribution with the background's covariance), the"
+            " scores averaged: conditional Shapley values, true to the data rather than the model"
+        )
     if rows is None:
         return "what is absent was replaced by one reference, the sample's own baseline"
     return f"what is absent was taken from {rows} background rows in turn, the scores averaged"

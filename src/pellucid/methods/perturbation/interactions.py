@@ -31,9 +31,9 @@ class ShapleyInteractions(CooperativeMethod):
     Returns the Shapley values as exact_shapley does, and the matrix in
     `extras["interactions"] (n, M, M)` as shap does: I_ij / 2 on either side of the diagonal, on it
     what is left of φ_i, so that rows add up to φ and all of it to f(x) − v(∅). v, `features`,
-    `baseline` and `background` as for exact_shapley. Exact where `budget` (4096, M ≤ 12) allows
-    all 2^M coalitions; else from random orders, each pair of features adjacent in as many of
-    them, with `stderr` and `extras["interactions_stderr"]` over repetitions.
+    `baseline`, `background` and `value_function` as for exact_shapley. Exact where `budget` (4096,
+    M ≤ 12) allows all 2^M coalitions; else from random orders, each pair of features adjacent in as
+    many of them, with `stderr` and `extras["interactions_stderr"]` over repetitions.
     Cost: `budget` coalitions a sample, each on every row of the background.
     Source: Grabisch & Roubens 1999, eq. 3; Lundberg et al. 2020 (arXiv 1802.03888), section 4.2.
 
@@ -48,6 +48,7 @@ class ShapleyInteractions(CooperativeMethod):
     features: Any = None
     baseline: Any = None
     background: Any = None
+    value_function: str = "marginal"
     budget: int = 4096
 
     cost = "4096 F, times the rows of the background"

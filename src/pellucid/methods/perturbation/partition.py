@@ -36,11 +36,12 @@ class PartitionShap(SampledCooperativeMethod):
     These are Owen values with the branches of a binary tree as nested unions. `hierarchy` is the
     tree: nested pairs of feature numbers, a linkage matrix as SciPy makes them, or None, which
     halves the features again and again by their place (cells of an image, segments of a series,
-    columns of a table in their order). v, `features`, `baseline`, `background` and what comes
-    back as for exact_shapley. Where `budget` (512) allows all coalitions that occur, about ⅔ M² of
-    a balanced tree, values are exact and `stderr` is 0; else orders are drawn in pairs of one and
-    its reverse, `stderr` is over the pairs, and `tolerance` and `top` stop early as for
-    kernel_shap. Cost: `budget` coalitions a sample, each on every row of the background.
+    columns of a table in their order). v, `features`, `baseline`, `background`,
+    `value_function` and what comes back as for exact_shapley. Where `budget` (512) allows all
+    coalitions that occur, about ⅔ M² of a balanced tree, values are exact and `stderr` is 0; else
+    orders are drawn in pairs of one and its reverse, `stderr` is over the pairs, and `tolerance`
+    and `top` stop early as for kernel_shap. Cost: `budget` coalitions a sample, each on every row
+    of the background.
     Source: Owen 1977; Winter 1989 for several levels. Departs from shap's PartitionExplainer,
     which shares out what its budget leaves open in equal parts: that is not done here.
 
@@ -54,6 +55,7 @@ class PartitionShap(SampledCooperativeMethod):
     features: Any = None
     baseline: Any = None
     background: Any = None
+    value_function: str = "marginal"
     hierarchy: Any = None
     budget: int = 512
     tolerance: float | None = None

@@ -31,11 +31,17 @@ class ExactShapley(CooperativeMethod):
 
     v(S) is the score of x with the features outside S replaced: by `baseline` (one reference, a
     zero by default), or by each row of `background` in turn, averaged: two different value
-    functions. `features` says what the M players are (see `explain`). Returns the input's shape
-    without channels, in units of the explained score, signed; a feature's value in equal parts on
-    its positions, and in `extras["unit_values"] (n, M)` as it is. Σ φ = f(x) − v(∅) exactly.
+    functions. `value_function="conditional"` is a third, for tables of numbers: the rows of the
+    background are moved along their regression on the features in S, so the others are as likely
+    as they are in the data, given those (E[f(X) | X_S = x_S] of a normal distribution with the
+    background's mean and covariance; exact for linear models). A feature the model does not use
+    then counts for what it tells of others; "marginal" says what the model does with its input.
+    `features` says what the M players are (see `explain`). Returns the input's shape without
+    channels, in units of the explained score, signed; a feature's value in equal parts on its
+    positions, and in `extras["unit_values"] (n, M)` as it is. Σ φ = f(x) − v(∅) exactly.
     Cost: 2^M forwards, times the rows of the background; `max_players` (16) guards it.
-    Source: Shapley 1953; Lundberg & Lee 2017 (arXiv 1705.07874), eq. 4.
+    Source: Shapley 1953; Lundberg & Lee 2017 (arXiv 1705.07874), eq. 4; conditional ones Aas,
+    Jullum, Løland 2021 (arXiv 1903.10464), section 3.2, the residuals from the background itself.
 
     Raises `MethodError` for more players than `max_players`.
 
@@ -46,6 +52,7 @@ class ExactShapley(CooperativeMethod):
     features: Any = None
     baseline: Any = None
     background: Any = None
+    value_function: str = "marginal"
     max_players: int = MOST_PLAYERS
 
     cost = "2^M F for M features"
@@ -95,14 +102,15 @@ class KernelShap(SampledCooperativeMethod):
 
     φ = argmin Σ_S w_S (v(S) − v(∅) − Σ_{i∈S} φ_i)²  subject to  Σ φ_i = f(x) − v(∅)
 
-    v, `features`, `baseline`, `background` and what comes back as for exact_shapley, with
-    `stderr`: the standard error from sampling coalitions (0 where the budget allows them all, and
-    the values are then exact). Cost: `budget` (512) coalitions a sample, each evaluated on every
-    row of the background. No feature is dropped. Coalitions are drawn once, in pairs of
-    complements and without replacement, the same number of every size, and shared by all samples.
-    With `tolerance` (of the largest standard error, in units of the largest value) or `top` (how
-    many features' order is to be settled) the number of coalitions doubles until a sample is
-    there, `budget` at most: `extras["coalitions"]` says how many, `warnings` which are not there.
+    v, `features`, `baseline`, `background`, `value_function` and what comes back as for
+    exact_shapley, with `stderr`: the standard error from sampling coalitions (0 where the budget
+    allows them all, and the values are then exact). Cost: `budget` (512) coalitions a sample, each
+    evaluated on every row of the background. No feature is dropped. Coalitions are drawn once, in
+    pairs of complements and without replacement, the same number of every size, and shared by all
+    samples. With `tolerance` (of the largest standard error, in units of the largest value) or
+    `top` (how many features' order is to be settled) the number of coalitions doubles until a
+    sample is there, `budget` at most: `extras["coalitions"]` says how many, `warnings` which are
+    not there.
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), theorem 2. Departs from the paper: leverage
     sampling (Musco & Witter 2025, arXiv 2410.01917) within strata of size, and the sum is a
     constraint (Covert & Lee 2021, arXiv 2012.01536, eq. 7), not a large weight.
@@ -116,6 +124,7 @@ class KernelShap(SampledCooperativeMethod):
     features: Any = None
     baseline: Any = None
     background: Any = None
+    value_function: str = "marginal"
     budget: int = _BUDGET
     tolerance: float | None = None
     top: int | None = None
@@ -140,12 +149,12 @@ class PermutationShap(SampledCooperativeMethod):
 
     φ_i = mean over orders π of v(those before i in π, and i) − v(those before i in π)
 
-    v, `features`, `baseline`, `background` and what comes back as for exact_shapley, with
-    `stderr` over the pairs of an order and its reverse; of few pairs (below about 8) it is an
-    estimate of few numbers itself, and 0 where no order drawn shows a difference. Cost: `budget`
-    (512) coalitions a sample, each evaluated on every row of the background; the orders are drawn
-    once and shared by all samples. Every order adds up to f(x) − v(∅), so the mean does. For the
-    same budget kernel_shap is more exact. `tolerance` and `top` as for kernel_shap.
+    v, `features`, `baseline`, `background`, `value_function` and what comes back as for
+    exact_shapley, with `stderr` over the pairs of an order and its reverse; of few pairs (below
+    about 8) it is an estimate of few numbers itself, and 0 where no order drawn shows a difference.
+    Cost: `budget` (512) coalitions a sample, each evaluated on every row of the background; the
+    orders are drawn once and shared by all samples. Every order adds up to f(x) − v(∅), so the mean
+    does. For the same budget kernel_shap is more exact. `tolerance` and `top` as for kernel_shap.
     Source: Castro, Gómez, Tejada 2009, algorithm 1; antithetic as in Mitchell, Cooper, Frank,
     Holmes 2022 (arXiv 2104.12199), section 2.
 
@@ -159,6 +168,7 @@ class PermutationShap(SampledCooperativeMethod):
     features: Any = None
     baseline: Any = None
     background: Any = None
+    value_function: str = "marginal"
     budget: int = _BUDGET
     tolerance: float | None = None
     top: int | None = None

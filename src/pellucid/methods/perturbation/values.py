@@ -9,6 +9,7 @@ import numpy as np
 from pellucid.errors import MethodError, ModelError
 from pellucid.inputs.features import Features
 from pellucid.methods.base import Attribution
+from pellucid.methods.perturbation.conditional import make_conditional
 from pellucid.methods.perturbation.game import (
     Game,
     against,
@@ -40,7 +41,13 @@ Solve = Callable[[Game], Iterator[Estimate]]
 
 
 def play(
-    task: Task, features: Any, baseline: Any, background: Any, solve: Solve
+    task: Task,
+    features: Any,
+    baseline: Any,
+    background: Any,
+    solve: Solve,
+    *,
+    conditional: bool = False,
 ) -> tuple[Attribution, ...]:
     """`solve` on the games of all samples, those with as many players together: maps a target.
 
@@ -51,14 +58,17 @@ def play(
     """
     made = make_units(task, features)
     references, none = _references(task, made, baseline, background)
-    note = against(None if background is None else references[0].shape[1])
+    rows = None if background is None else references[0].shape[1]
+    note = against(rows, conditional=conditional)
+    given = make_conditional(task, made, references) if conditional else None
     found = _Found(task, made, none, note)
     everyone = task.scores()
     shapes = np.stack([np.broadcast_to(f.counts, task.count) for f in made], axis=1)
     try:
         for counts in np.unique(shapes, axis=0):
             samples = np.flatnonzero((shapes == counts).all(axis=1))
-            game = Game(task, made, references, samples, everyone[:, samples], none[:, samples])
+            ends = everyone[:, samples], none[:, samples]
+            game = Game(task, made, references, samples, *ends, conditional=given)
             if game.players < 2:
                 raise MethodError(f"Sample {samples[0]} has one feature; a game needs 2 or more.")
             for estimate in solve(game):
