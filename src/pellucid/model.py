@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from pellucid.inputs.batch import Batch, checked_batch, native_leaves
 from pellucid.inputs.layout import modality
 from pellucid.running.outputs import outputs_to_numpy, run_checked
 from pellucid.types import Leaves
+
+if TYPE_CHECKING:
+    from pellucid.coverage import Coverage
 
 OUTPUTS = ("auto", "logit", "probability")
 
@@ -77,6 +80,20 @@ class Model:
     def operations(self, x: Any) -> tuple[OperationInfo, ...]:
         """Every operation of one run on `x`."""
         return self.adapter.operations(self.accept(x).leaves)
+
+    def coverage(self, method: str, x: Any = None, **parameters: Any) -> "Coverage":
+        """Which rule each operation of a run gets from a method, and which have none.
+
+        One run is made, on `x`, or on zeros where the model says what it takes. `parameters` are
+        the method's. Raises `InputError` where the shape of the inputs is not known,
+        `CapabilityError` for a model whose operations cannot be seen.
+
+        >>> wrap(model).coverage("deeplift", x).complete
+        True
+        """
+        from pellucid.coverage import coverage
+
+        return coverage(self, method, x, parameters)
 
     def predict(self, x: Any) -> np.ndarray | Any:
         """The model's own outputs for `x`, in NumPy: probabilities where it ends in a softmax."""

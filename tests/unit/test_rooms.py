@@ -16,7 +16,7 @@ FLOORS = [
     {"running", "layer_choice", "model", "task", "opened", "adapters.loading"},
     {"methods"},
     {"explanation", "feature_table"},
-    {"explaining", "explain", "tables", "plots", "store", "reproduce"},
+    {"explaining", "explain", "coverage", "tables", "plots", "store", "reproduce"},
     {"comparison", "explainer", "reports", "effects", "importance", "shap_interchange"},
     {"__init__"},
     {"testing", "demo", "cli", "__main__"},
@@ -24,6 +24,7 @@ FLOORS = [
 """From the ground up: a file imports from its own floor and those below it."""
 
 LATE = {
+    ("model", "coverage"): "model.coverage(method)",
     ("explanation", "plots"): "e.plot()",
     ("explanation", "reports"): "e.to_html(), and what notebooks show",
     ("explanation", "store"): "e.save()",

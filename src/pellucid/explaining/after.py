@@ -111,6 +111,17 @@ def _same(baseline: tuple[np.ndarray, ...], batch: Batch, sample: int) -> bool:
     )
 
 
+def without_rules(found: Attribution) -> tuple[str, ...]:
+    """A warning where operations passed on their plain gradient for want of a rule."""
+    if not found.uncovered:
+        return ()
+    named = ", ".join(found.uncovered[:5]) + (", ..." if len(found.uncovered) > 5 else "")
+    return (
+        f"{len(found.uncovered)} operation(s) without a rule passed on their plain gradient, as"
+        f" on_uncovered='gradient' allows: {named}",
+    )
+
+
 def wide_gaps(found: Attribution, gap: np.ndarray | None) -> tuple[str, ...]:
     """A warning where the values do not add up, unless the method has said so itself."""
     if gap is None or any("not converged" in warning for warning in found.warnings):

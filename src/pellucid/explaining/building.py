@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.explaining.after import check_values, suspicions, wide_gaps
+from pellucid.explaining.after import check_values, suspicions, wide_gaps, without_rules
 from pellucid.explaining.provenance import provenance
 from pellucid.explanation import Explanation, Part
 from pellucid.inputs.batch import Batch
@@ -56,12 +56,16 @@ def build(
             seed=task.seed,
             explained=explained,
             provenance=_shared(provenance(model), len(task.targets), found.notes)
-            | {"micro_batches": _micro_batches(task), "expected_rows": origin.schedule.expected},
+            | {"micro_batches": _micro_batches(task), "expected_rows": origin.schedule.expected}
+            | ({"uncovered": list(found.uncovered)} if found.uncovered else {}),
             baseline_score=_float32(found.baseline_score),
             gap=gap,
             class_names=model.class_names,
             extras=dict(found.extras),
-            warnings=found.warnings + suspicions(method, found, batch) + wide_gaps(found, gap),
+            warnings=found.warnings
+            + without_rules(found)
+            + suspicions(method, found, batch)
+            + wide_gaps(found, gap),
             batched=batch.batched,
             structure=batch.structure,
         )

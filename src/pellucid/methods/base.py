@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pellucid.adapters.protocol import Tier
+from pellucid.adapters.protocol import Operation, Tier
 from pellucid.task import Task
 
 
@@ -19,7 +19,8 @@ class Attribution:
     `baseline_score` are set by methods that compare with a reference input. `parameters`
     overrides what the result records for them, such as the layer that was chosen. `notes` join
     those of the result's provenance: what was compared with what. `all_against` `(n,)` marks the
-    samples whose map is zero because all there was lay below zero and was cut off.
+    samples whose map is zero because all there was lay below zero and was cut off. `uncovered`
+    names operations that passed on their plain gradient for want of a rule.
     """
 
     values: tuple[np.ndarray, ...]
@@ -32,6 +33,7 @@ class Attribution:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     all_against: np.ndarray | None = None
+    uncovered: tuple[str, ...] = ()
 
 
 class Method(ABC):
@@ -63,6 +65,8 @@ class Method(ABC):
     """Works on ensembles of trees only; see `Adapter.without_trees`."""
     refusals: ClassVar[Mapping[str, str]] = {}
     """Why it does not take a parameter that methods like it take."""
+    instead: ClassVar[str] = "integrated_gradients"
+    """The nearest method that needs no rules, for methods whose operations need some."""
     conflicts: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of parameters that may not be given together."""
     cost: ClassVar[str] = ""
@@ -78,6 +82,10 @@ class Method(ABC):
         None where only running tells. Nothing is run to find out.
         """
         return None
+
+    def rule_of(self, op: Operation) -> str | None:
+        """The rule that an operation on the way gets; None where it has none and needs one."""
+        return "gradient" if self.needs >= Tier.DIFFERENTIABLE else "none needed"
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         """One attribution for each of the task's targets."""

@@ -17,7 +17,7 @@ from pellucid.plots.samples import decision, table_heatmap
 from pellucid.plots.scatter import scatter
 from pellucid.plots.segments import segments
 from pellucid.plots.series import series
-from pellucid.plots.style import short_name
+from pellucid.plots.style import elide, say_below, short_name
 from pellucid.plots.table import bars
 from pellucid.plots.waterfall import waterfall
 
@@ -61,8 +61,26 @@ def plot(
     coloured ground, everything else as bars. Of several inputs each gets a panel, with its share
     of the attribution; `part` picks one of them, counted from 0. Of one row of a table also
     "waterfall" and "force"; of the whole table, whatever `sample` is, "importance", "beeswarm",
-    "scatter", "heatmap" and "decision".
+    "scatter", "heatmap" and "decision". Where operations without a rule passed on their plain
+    gradient, the picture says so.
     """
+    drawn = _drawn(explanation, sample, kind, ax, part, options)
+    uncovered = explanation.provenance.get("uncovered")
+    if uncovered:
+        say_below(
+            drawn, f"plain gradient, for want of a rule, at {elide(', '.join(uncovered), 90)}"
+        )
+    return drawn
+
+
+def _drawn(
+    explanation: Explanation,
+    sample: int,
+    kind: Kind,
+    ax: Axes | None,
+    part: int | None,
+    options: dict[str, Any],
+) -> Axes | Figure:
     known = dict.fromkeys(("auto", "side_by_side", *DRAWN_ON_AXES, *OF_ALL_SAMPLES))
     if kind not in known:
         raise InputError(f"kind is one of {', '.join(known)}; got {kind!r}.")

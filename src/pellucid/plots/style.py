@@ -82,6 +82,19 @@ def settle(figure: Figure) -> Figure:
     return figure
 
 
+def say_below(drawn: Axes | Figure, words: str) -> None:
+    """Write a line under a figure, beside what stands there, or under the caller's axes."""
+    if isinstance(drawn, Figure):
+        before = drawn.get_supxlabel()
+        drawn.supxlabel(f"{before}\n{words}" if before else words, fontsize=8)
+        settle(drawn)
+    else:
+        drawn.annotate(
+            words, (0.5, 0), xytext=(0, -4), xycoords="axes fraction", textcoords="offset points",
+            ha="center", va="top", fontsize=7, annotation_clip=False,
+        )  # fmt: skip
+
+
 def axes_or_new(ax: Axes | None, width: float, height: float, theme: Theme) -> Axes:
     """The caller's axes, or the only axes of a new figure."""
     if ax is not None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.adapters.protocol import Tier
+from pellucid.adapters.protocol import Operation, Tier
 from pellucid.methods.background import background_rows
 from pellucid.methods.backward.reference import ReferenceRun
-from pellucid.methods.backward.rescale import REFUSED, RULED, rescaling
+from pellucid.methods.backward.rescale import REFUSED, RULED, rescaling, rule_of
+from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
 from pellucid.running.intercepted import gradients_under, outputs_under
@@ -43,14 +44,20 @@ class DeepShap(Method):
     """
 
     background: Any = None
+    on_uncovered: str = "error"
 
     family = "backward"
     needs = Tier.TRANSPARENT
     claims_completeness = True
     cost = "2 F a row of the background"
+    instead = "expected_gradients"
     source = "Lundberg & Lee 2017"
 
+    def rule_of(self, op: Operation) -> str | None:
+        return rule_of(op)
+
     def attribute(self, task: Task) -> Attribution:
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
         rows = background_rows(task, self.background)
         count = len(rows[0])
         shapes = [(task.count, *a.shape[1:]) for a in task.batch.arrays]
@@ -66,10 +73,10 @@ class DeepShap(Method):
             for sample in range(task.count):
                 copies = np.full(stop - start, sample)
                 scores[sample] += task.scores_of(outputs, copies)[0].sum()
+                rules = rescaling(adapter, reference, uncovered)
                 (grads,) = gradients_under(
-                    task, task.take(task.x, copies), copies, rescaling(adapter, reference),
-                    RULED | REFUSED,
-                )  # fmt: skip
+                    task, task.take(task.x, copies), copies, rules, RULED | REFUSED
+                )
                 for k, (array, b) in enumerate(zip(task.batch.arrays, rows, strict=True)):
                     change = array[sample].astype(np.float64) - b[start:stop]
                     each = change * task.to_numpy(grads[k]).astype(np.float64)
@@ -87,5 +94,6 @@ class DeepShap(Method):
             tuple(m.astype(np.float32) for m in means),
             stderr=tuple(s.astype(np.float32) for s in spread) if count > 1 else None,
             baseline_score=scores / count,
+            uncovered=uncovered.met,
             warnings=(_NO_BACKGROUND,) if self.background is None else (),
         )

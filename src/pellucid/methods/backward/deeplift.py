@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.adapters.protocol import Tier
+from pellucid.adapters.protocol import Operation, Tier
 from pellucid.methods.backward.reference import ReferenceRun
-from pellucid.methods.backward.rescale import REFUSED, RULED, rescaling
+from pellucid.methods.backward.rescale import REFUSED, RULED, rescaling, rule_of
+from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
 from pellucid.running.intercepted import gradients_under, outputs_under
@@ -30,13 +31,15 @@ class DeepLift(Method):
     Source: Shrikumar, Greenside, Kundaje 2017 (arXiv 1704.02685), section 3.5.1. Departs from the
     paper: products, maxima and normalisations have rules here.
 
-    Raises `CoverageError` for an operation that bends and has no rule.
+    Raises `CoverageError` for an operation that bends and has no rule, unless
+    `on_uncovered="gradient"` lets it pass on its derivative, which the result then says.
 
     >>> explain(linear, x, "deeplift").values
     array([[6., 4.]], dtype=float32)
     """
 
     baseline: Any = None
+    on_uncovered: str = "error"
 
     family = "backward"
     needs = Tier.TRANSPARENT
@@ -45,22 +48,24 @@ class DeepLift(Method):
     cost = "3 F"
     source = "Shrikumar et al. 2017"
 
+    def rule_of(self, op: Operation) -> str | None:
+        return rule_of(op)
+
     def attribute(self, task: Task) -> Attribution:
         return self.attribute_each(task)[0]
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         baseline = task.baselines("zeros" if self.baseline is None else self.baseline)
         size, targets = len(baseline), len(task.targets)
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
 
         def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
             rows = np.arange(start, stop)
             reference = ReferenceRun(task.model.adapter.stop_gradient)
             others = task.in_own_type(tuple(task.asarray(b[start:stop]) for b in baseline))
             scores = task.scores_of(outputs_under(task, others, reference.keeping, RULED), rows)
-            grads = gradients_under(
-                task, task.take(task.x, rows), rows, rescaling(task.model.adapter, reference),
-                RULED | REFUSED,
-            )  # fmt: skip
+            rules = rescaling(task.model.adapter, reference, uncovered)
+            grads = gradients_under(task, task.take(task.x, rows), rows, rules, RULED | REFUSED)
             found = [
                 (a[start:stop] - b[start:stop]).astype(np.float32)
                 * task.to_numpy(g).astype(np.float32)
@@ -76,6 +81,7 @@ class DeepLift(Method):
                 tuple(found[t * size : (t + 1) * size]),
                 baseline=baseline,
                 baseline_score=scores[:, t],
+                uncovered=uncovered.met,
             )
             for t in range(targets)
         )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pellucid.adapters.protocol import Adapter, Intercept, Operation, Tier
-from pellucid.errors import CoverageError
+from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.cam.gradcam import GradCAM
 from pellucid.methods.registry import register_method
@@ -16,7 +16,8 @@ from pellucid.task import Task
 from pellucid.types import Array
 
 RECTIFIERS = frozenset({"relu", "relu6"})
-_LOOKED_AT = frozenset({"activation", "opaque", "custom_gradient", "untracked"})
+_HIDING = frozenset({"opaque", "custom_gradient", "untracked"})
+_LOOKED_AT = _HIDING | {"activation"}
 _NO_RELU = (
     "no ReLU was met, so this is the plain gradient: the method changes the backward pass at ReLUs"
     " alone"
@@ -34,23 +35,25 @@ def _deconvolution(xp: Any, cotangent: Array, x: Array, natural: Callable[[Array
     return xp.where(cotangent > 0, cotangent, xp.zeros_like(cotangent))
 
 
+def _rule_of(op: Operation) -> str | None:
+    """The gate at ReLUs, the gradient elsewhere; None for what ReLUs may hide in."""
+    if op.kind in _HIDING:
+        return None
+    return "gate" if op.kind == "activation" and op.form in RECTIFIERS else "gradient"
+
+
 class _Gates:
     """The interceptor that gives every ReLU another derivative, and counts how many there were."""
 
-    def __init__(self, adapter: Adapter, gate: Gate, method: str) -> None:
-        self._adapter, self._gate, self._method = adapter, gate, method
+    def __init__(self, adapter: Adapter, gate: Gate, uncovered: Uncovered) -> None:
+        self._adapter, self._gate, self._uncovered = adapter, gate, uncovered
         self.met = 0
 
     def __call__(self, op: Operation) -> Array:
-        if not any(op.live):
-            return op()
-        if op.kind != "activation":
-            raise CoverageError(
-                f"{self._method} cannot see into {op.name} ({op.kind}) in"
-                f" {op.path or 'the model'}, where there may be ReLUs.\n"
-                "  saliency and integrated_gradients need no look inside."
-            )
-        if op.form not in RECTIFIERS:
+        rule = _rule_of(op) if any(op.live) else "gradient"
+        if rule is None:
+            return self._uncovered(op)
+        if rule == "gradient":
             return op()
         self.met += 1
         place = op.live.index(True)
@@ -70,14 +73,14 @@ class _Gates:
 
 
 def gated_gradients(
-    task: Task, gate: Gate, method: str
+    task: Task, gate: Gate, uncovered: Uncovered
 ) -> tuple[list[tuple[np.ndarray, ...]], tuple[str, ...]]:
     """The gradient of every sample for each target under a gate, and what to warn of."""
     size, met = len(task.batch.arrays), []
 
     def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
         rows = np.arange(start, stop)
-        gates: Intercept = _Gates(task.model.adapter, gate, method)
+        gates: Intercept = _Gates(task.model.adapter, gate, uncovered)
         grads = gradients_under(task, task.take(task.x, rows), rows, gates, _LOOKED_AT)
         met.append(gates.met)
         return tuple(task.to_numpy(g).astype(np.float32) for each in grads for g in each)
@@ -95,14 +98,22 @@ class _Gated(Method):
     needs = Tier.TRANSPARENT
     shares_forward = True
     cost = "2 F"
+    instead = "saliency"
     gate: ClassVar[Gate]
+    on_uncovered: str
+
+    def rule_of(self, op: Operation) -> str | None:
+        return _rule_of(op)
 
     def attribute(self, task: Task) -> Attribution:
         return self.attribute_each(task)[0]
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        found, warnings = gated_gradients(task, type(self).gate, self.name)
-        return tuple(Attribution(grads, warnings=warnings) for grads in found)
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
+        found, warnings = gated_gradients(task, type(self).gate, uncovered)
+        return tuple(
+            Attribution(grads, warnings=warnings, uncovered=uncovered.met) for grads in found
+        )
 
 
 @register_method("guided_backprop")
@@ -118,11 +129,14 @@ class GuidedBackprop(_Gated):
     2018): look at it beside a method that does. Cost: a forward and a backward.
     Source: Springenberg et al. 2014 (arXiv 1412.6806), section 3.4.
 
-    Raises `CoverageError` where ReLUs may hide: custom gradients, loops seen from outside.
+    Raises `CoverageError` where ReLUs may hide (custom gradients, loops seen from outside), unless
+    `on_uncovered="gradient"` takes those as they are, which the result then says.
 
     >>> explain(model, x, "guided_backprop").values.shape == x.shape
     True
     """
+
+    on_uncovered: str = "error"
 
     gate = staticmethod(_guided)
     source = "Springenberg et al. 2014"
@@ -144,6 +158,8 @@ class Deconvnet(_Gated):
     >>> explain(model, x, "deconvnet").values.shape == x.shape
     True
     """
+
+    on_uncovered: str = "error"
 
     gate = staticmethod(_deconvolution)
     source = "Zeiler & Fergus 2013"
@@ -168,22 +184,32 @@ class GuidedGradCAM(Method):
     """
 
     layer: str | None = None
+    on_uncovered: str = "error"
 
     family = "backward"
     needs = Tier.TRANSPARENT
     modalities = frozenset({"image", "series", "volume"})
     opens_at_layer = True
     cost = "3 F + head"
+    instead = "gradcam"
     source = "Selvaraju et al. 2017"
 
+    def rule_of(self, op: Operation) -> str | None:
+        return _rule_of(op)
+
     def attribute(self, task: Task) -> Attribution:
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
         cam = GradCAM(layer=self.layer).attribute(task)
-        ((grads, *_), warnings) = gated_gradients(task, _guided, self.name)
+        ((grads, *_), warnings) = gated_gradients(task, _guided, uncovered)
         values = []
         for dims, grad, heat in zip(task.batch.dims, grads, cam.values, strict=True):
             if heat.ndim == grad.ndim - 1:
                 heat = np.expand_dims(heat, dims.index("channel"))
             values.append((grad * heat).astype(np.float32))
         return Attribution(
-            tuple(values), extras=cam.extras, parameters=cam.parameters, warnings=warnings
+            tuple(values),
+            extras=cam.extras,
+            parameters=cam.parameters,
+            warnings=warnings,
+            uncovered=uncovered.met,
         )

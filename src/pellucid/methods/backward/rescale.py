@@ -7,6 +7,7 @@ from pellucid.adapters.protocol import Adapter, Intercept, Operation
 from pellucid.errors import CoverageError
 from pellucid.methods.backward.pairs import Pair, Pairs
 from pellucid.methods.backward.reference import ReferenceRun
+from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.types import Array
 
 RULED = frozenset({"activation", "norm", "softmax", "attention", "pool", "mul"})
@@ -44,17 +45,14 @@ def rule_of(op: Operation) -> str | None:
     return None
 
 
-def rescaling(adapter: Adapter, reference: ReferenceRun) -> Intercept:
+def rescaling(adapter: Adapter, reference: ReferenceRun, uncovered: Uncovered) -> Intercept:
     """The interceptor of the run that is differentiated."""
     pairs = Pairs(adapter)
 
     def decide(op: Operation) -> Array:
         rule = rule_of(op) if any(op.live) else "linear"
         if rule is None:
-            raise CoverageError(
-                f"deeplift has no rule for {op.name} ({op.kind}) in {op.path or 'the model'}.\n"
-                "  integrated_gradients needs none."
-            )
+            return uncovered(op)
         return op() if rule == "linear" else _RULES[rule](pairs, op, reference.inputs(op))
 
     return decide
