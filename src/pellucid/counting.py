@@ -70,14 +70,15 @@ class CountedModel:
 
     def cut(self, x: Leaves, layer: str) -> "CountedCut":
         self._forward += int(x[0].shape[0])
-        return CountedCut(self.adapter.cut(x, layer, peel=self.peel), self._count_suffix)
+        return CountedCut(self.adapter.cut(x, layer, peel=self.peel), self.count_part)
 
     def layers(self, x: Leaves) -> tuple[LayerInfo, ...]:
         """The calls of layers in one run on `x`, which counts."""
         self._forward += int(x[0].shape[0])
         return self.adapter.layers(x)
 
-    def _count_suffix(self, rows: int) -> None:
+    def count_part(self, rows: int) -> None:
+        """Count rows of which only a part was run, by operations that were recorded here."""
         self._suffix += rows
 
 

@@ -43,6 +43,8 @@ class Model:
     batch_sizes: dict[str, Choice] = field(default_factory=dict, repr=False)
     layer_calls: dict[Any, tuple[LayerInfo, ...]] = field(default_factory=dict, repr=False)
     layer_choices: dict[Any, str] = field(default_factory=dict, repr=False)
+    partial_runs: dict[Any, str] = field(default_factory=dict, repr=False)
+    """Why runs of this form are not made in part; "" where they are, checked against whole ones."""
 
     def __repr__(self) -> str:
         """Framework, tier, and where it came from."""

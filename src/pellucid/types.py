@@ -32,8 +32,8 @@ def shape_of(value: Any) -> tuple[int, ...]:
 class Evaluations(NamedTuple):
     """Rows of input the model was run on, counted where the model is called.
 
-    `forward` whole forward passes, `backward` backward passes, `suffix` passes through
-    only the layers above a cut.
+    `forward` whole forward passes, `backward` backward passes, `suffix` passes through a part of
+    the model only: the layers above a cut, or what a change of the input reaches.
     """
 
     forward: int = 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.adapters.sliding import Sliding
 from pellucid.errors import CapabilityError, InputError
 from pellucid.types import Array, Leaves, Outputs
 
@@ -111,6 +112,10 @@ class Operation(ABC):
         bias: bool = True,
     ) -> Array: ...
 
+    def sliding(self) -> Sliding | None:
+        """How it slides over space, where it does and the adapter knows; else None."""
+        return None
+
 
 Intercept = Callable[[Operation], Array]
 """Decides what an operation returns; `lambda op: op()` changes nothing."""
@@ -168,6 +173,8 @@ class Adapter(ABC):
     class_names: tuple[str, ...] | None = None
     """Names the model itself has for its classes, and `feature_names` for its columns."""
     feature_names: tuple[str, ...] | None = None
+    compiles_operations: bool = False
+    """Whether an operation run by itself is compiled first, anew for every shape: slow at first."""
 
     def for_one_explanation(self) -> "Adapter":
         """The same model for one explanation, which keeps how its own inputs were held together.

@@ -33,7 +33,7 @@ def full_path(name: str, adapter: Adapter, x: Leaves) -> str:
 
 def chosen_layer(task: "Task", grid: Sequence[int] | None, tokens_before: int | None) -> str:
     """The layer that `choose_layer` finds: asked once for each model and shape of its inputs."""
-    key = *_shape_key(task), None if grid is None else tuple(grid), tokens_before
+    key = *shape_key(task), None if grid is None else tuple(grid), tokens_before
     chosen = task.wrapped.layer_choices.get(key)
     if chosen is None:
         chosen = choose_layer(task, grid, tokens_before)
@@ -43,7 +43,7 @@ def chosen_layer(task: "Task", grid: Sequence[int] | None, tokens_before: int | 
 
 def layer_calls(task: "Task") -> tuple[LayerInfo, ...]:
     """The calls of layers in a run, with output shapes; asked once for each input shape."""
-    key = _shape_key(task)
+    key = shape_key(task)
     calls = task.wrapped.layer_calls.get(key)
     if calls is None:
         first = tuple(a[:1] for a in task.x)
@@ -52,7 +52,8 @@ def layer_calls(task: "Task") -> tuple[LayerInfo, ...]:
     return calls
 
 
-def _shape_key(task: "Task") -> tuple[Any, ...]:
+def shape_key(task: "Task") -> tuple[Any, ...]:
+    """What the way through a model depends on: the model itself, and the form of its inputs."""
     shapes = ((a.shape[1:], a.dtype.str) for a in task.batch.arrays)
     return task.wrapped.fingerprint(), *shapes
 

@@ -44,6 +44,8 @@ class JaxAdapter(Adapter):
 
     xp = jnp
 
+    compiles_operations = True
+
     def __init__(self, model: Any, source: Source | None = None) -> None:
         self._source = source_of(model) if source is None else source
         self.framework = self._source.framework

@@ -6,12 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.adapters.jax.any_shape import perform_at_any_shape
 from pellucid.adapters.jax.operations import FORMS
 from pellucid.adapters.jax.pieces import Event
-from pellucid.adapters.jax.program import Mark, Program, evaluate, perform
+from pellucid.adapters.jax.program import Mark, Program, evaluate
 from pellucid.adapters.jax.reading import Reading, exit_event
+from pellucid.adapters.jax.sliding import sliding_of
 from pellucid.adapters.jax.units import Unit
 from pellucid.adapters.protocol import LAYERS_ONLY, Intercept, Operation
+from pellucid.adapters.sliding import Sliding
 from pellucid.types import Leaves, Outputs
 
 
@@ -41,6 +44,9 @@ class JaxOperation(Operation):
         return self._perform(
             self.inputs if inputs is None else inputs, {**self.weights, **(weights or {})}
         )
+
+    def sliding(self) -> Sliding | None:
+        return sliding_of(self.name, self.arguments, self.inputs, self.weights)
 
 
 def intercepted(
@@ -121,7 +127,7 @@ def _performer(
         given = list(inputs)
         if weights:
             given.insert(unit.weight_place, weights["weight"])
-        return list(perform(steps[0], given))
+        return list(perform_at_any_shape(steps[0], given, program))
 
     def of_several(inputs: Sequence[Any], weights: Mapping[str, Any]) -> list[Any]:
         known = dict(zip(unit.inputs, inputs, strict=True))

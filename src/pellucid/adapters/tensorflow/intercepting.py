@@ -6,9 +6,11 @@ from typing import Any
 import tensorflow as tf
 
 from pellucid.adapters.protocol import Intercept, Operation
+from pellucid.adapters.sliding import Sliding
 from pellucid.adapters.tensorflow.graph import Program, Step
 from pellucid.adapters.tensorflow.operations import FORMS
 from pellucid.adapters.tensorflow.raw import Perform, arguments
+from pellucid.adapters.tensorflow.sliding import sliding_of
 from pellucid.errors import CapabilityError, InputError
 
 
@@ -85,6 +87,9 @@ class TracedOperation(Operation):
             given = [t if a else tf.zeros_like(t) for t, a in zip(given, self.live, strict=True)]
         outputs = self._perform(given)
         return outputs[0] if self._single else outputs
+
+    def sliding(self) -> Sliding | None:
+        return sliding_of(self.name, self.arguments, self.inputs)
 
 
 def single_output(program: Program, step: Step) -> bool:

@@ -6,7 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 from pellucid.adapters.protocol import Operation
+from pellucid.adapters.sliding import Sliding
 from pellucid.adapters.torch.operations import FORMS
+from pellucid.adapters.torch.sliding import sliding_of
 
 
 class TorchOperation(Operation):
@@ -40,6 +42,9 @@ class TorchOperation(Operation):
         if not bias:
             given = {k: (None if k == "bias" else v) for k, v in given.items()}
         return self._call(self.inputs if inputs is None else inputs, given)
+
+    def sliding(self) -> Sliding | None:
+        return sliding_of(self.name, self.arguments, self.inputs)
 
 
 @lru_cache(maxsize=1024)
