@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from pellucid.adapters.protocol import Intercept
 from pellucid.adapters.torch.calls import BIASED, TorchOperation, normalised
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
+from pellucid.adapters.torch.state import modules_in
 
 
 def name_of(function: Any) -> str:
@@ -150,7 +151,7 @@ class OrdinaryAttention(TorchFunctionMode):
 def has_fused_attention(module: torch.nn.Module | None) -> bool:
     """Whether a part of the model may take torch's fused inference kernel."""
     kinds = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
-    return module is not None and any(isinstance(m, kinds) for m in module.modules())
+    return module is not None and any(isinstance(m, kinds) for _, m in modules_in(module))
 
 
 class InterceptMode(TorchFunctionMode):

@@ -22,6 +22,7 @@ from pellucid.adapters.torch.modes import OrdinaryAttention, has_fused_attention
 from pellucid.adapters.torch.state import (
     evaluating,
     module_fingerprint,
+    modules_in,
     parameter_count,
     uncompiled,
     unwrapped,
@@ -195,7 +196,8 @@ class ModuleReading(Reading):
         if self._module is None:
             return []
         named: dict[str, torch.nn.Module] = {}
-        for name, module in self._module.named_modules(remove_duplicate=not aliases):
+        plain = self._module.named_modules(remove_duplicate=False) if aliases else None
+        for name, module in plain or modules_in(self._module):
             # A part that was compiled is held by a wrapper, which is no layer of the user's.
             name = name.removesuffix("._orig_mod").replace("._orig_mod.", ".")
             if name:
@@ -206,7 +208,7 @@ class ModuleReading(Reading):
         return parameter_count(layer)
 
     def way(self) -> Any:
-        return () if self._module is None else tuple(map(id, self._module.modules()))
+        return () if self._module is None else tuple(id(m) for _, m in modules_in(self._module))
 
     def weights(self) -> dict[str, Array]:
         if self._module is None:
