@@ -878,7 +878,7 @@ def test_one_explanation_looks_at_attributes_once_and_the_next_one_again(monkeyp
     from pellucid.adapters.tensorflow import reading
 
     looks, look = [], reading._state_of
-    monkeypatch.setattr(reading, "_state_of", lambda model: looks.append(1) or look(model))
+    monkeypatch.setattr(reading, "_state_of", lambda *given: looks.append(1) or look(*given))
     x = L.Input((6,))
     layer = Scaled()
     net = keras.Model(x, L.Dense(3, name="d")(layer(x)))

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from pellucid.adapters.keras.layers import LayerTree, structure_key
-from pellucid.adapters.keras.state import State
+from pellucid.adapters.keras.state import LayerLooks, State
 from pellucid.adapters.tensorflow.eager import EagerModel
 from pellucid.adapters.tensorflow.layers import children
 from pellucid.adapters.tensorflow.library import LibraryModel
@@ -53,6 +53,13 @@ class Looked:
     def __init__(self, found: tuple[Any, ...]) -> None:
         self._found, self._hash = found, hash(found)
 
+    @classmethod
+    def again(cls, found: tuple[Any, ...], last: "list[Looked]") -> "Looked":
+        """The key of `last` where nothing has changed, so that keys are equal at a glance."""
+        if not last or last[0]._found != found:
+            last[:] = [cls(found)]
+        return last[0]
+
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Looked) and self._found == other._found)
 
@@ -70,6 +77,8 @@ class Readings:
         self._notes: dict[str, None] = {}
         self._lock = threading.RLock()
         self._own: set[str] = set()
+        self._looks = LayerLooks()
+        self._last: list[Looked] = []
         self._state: State = {}
         self._ran: weakref.WeakSet[Reading] = weakref.WeakSet()
         self._looks_once = False
@@ -93,8 +102,8 @@ class Readings:
             return self._look_again()
 
     def _look_again(self) -> "Looked":
-        self._state = _state_of(self._model)
-        found = Looked((self._structure(), frozen(self._state, self._own)))
+        self._state = _state_of(self._model, self._looks)
+        found = Looked.again((self._structure(), frozen(self._state, self._own)), self._last)
         self._looked = len(self._own), found
         return found
 
@@ -121,7 +130,7 @@ class Readings:
             self._leave_out(self._state, x, nest, reading)
 
     def _leave_out(self, before: State, x: Leaves, nest: Any, reading: "Reading") -> None:
-        now = _state_of(self._model)
+        now = _state_of(self._model, self._looks)
         places = before.keys() | now.keys()
         changed = {p for p in places if before.get(p) != now.get(p)}
         if changed - self._own:
@@ -213,8 +222,8 @@ class Readings:
         return EagerModel(noted, tree, reason)
 
 
-def _state_of(model: Any) -> State:
-    return model.state() if isinstance(model, LibraryModel) else plain_state(model)
+def _state_of(model: Any, looks: LayerLooks) -> State:
+    return model.state() if isinstance(model, LibraryModel) else plain_state(model, looks)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

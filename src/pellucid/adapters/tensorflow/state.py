@@ -16,8 +16,8 @@ from pellucid.adapters.keras.state import (
     ITEMS,
     SKIP,
     Function,
+    LayerLooks,
     State,
-    layer_state,
     represented,
     worded,
 )
@@ -27,13 +27,13 @@ _DEPTH = 4
 _LIBRARIES = ("tensorflow", "tensorlayer", "keras", "numpy", "functools", "builtins")
 
 
-def plain_state(model: Any) -> State:
+def plain_state(model: Any, looks: LayerLooks) -> State:
     """The plain attributes of every layer, and what functions and modules hold."""
     state: State = {}
     if isinstance(model, keras.layers.Layer):
-        return layer_state([model])
+        return looks.state([model])
     _visit(model, "", state, set(), 0)
-    return state | layer_state(children(model))
+    return state | looks.state(children(model))
 
 
 def function_state(function: Any, place: str) -> State:
