@@ -7,6 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 
+def all_finite(a: np.ndarray) -> bool:
+    """Whether no number is NaN or infinite; by their sum, which needs no second array."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(a.sum())) or bool(np.isfinite(a).all())
+
+
 def apply_along(
     matrices: Mapping[int, np.ndarray], a: np.ndarray, axes: tuple[int, ...]
 ) -> np.ndarray:

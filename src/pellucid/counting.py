@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from pellucid.adapters.protocol import Adapter, Cut, Intercept, LayerInfo
+from pellucid.adapters.protocol import Adapter, Cut, Intercept, LayerInfo, Scores
 from pellucid.types import Array, Evaluations, Leaves, Outputs
 
 
@@ -51,7 +51,7 @@ class CountedModel:
     def compiled_gradients(
         self,
         x: Leaves,
-        scores: Callable[[Outputs, tuple[Array, ...]], Sequence[Array]],
+        scores: Scores,
         form: Hashable,
     ) -> Callable[[Leaves, tuple[Array, ...]], tuple[Leaves, ...]] | None:
         """The adapter's compiled gradients, each row counted once forward and once a score back."""
@@ -77,15 +77,16 @@ class CountedModel:
         self._forward += int(x[0].shape[0])
         return self.adapter.layers(x)
 
-    def count_part(self, rows: int) -> None:
+    def count_part(self, rows: int, backward: int = 0) -> None:
         """Count rows of which only a part was run, by operations that were recorded here."""
         self._suffix += rows
+        self._backward += backward
 
 
 class CountedCut:
     """A cut whose runs of the upper part are counted."""
 
-    def __init__(self, cut: Cut, count: Callable[[int], None]) -> None:
+    def __init__(self, cut: Cut, count: Callable[..., None]) -> None:
         self._cut, self._count = cut, count
         self.value, self.outputs = cut.value, cut.outputs
 
@@ -97,3 +98,13 @@ class CountedCut:
     def run(self, value: Array) -> Outputs:
         self._count(int(value.shape[0]))
         return self._cut.run(value)
+
+    def gradient(
+        self, scores: Scores, arguments: tuple[Array, ...], form: Hashable
+    ) -> Array | None:
+        """See `Cut.gradient`; counted as a run and a backward pass."""
+        found = self._cut.gradient(scores, arguments, form)
+        if found is not None:
+            rows = int(self.value.shape[0])
+            self._count(rows, rows)
+        return found

@@ -28,7 +28,7 @@ from pellucid.running.outputs import (
     single_output,
 )
 from pellucid.running.references import baseline_scores, finite_scores, make_baselines, row_of_frame
-from pellucid.targets import Target
+from pellucid.targets import Target, picked
 from pellucid.types import Array, Leaves, Outputs
 
 if TYPE_CHECKING:
@@ -157,8 +157,13 @@ class Task:
 
     def scores_of(self, outputs: Outputs, rows: np.ndarray) -> np.ndarray:
         """The explained numbers of output rows for each target, `(targets, m)` float64."""
-        scores = self.to_numpy(self.score_each(outputs, rows)).astype(np.float64)
-        return scores.reshape(len(self.targets), -1)
+        if any(target.function for target in self.targets):
+            scores = self.to_numpy(self.score_each(outputs, rows)).astype(np.float64)
+            return scores.reshape(len(self.targets), -1)
+        # Of a class, read in NumPy: in TensorFlow one operation takes longer than all of this.
+        values = self.to_numpy(single_output(outputs))
+        found = [picked(values, np, t.form, t.picks(rows)) for t in self.targets]
+        return np.stack(found).astype(np.float64)
 
     def scores_at(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
         """The explained numbers of new rows for each target, `(targets, m)` float64."""

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from pellucid import explain, wrap
-from pellucid.adapters.protocol import Adapter
+from pellucid.adapters.protocol import Adapter, Cut
+from pellucid.arrays import all_finite
 from pellucid.counting import CountedModel
 from pellucid.engine.choice import Choice
 from pellucid.engine.schedule import Schedule
@@ -106,6 +107,31 @@ def test_a_target_function_is_called_on_real_outputs():
     assert all(seen)
     other = explain(model, x, "integrated_gradients", steps=24, target=1)
     np.testing.assert_allclose(e.values, other.values, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("target", [2, (0, 3), None], ids=str)
+def test_the_compiled_gradient_at_a_layer_is_that_of_the_verbs(target, monkeypatch):
+    model, x = wrap(keras_model()), inputs()
+    if target is None:  # a function of the outputs is called on real ones
+        target = lambda outputs: outputs[:, 1] * 2.0  # noqa: E731
+    cut, found = "pellucid.adapters.tensorflow.cut.TracedCut.gradient", []
+    from pellucid.adapters.tensorflow.cut import TracedCut
+
+    compiled = TracedCut.gradient
+    monkeypatch.setattr(cut, lambda *given: found.append(compiled(*given)) or found[-1])
+    given = {"layer": model.layers()[1].path, "target": target, "relu": False}
+    fast = explain(model, x, "gradcam", **given)
+    assert len(found) == (not callable(target))
+    monkeypatch.setattr(cut, Cut.gradient)
+    slow = explain(model, x, "gradcam", **given)
+    assert np.abs(fast.values - slow.values).max() < 1e-6 * np.abs(slow.values).max()
+    assert fast.evaluations == slow.evaluations
+
+
+def test_a_sum_that_overflows_is_no_infinity():
+    assert all_finite(np.full((2, 3), 3e38, np.float32))
+    assert not all_finite(np.array([1.0, np.inf, -np.inf]))
+    assert not all_finite(np.array([[0.0, np.nan]], np.float32))
 
 
 def test_compiled_gradients_see_new_weights():

@@ -117,6 +117,9 @@ class Operation(ABC):
         return None
 
 
+Scores = Callable[[Outputs, tuple[Array, ...]], Sequence[Array]]
+"""Of outputs, with what varies from call to call as arguments: one number a row each."""
+
 Intercept = Callable[[Operation], Array]
 """Decides what an operation returns; `lambda op: op()` changes nothing."""
 
@@ -138,6 +141,15 @@ class Cut(ABC):
 
     @abstractmethod
     def run(self, value: Array) -> Outputs: ...
+
+    def gradient(
+        self, scores: Scores, arguments: tuple[Array, ...], form: Hashable
+    ) -> Array | None:
+        """The gradient of the one of `scores(run(value), arguments)` at the cut's own value.
+
+        Compiled, as `Adapter.compiled_gradients`; None where `vjp` of `run` has to do it.
+        """
+        return None
 
     @property
     def affine(self) -> bool:
@@ -298,7 +310,7 @@ class Adapter(ABC):
     def compiled_gradients(
         self,
         x: Leaves,
-        scores: Callable[[Outputs, tuple[Array, ...]], Sequence[Array]],
+        scores: Scores,
         form: Hashable,
         *,
         peel: bool = True,

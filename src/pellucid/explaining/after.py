@@ -3,6 +3,7 @@
 import numpy as np
 
 from pellucid.adapters.protocol import Tier
+from pellucid.arrays import all_finite
 from pellucid.errors import MethodError, ModelError
 from pellucid.inputs.batch import Batch
 from pellucid.methods.base import Attribution, Method
@@ -20,7 +21,7 @@ def check_values(method: Method, found: Attribution, batch: Batch) -> None:
         )
     for i, (values, name) in enumerate(zip(found.values, batch.names, strict=True)):
         _check_shape(method, values, batch, i, None if found.dims is None else found.dims[i])
-        if not np.isfinite(values).all():
+        if not all_finite(values):
             bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
             where = (
                 f"{method.name} found NaN or infinity for {name} in the rows {bad[:20].tolist()}"

@@ -3,6 +3,7 @@
 import numpy as np
 
 from pellucid.adapters.protocol import InputSpec
+from pellucid.arrays import all_finite
 from pellucid.errors import InputError
 from pellucid.types import Leaves
 
@@ -70,7 +71,9 @@ def check_arrays(
                     f"Expected {name} to have shape {_shown(spec)} per sample, got {a.shape[1:]}."
                     + _shape_hint(spec.shape, a.shape)
                 )
-        flat = a.reshape(len(a), -1) if a.dtype.kind == "f" else np.zeros((1, 1))
+        if a.dtype.kind != "f" or all_finite(a):
+            continue
+        flat = a.reshape(len(a), -1)
         fine = ~np.isinf(flat) if missing else np.isfinite(flat)
         if not fine.all():
             bad = np.flatnonzero(~fine.all(axis=1))

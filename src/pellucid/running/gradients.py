@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.counting import CountedCut
 from pellucid.errors import PellucidError
 from pellucid.running.outputs import check_outputs, single_output
 from pellucid.targets import Form, picked
@@ -138,6 +139,22 @@ def gradients_from_inputs(
             lambda given: (task.score_each(cut.run(given[0]), rows), None), (cut.value,)
         )
         return tuple(pullback(one) for one in cotangents(task, len(rows)))
+
+
+def gradient_at_cut(task: "Task", cut: CountedCut, rows: np.ndarray) -> Array:
+    """∂score/∂value of the first target where the cut of samples `rows` has its own value."""
+    target = task.target
+    if target.function is None:
+        picks = target.picks(rows)
+        forms = ((target.form, len(picks)),)
+        scores = partial(_picked, task.xp, forms)
+        found = cut.gradient(scores, tuple(map(task.asarray, picks)), forms)
+        if found is not None:
+            return found
+    value, _, pullback = task.model.vjp(
+        lambda given: (task.score(cut.run(given[0]), rows), None), (cut.value,)
+    )
+    return pullback(task.xp.ones_like(value))[0]
 
 
 def cotangents(task: "Task", rows: int) -> list[Array]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.adapters.protocol import Adapter
+from pellucid.arrays import all_finite
 from pellucid.counting import CountedModel
 from pellucid.errors import ModelError, PellucidError, TargetError
 from pellucid.types import Leaves, Outputs, shape_of
@@ -91,7 +92,7 @@ def check_outputs(
                 f"Expected the model to return numbers, got an array of {values.dtype}.\n  Explain"
                 " a function that returns scores, such as predict_proba instead of predict."
             )
-        if values.dtype.kind in "fc" and not np.isfinite(values).all():
+        if values.dtype.kind in "fc" and not all_finite(values):
             bad = numbers[~np.isfinite(values.reshape(rows, -1)).all(axis=1)].tolist()
             raise ModelError(
                 f"The model returned NaN or infinity for the rows {bad[:20]} of the batch.\n"

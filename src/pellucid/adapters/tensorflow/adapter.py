@@ -26,11 +26,12 @@ from pellucid.adapters.protocol import (
     Intercept,
     LayerInfo,
     OperationInfo,
+    Scores,
     Tier,
 )
 from pellucid.adapters.tensorflow import namespace
 from pellucid.adapters.tensorflow.affine import is_affine
-from pellucid.adapters.tensorflow.compiled import Gradients, Scores, compiled_gradients
+from pellucid.adapters.tensorflow.compiled import Gradients, compiled_gradients
 from pellucid.adapters.tensorflow.cut import TracedCut
 from pellucid.adapters.tensorflow.eager import EagerModel
 from pellucid.adapters.tensorflow.inputs import as_array, as_leaf

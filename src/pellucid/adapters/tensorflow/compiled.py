@@ -5,10 +5,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from pellucid.adapters.protocol import Scores
+from pellucid.adapters.tensorflow.segments import Piece
 from pellucid.adapters.tensorflow.trace import Trace, no_retracing_warnings
 from pellucid.types import Array, Leaves, Outputs
 
-Scores = Callable[[Outputs, tuple[Array, ...]], Sequence[Array]]
 Gradients = Callable[[Leaves, tuple[Array, ...]], tuple[Leaves, ...]]
 
 
@@ -36,6 +37,23 @@ def compiled_gradients(trace: Trace, scores: Scores, peel: bool) -> Gradients:
         return tuple(_with_zeros(leaves, found) for found in results)
 
     return gradients
+
+
+def compiled_gradient(
+    above: Piece, stop: int, nested: Callable[[Any], Outputs], scores: Scores
+) -> Callable[[Sequence[Array], tuple[Array, ...]], Array]:
+    """A function of what `above` is given and arguments: the first score's gradient at `stop`."""
+    place = above.given.index(stop)
+
+    def traced(given: Sequence[Array], arguments: tuple[Array, ...]) -> tf.Tensor:
+        value = tf.identity(given[place])
+        outputs = nested(above.function(*given[:place], value, *given[place + 1 :]))
+        (score,) = scores(outputs, arguments)
+        zero = tf.UnconnectedGradients.ZERO
+        (found,) = tf.gradients(score, [value], unconnected_gradients=zero)
+        return tf.convert_to_tensor(found)
+
+    return tf.function(traced, autograph=False, reduce_retracing=True)
 
 
 def _is_real(a: tf.Tensor) -> bool:

@@ -1,15 +1,17 @@
 """A traced model opened at one layer: the part below has run, the part above runs at will."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from pellucid.adapters.protocol import Cut
+from pellucid.adapters.protocol import Cut, Scores
+from pellucid.adapters.tensorflow.compiled import compiled_gradient
 from pellucid.adapters.tensorflow.graph import Program
 from pellucid.adapters.tensorflow.operations import DATA_SIZED, SHAPES
 from pellucid.adapters.tensorflow.segments import Chain
+from pellucid.adapters.tensorflow.trace import no_retracing_warnings
 from pellucid.errors import InputError
 from pellucid.types import Array, Leaves, Outputs
 
@@ -29,6 +31,7 @@ class TracedCut(Cut):
     ) -> None:
         self._proves_affine = proves_affine
         below, self._above = chain.pieces
+        self._compiled = chain.compiled
         self._program, self._leaves = program, leaves
         self._nested, self._again, self._fixed = nested, again, fixed
         (self._stop,), self._wanted = chain.stops, chain.wanted
@@ -54,6 +57,17 @@ class TracedCut(Cut):
             return self._for_larger(variants).run(value)
         results = self._above.run({**self._crossers(variants), self._stop: value})
         return self._nested([results[v] for v in self._wanted])
+
+    def gradient(
+        self, scores: Scores, arguments: tuple[Array, ...], form: Hashable
+    ) -> Array | None:
+        function = self._compiled.get(form)
+        if function is None:
+            function = compiled_gradient(self._above, self._stop, self._nested, scores)
+            self._compiled[form] = function
+        with no_retracing_warnings():
+            found: Array = function([self._known[v] for v in self._above.given], arguments)
+        return found
 
     def _for_larger(self, variants: int) -> "TracedCut":
         """The same cut made with each sample `variants` times."""

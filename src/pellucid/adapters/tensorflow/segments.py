@@ -6,8 +6,8 @@ lower one, the *crossers* (residual branches, masks, sizes), is worked out on th
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
@@ -61,6 +61,8 @@ class Chain:
     stops: tuple[int, ...]
     pieces: tuple[Piece, ...]
     wanted: tuple[int, ...]
+    compiled: dict[Hashable, Any] = field(default_factory=dict)
+    """Functions compiled around the last piece, by what they compute."""
 
 
 class Chains:

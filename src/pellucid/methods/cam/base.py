@@ -15,8 +15,9 @@ from pellucid.inputs.layout import space_axes
 from pellucid.inputs.map_layout import MapLayout, read_map, single_layout, token_layouts
 from pellucid.layer_choice import map_grids
 from pellucid.methods.base import Attribution, Method
+from pellucid.running.gradients import gradient_at_cut
 from pellucid.task import Task
-from pellucid.types import Array, Leaves
+from pellucid.types import Array
 
 Rule = Callable[[Any, Array, Array, tuple[int, ...], int], Array]
 """`(xp, A, ∂f/∂A, axes of the positions, axis of the channels)` to the map, channels summed."""
@@ -178,13 +179,7 @@ def by_gradient(task: Task, layout: MapLayout, rule: Rule) -> tuple[np.ndarray, 
 
 def layer_gradient(task: Task, cut: CountedCut, rows: np.ndarray) -> tuple[Array, Array]:
     """What the layer of a cut of samples `rows` returned, and the score's gradient there."""
-
-    def score(leaves: Leaves) -> tuple[Array, None]:
-        return task.score(cut.run(leaves[0]), rows), None
-
-    value, _, pullback = task.model.vjp(score, (cut.value,))
-    (gradient,) = pullback(task.xp.ones_like(value))
-    return cut.value, gradient
+    return cut.value, gradient_at_cut(task, cut, rows)
 
 
 def activations(task: Task, layout: MapLayout) -> np.ndarray:
