@@ -11,7 +11,6 @@ from torch.overrides import TorchFunctionMode
 from pellucid.adapters.protocol import Intercept
 from pellucid.adapters.torch.calls import BIASED, TorchOperation, normalised
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
-from pellucid.adapters.torch.state import modules_in
 
 
 def name_of(function: Any) -> str:
@@ -146,12 +145,6 @@ class OrdinaryAttention(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         return func(*args, **(kwargs or {}))
-
-
-def has_fused_attention(module: torch.nn.Module | None) -> bool:
-    """Whether a part of the model may take torch's fused inference kernel."""
-    kinds = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
-    return module is not None and any(isinstance(m, kinds) for _, m in modules_in(module))
 
 
 class InterceptMode(TorchFunctionMode):

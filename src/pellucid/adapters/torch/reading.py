@@ -18,9 +18,10 @@ from pellucid.adapters.torch.inputs import (
     stacked,
     takes_steps_first,
 )
-from pellucid.adapters.torch.modes import OrdinaryAttention, has_fused_attention
+from pellucid.adapters.torch.modes import OrdinaryAttention
 from pellucid.adapters.torch.state import (
     evaluating,
+    has_fused_attention,
     module_fingerprint,
     modules_in,
     parameter_count,

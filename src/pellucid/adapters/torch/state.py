@@ -30,6 +30,12 @@ def modules_in(module: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
     return [(name, part) for part, name in found.items()]
 
 
+def has_fused_attention(module: torch.nn.Module | None) -> bool:
+    """Whether a part of the model may take torch's fused inference kernel."""
+    kinds = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
+    return module is not None and any(isinstance(m, kinds) for _, m in modules_in(module))
+
+
 @contextlib.contextmanager
 def evaluating(module: torch.nn.Module | None) -> Iterator[None]:
     """Dropout off and batch statistics frozen, each module's own flag put back afterwards.
