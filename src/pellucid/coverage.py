@@ -120,17 +120,19 @@ def zeros_for(model: Model) -> Any:
     Raises `InputError` where it does not say.
     """
     specs = model.inputs or ()
-    known = [s for s in specs if s.shape is not None and s.certain and None not in s.shape]
-    if not specs or len(known) < len(specs):
+    shapes = [
+        tuple(size for size in s.shape if size is not None)
+        for s in specs
+        if s.shape is not None and s.certain and None not in s.shape
+    ]
+    if not specs or len(shapes) < len(specs):
         raise InputError(
             "What operations a run has depends on its inputs, and this model does not say which"
             " shape they have.\n  Pass x, one sample is enough: model.coverage(method, x)."
         )
-    rows = tuple(
-        np.zeros((1, *(s.shape or ())), dtype=s.dtype if s.dtype in {"int32", "int64"} else "f4")
-        for s in specs
-    )
-    return rows if len(rows) > 1 else rows[0]
+    types = [s.dtype if s.dtype in {"int32", "int64"} else "float32" for s in specs]
+    rows = [np.zeros((1, *shape), dtype=t) for shape, t in zip(shapes, types, strict=True)]
+    return tuple(rows) if len(rows) > 1 else rows[0]
 
 
 def _first_row(leaves: Leaves) -> Leaves:

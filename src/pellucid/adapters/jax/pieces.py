@@ -12,6 +12,9 @@ from pellucid.adapters.jax.program import Program, Step, Value, evaluate
 
 T = TypeVar("T")
 
+_FEW = 16
+"""Steps that are not worth a compilation of their own."""
+
 
 class Bounded(Generic[T]):
     """The last few things made, by key; safe to use from several threads."""
@@ -66,11 +69,12 @@ class Piece:
         evaluate(self.steps, known)
         return [known[v] for v in self.made]
 
-    def run(self, known: Mapping[int, Any]) -> dict[int, Any]:
-        """What the piece makes, by number."""
+    def run(self, known: Mapping[int, Any], *, compiled: bool = True) -> dict[int, Any]:
+        """What the piece makes, by number; a few steps are done one by one if not `compiled`."""
         if not self.steps:
             return {}
-        results = self._function([known[v] for v in self.given])
+        function = self._function if compiled or len(self.steps) > _FEW else self._evaluate
+        results = function([known[v] for v in self.given])
         return dict(zip(self.made, results, strict=True))
 
 

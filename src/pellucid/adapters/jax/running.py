@@ -74,14 +74,14 @@ def intercepted(
             position, members = unit.positions[-1], frozenset(unit.positions)
             events.append(Event(position, members, numbered, unit.outputs))
             happening[unit.outputs] = unit
-    chain = reading.chain(program, events)
+    chain, whole = reading.chain(program, events), kinds == LAYERS_ONLY
     known = reading.known(program, arrays, x)
     for event, piece in zip(chain.events, chain.pieces, strict=False):
-        known.update(piece.run(known))
+        known.update(piece.run(known, compiled=whole))
         described = happening[event.writes]
         made = _decided(reading, program, described, known, intercept)
         known.update(zip(event.writes, made, strict=True))
-    known.update(chain.pieces[-1].run(known))
+    known.update(chain.pieces[-1].run(known, compiled=whole))
     return reading.nest(chain.results(known))
 
 
@@ -134,10 +134,9 @@ def _performer(
         evaluate(steps, known)  # type: ignore[arg-type]
         return [known[v] for v in unit.outputs]
 
-    function = reading.compiled.get(
-        (program is reading.program, unit.index),
-        lambda: jax.jit(of_one if len(steps) == 1 else of_several),
-    )
+    # Not compiled as a whole: JAX keeps each primitive it has compiled for all models, so that a
+    # hundred operations of a kind cost one compilation and not a hundred.
+    function = of_one if len(steps) == 1 else of_several
 
     def made(inputs: Sequence[Any], weights: Mapping[str, Any]) -> Any:
         results = function(tuple(inputs), dict(weights))
