@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.adapters.protocol import Operation
+from pellucid.adapters.protocol import OPERATION_KINDS, Operation
 from pellucid.errors import InputError
 from pellucid.explaining.before import require_tier
 from pellucid.methods.registry import make_method
@@ -110,7 +110,7 @@ def coverage(model: Model, method: str, x: Any, parameters: dict[str, Any]) -> C
             seen.append(CoveredOperation(op.index, op.kind, op.name, op.path, op.call, rule))
         return op()
 
-    adapter.run(_first_row(leaves), peel=model.peel, intercept=note)
+    adapter.run(_first_row(leaves), peel=model.peel, intercept=note, kinds=OPERATION_KINDS)
     return Coverage(made.name, tuple(seen), made.instead)
 
 

@@ -123,6 +123,14 @@ Scores = Callable[[Outputs, tuple[Array, ...]], Sequence[Array]]
 Intercept = Callable[[Operation], Array]
 """Decides what an operation returns; `lambda op: op()` changes nothing."""
 
+OPERATION_KINDS: frozenset[str] = frozenset(
+    "linear bias activation norm softmax attention pool mul add route rnn lookup composite other"
+    " opaque custom_gradient untracked".split()
+)
+INSIDE: frozenset[str] = frozenset({"linear", "bias", "activation", "mul", "add"})
+"""What loops and recurrent layers are made of: a run that names one of these in `kinds` has them
+opened, and shows the operations of every step. Otherwise each is one operation."""
+
 LAYERS_ONLY: frozenset[str] = frozenset({"layer"})
 """For `run(kinds=...)`: only layer exits are of interest, operations may stay compiled."""
 

@@ -22,6 +22,7 @@ from pellucid.adapters.jax.running import intercepted
 from pellucid.adapters.jax.sources import Snapshot, Source, source_of
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import (
+    INSIDE,
     LAYERS_ONLY,
     Adapter,
     Cut,
@@ -162,6 +163,8 @@ class JaxAdapter(Adapter):
             return self._run_whole(snapshot, arrays, x, peel)
         reading = self._reading(snapshot, x)
         program = reading.chosen(arrays, x, peel=peel)
+        if by_operation and kinds is not None and kinds & INSIDE:
+            program = reading.opened(program)
         names = self._names(program, layers)
         return intercepted(
             reading, program, snapshot.names, arrays, x, intercept, names,

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,13 +113,15 @@ def evaluate(steps: Iterable[Step], known: dict[int, Any]) -> None:
         known.update(zip(step.outputs, perform(step, values), strict=True))
 
 
-class _Flattener:
-    def __init__(self) -> None:
+class Flattener:
+    """Steps as they are appended, and the values that they number with `numbers`."""
+
+    def __init__(self, numbers: Iterator[int]) -> None:
         self.steps: list[Step] = []
         self.avals: dict[int, Any] = {}
         self.constants: dict[int, Any] = {}
         self.marked: list[tuple[str, str, int]] = []
-        self._numbers = itertools.count()
+        self._numbers = numbers
 
     def number(self, aval: Any) -> int:
         number = next(self._numbers)
@@ -187,7 +189,7 @@ def _body_of(equation: Any) -> tuple[core.Jaxpr, Sequence[Any]] | None:
 
 def flatten(closed: core.ClosedJaxpr, weights: int) -> Program:
     """A traced function of `weights` weight arrays and then its inputs, as a program."""
-    flat = _Flattener()
+    flat = Flattener(itertools.count())
     jaxpr = closed.jaxpr
     constants = [flat.constant(c) for c in closed.consts]
     inputs = [flat.number(v.aval) for v in jaxpr.invars]

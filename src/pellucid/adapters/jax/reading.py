@@ -17,6 +17,7 @@ from pellucid.adapters.jax.pieces import Bounded, Chain, Event
 from pellucid.adapters.jax.program import Mark, Program, flatten
 from pellucid.adapters.jax.sources import Snapshot
 from pellucid.adapters.jax.units import Unit, units_of
+from pellucid.adapters.jax.unrolling import unrolled
 from pellucid.adapters.protocol import LayerInfo, OperationInfo
 from pellucid.adapters.structure import Structure
 from pellucid.types import Leaves, Outputs
@@ -35,8 +36,9 @@ class Reading:
         self.rows = rows
         self._endings: tuple[Ending | None, ...] | None = None
         self._peeled: Program | None = None
+        self._opened: dict[int, Program] = {}
         self._chains: Bounded[Chain] = Bounded(_CHAINS)
-        self._units: Bounded[tuple[Unit, ...]] = Bounded(2)
+        self._units: Bounded[tuple[Unit, ...]] = Bounded(4)
         self.compiled: Bounded[Any] = Bounded(512)
 
     def known(self, program: Program, arrays: Sequence[Any], x: Leaves) -> dict[int, Any]:
@@ -48,7 +50,7 @@ class Reading:
 
     def chain(self, program: Program, events: Sequence[Event] = ()) -> Chain:
         """The compiled pieces between events, up to the program's outputs."""
-        key = program is self._peeled, tuple((e.position, e.writes) for e in events)
+        key = id(program), tuple((e.position, e.writes) for e in events)
         return self._chains.get(key, lambda: Chain(program, events, program.outputs))
 
     def run(self, arrays: Sequence[Any], x: Leaves, *, peel: bool) -> Outputs:
@@ -109,7 +111,13 @@ class Reading:
 
     def units(self, program: Program) -> tuple[Unit, ...]:
         """The operations of a program, worked out when first asked for."""
-        return self._units.get(program is self._peeled, lambda: units_of(program))
+        return self._units.get(id(program), lambda: units_of(program))
+
+    def opened(self, program: Program) -> Program:
+        """The program with its loops of a known length unrolled; kept, as all its programs are."""
+        if id(program) not in self._opened:
+            self._opened[id(program)] = unrolled(program)
+        return self._opened[id(program)]
 
     def inventory(self) -> tuple[OperationInfo, ...]:
         """The operations of the model itself."""

@@ -317,10 +317,12 @@ class TensorFlowAdapter(Adapter):
             exits[number] = lambda value, m=mark: LayerExit(m.path, m.call, m.kind, value)
         wanted = trace.wanted(x, peel)
         handles = {id(v.handle): name for name, v in self._variables().items()}
-        on_step = intercepting(program, intercept, kinds, exits, handles, trace.mark_values)
         todo = plan(program, (*wanted, *exits))
         given = dict(zip(program.inputs, x, strict=True))
         overrides = {id(v.handle): tensor for v, tensor in replaced.values()}
+        on_step = intercepting(
+            program, intercept, kinds, exits, handles, trace.mark_values, overrides=overrides
+        )
         results = interpret(program, todo, given, overrides=overrides, on_step=on_step)
         return trace.nested(results[: len(wanted)])
 

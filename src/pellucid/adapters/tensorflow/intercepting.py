@@ -1,14 +1,23 @@
 """What an interceptor gets: one operation of a traced model, or the exit of a layer."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
-from pellucid.adapters.protocol import Intercept, Operation
+from pellucid.adapters.protocol import INSIDE, Intercept, Operation
 from pellucid.adapters.sliding import Sliding
 from pellucid.adapters.tensorflow.graph import Program, Step
-from pellucid.adapters.tensorflow.operations import FORMS
+from pellucid.adapters.tensorflow.interpret import (
+    OnStep,
+    Overrides,
+    interpret,
+    performer_of,
+    plan,
+)
+from pellucid.adapters.tensorflow.loops import Loop
+from pellucid.adapters.tensorflow.operations import FORMS, LOOPS
 from pellucid.adapters.tensorflow.raw import Perform, arguments
 from pellucid.adapters.tensorflow.sliding import sliding_of
 from pellucid.errors import CapabilityError, InputError
@@ -104,8 +113,16 @@ def intercepting(
     exits: Mapping[int, Callable[[Any], LayerExit]],
     names: Mapping[int, str],
     marks: frozenset[int],
+    *,
+    overrides: Overrides | None = None,
+    around: str = "",
+    first: int = 0,
 ) -> Callable[[Step, Sequence[Any], Perform], list[Any]]:
-    """An `on_step` that hands live operations, and the exits of chosen layers, to `intercept`."""
+    """An `on_step` that hands live operations, and the exits of chosen layers, to `intercept`.
+
+    Inside a loop `around` is the layer that the loop is in, and operations count from `first`.
+    """
+    opens = kinds is not None and bool(kinds & INSIDE)
 
     def on_step(step: Step, inputs: Sequence[Any], perform: Perform) -> list[Any]:
         number = step.outputs[0]
@@ -115,9 +132,18 @@ def intercepting(
             return [intercept(exits[number](value)) if wanted else value]
         if not any(v in program.live for v in step.outputs):
             return perform(inputs)
+        loop = performer_of(step) if opens and step.type in LOOPS else None
+        if isinstance(loop, Loop):
+            inside = partial(
+                intercepting, intercept=intercept, kinds=kinds, exits={}, names=names,
+                marks=frozenset(), overrides=overrides, around=step.path or around,
+            )  # fmt: skip
+            return _unrolled(loop, program, step, inputs, inside, overrides, first)
         if kinds is not None and program.kind(step) not in kinds:
             return perform(inputs)
-        result = intercept(TracedOperation(program, step, inputs, perform, names))
+        op = TracedOperation(program, step, inputs, perform, names)
+        op.path, op.index = op.path or around, op.index + first
+        result = intercept(op)
         if single_output(program, step):
             return [result, *[None] * (len(step.outputs) - 1)]
         if tf.is_tensor(result) or len(result) != len(step.outputs):
@@ -127,3 +153,32 @@ def intercepting(
         return list(result)
 
     return on_step
+
+
+_TURN, _LOOP = 10**5, 10**9
+"""How far apart the numbers of operations are from turn to turn, and from loop to loop."""
+
+
+def _unrolled(
+    loop: Loop,
+    program: Program,
+    step: Step,
+    inputs: Sequence[Any],
+    inside: Callable[..., OnStep],
+    overrides: Overrides | None,
+    first: int,
+) -> list[Any]:
+    """A loop turn by turn, the operations of every turn shown."""
+    held = {place: program.handle_of.get(value) for place, value in enumerate(step.inputs)}
+    handles = {place: handle for place, handle in held.items() if handle is not None}
+    body = loop.body_with(program.liveness(step), handles)
+    todo = plan(body, body.outputs)
+    values, turn = list(inputs), 0
+    while loop.goes_on(values):
+        number = first + (step.index + 1) * _LOOP + turn * _TURN
+        values = interpret(
+            body, todo, loop.given(values),
+            overrides=overrides, on_step=inside(body, first=number),
+        )  # fmt: skip
+        turn += 1
+    return values

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pellucid.adapters.tensorflow.gradients import CustomGradient, perform_with_gradient
 from pellucid.adapters.tensorflow.graph import Program, Step, Where, read_graph
+from pellucid.adapters.tensorflow.loops import Body, Loop
 from pellucid.adapters.tensorflow.operations import BRANCHES, LOOPS, READS
 from pellucid.adapters.tensorflow.raw import Perform, function_graph, performer
 from pellucid.errors import CapabilityError
@@ -156,55 +157,30 @@ def read_program(graph: Any, where: Where | None = None) -> Program:
     return program
 
 
-def _body(operation: tf.Operation, attribute: str) -> Callable[[Sequence[Any]], list[tf.Tensor]]:
-    """A function graph of a control-flow operation as a Python function of its inputs."""
+def _body(operation: tf.Operation, attribute: str) -> Body:
+    """A function graph of a control-flow operation."""
     graph = function_graph(operation.graph, operation.get_attr(attribute).name)
     program = read_program(graph)
-    todo = plan(program, program.outputs)
     # What the body captured are arguments here: the operation hands it in.
-    arguments = [program.numbers[t.ref()] for t in graph.inputs]
+    return program, tuple(program.numbers[t.ref()] for t in graph.inputs)
+
+
+def _of_body(body: Body) -> Callable[[Sequence[Any]], list[tf.Tensor]]:
+    """The body as a Python function of its inputs."""
+    program, arguments = body
+    todo = plan(program, program.outputs)
     return lambda inputs: interpret(program, todo, dict(zip(arguments, inputs, strict=True)))
 
 
 def _loop(operation: tf.Operation) -> Perform:
-    graph = function_graph(operation.graph, operation.get_attr("body").name)
     condition, body = _body(operation, "cond"), _body(operation, "body")
-    # What the body hands on unchanged (weights among it) must not be a variable of the new loop.
-    pairs = enumerate(zip(graph.inputs, graph.outputs, strict=True))
-    changing = [i for i, (before, after) in pairs if before is not after]
-    shapes = [graph.inputs[i].shape for i in changing]
-
-    def filled(inputs: Sequence[tf.Tensor], variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        everything = list(inputs)
-        for place, value in zip(changing, variables, strict=True):
-            everything[place] = value
-        return everything
-
-    def run(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        def once(*variables: tf.Tensor) -> list[tf.Tensor]:
-            results = body(filled(inputs, variables))
-            return [_shaped(results[i], shape) for i, shape in zip(changing, shapes, strict=True)]
-
-        return tf.while_loop(
-            lambda *variables: tf.reshape(condition(filled(inputs, variables))[0], ()),
-            once,
-            [inputs[i] for i in changing],
-            shape_invariants=shapes,
-        )
-
-    compiled = _compiled(operation, run)
-    return lambda inputs: filled(inputs, compiled(inputs))
-
-
-def _shaped(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
-    """What the trace knew of a shape, told again: reading from a list of tensors forgets it."""
-    if not tf.executing_eagerly():
-        tensor.set_shape(shape)
-    return tensor
+    return Loop(
+        _of_body(condition), _of_body(body), body, lambda run: _compiled(operation, run), operation
+    )
 
 
 def _branch(operation: tf.Operation) -> Perform:
-    then, otherwise = _body(operation, "then_branch"), _body(operation, "else_branch")
+    then, otherwise = (_of_body(_body(operation, a)) for a in ("then_branch", "else_branch"))
 
     def perform(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         condition, *rest = inputs

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pellucid.adapters.protocol import Intercept
+from pellucid.adapters.protocol import INSIDE, Intercept
 from pellucid.adapters.torch.calls import BIASED, TorchOperation, normalised
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
+from pellucid.adapters.torch.recurrent import STEPPED, in_steps
 
 
 def name_of(function: Any) -> str:
@@ -168,6 +169,9 @@ class InterceptMode(TorchFunctionMode):
         out_of_place, target = self._out_of_place(func, name, args, kwargs)
         if out_of_place is None:
             return func(*args, **kwargs)
+        if name in STEPPED and self.kinds is not None and self.kinds & INSIDE:
+            with self:
+                return in_steps(name, args)
         if kind_of(name, ()) == "composite":
             # Its own operations are what rules are for: it is run under this mode again.
             with self:
