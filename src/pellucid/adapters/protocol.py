@@ -88,7 +88,8 @@ class Operation(ABC):
     `form` says what it computes in words that all frameworks share, where a rule asks: relu,
     relu6; product (linear in each of two live inputs), quotient, squared_difference; softmax,
     log_softmax (with `arguments["axis"]`); affine_norm, layer_norm, group_norm,
-    instance_norm, rms_norm; maximum (each output is one of its inputs); dot_product_attention.
+    instance_norm, rms_norm; maximum (each output is one of its inputs); select (one of two inputs
+    by a boolean third), boolean (true or false, so without a derivative); dot_product_attention.
     """
 
     kind: str

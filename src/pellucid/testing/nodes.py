@@ -91,3 +91,12 @@ def in_order(output: Node) -> list[Node]:
 
     visit(output)
     return order
+
+
+def send_back(output: Node, multiplier: np.ndarray) -> None:
+    """Give every node below `output` the multiplier that reaches it, as `total`."""
+    output.total = multiplier
+    for node in reversed(in_order(output)):
+        if node.back is not None:
+            for parent, part in zip(node.parents, node.back(node.total), strict=True):
+                parent.total = parent.total + part

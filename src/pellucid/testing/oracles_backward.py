@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.testing.nodes import Node, in_order
+from pellucid.testing.nodes import Node, send_back
 from pellucid.testing.tiny_numpy import FORWARDS, HEADS, LAYER_NORM_EPSILON, Pass
 from pellucid.testing.tiny_weights import ARCHITECTURES, weights_and_inputs
 
@@ -108,13 +108,13 @@ class Tape(Pass):
     def layer_norm(self, x: Any, layer: str) -> Any:
         gamma, beta = self.weights[f"{layer}/gamma"], self.weights[f"{layer}/beta"]
         d = x.linear(_centred, _centred)
-        square = self._product(lambda p, q: p * q, d, d, lambda m, q: m * q, lambda m, p: m * p)
+        square = self.product(lambda p, q: p * q, d, d, lambda m, q: m * q, lambda m, p: m * p)
         size = x.shape[-1]
         variance = square.linear(
             lambda v: v.mean(axis=-1, keepdims=True), lambda m: np.repeat(m, size, axis=-1) / size
         )
-        inverse = self._bent(lambda v: 1 / np.sqrt(v + LAYER_NORM_EPSILON), variance)
-        normed = self._product(
+        inverse = self.bent(lambda v: 1 / np.sqrt(v + LAYER_NORM_EPSILON), variance)
+        normed = self.product(
             lambda p, q: p * q, d, inverse,
             lambda m, q: m * q, lambda m, p: (m * p).sum(axis=-1, keepdims=True),
         )  # fmt: skip
@@ -134,32 +134,33 @@ class Tape(Pass):
             for part in ("query", "key", "value")
         )
         scale = 1 / np.sqrt(query.shape[-1])
-        scores = self._product(
+        scores = self.product(
             lambda q, k: q @ k.transpose(0, 1, 3, 2) * scale, query, key,
             lambda m, k: m @ k * scale, lambda m, q: m.transpose(0, 1, 3, 2) @ q * scale,
         )  # fmt: skip
         top = np.maximum(scores.value, scores.reference).max(axis=-1, keepdims=True)
-        powers = self._bent(lambda v: np.exp(v - top), scores)
+        powers = self.bent(lambda v: np.exp(v - top), scores)
         length = t
         total = powers.linear(
             lambda v: v.sum(axis=-1, keepdims=True), lambda m: np.repeat(m, length, axis=-1)
         )
-        inverse = self._bent(lambda v: 1 / v, total)
-        share = self._product(
+        inverse = self.bent(lambda v: 1 / v, total)
+        share = self.product(
             lambda p, q: p * q, powers, inverse,
             lambda m, q: m * q, lambda m, p: (m * p).sum(axis=-1, keepdims=True),
         )  # fmt: skip
-        mixed = self._product(
+        mixed = self.product(
             lambda s, v: s @ v, share, value,
             lambda m, v: m @ v.transpose(0, 1, 3, 2), lambda m, s: s.transpose(0, 1, 3, 2) @ m,
         )  # fmt: skip
         return self.dense(mixed.linear(joined, apart), f"{block}_output")
 
-    def _bent(self, function: Callable[[np.ndarray], np.ndarray], x: Node) -> Node:
+    def bent(self, function: Callable[[np.ndarray], np.ndarray], x: Node) -> Node:
+        """A function of single numbers: Δy/Δx, or the derivative."""
         slope = self._slope(function, x, _central(function, x.value))
         return Node(function(x.value), function(x.reference), [x], lambda m: (m * slope,))
 
-    def _product(self, function: Any, a: Node, b: Node, to_a: Any, to_b: Any) -> Node:
+    def product(self, function: Any, a: Node, b: Node, to_a: Any, to_b: Any) -> Node:
         """Each factor's multiplier is the other's mean over input and reference, or its value."""
 
         def middle(node: Node) -> np.ndarray:
@@ -183,11 +184,7 @@ def multipliers(
     tape = Tape(weights_and_inputs(architecture, 0)[0], rule)
     leaves = [Node(a.astype(float), b.astype(float)) for a, b in zip(x, baseline, strict=True)]
     output: Any = FORWARDS[architecture](tape, *leaves)
-    output.total = np.eye(output.shape[1])[targets]
-    for node in reversed(in_order(output)):
-        if node.back is not None:
-            for parent, part in zip(node.parents, node.back(node.total), strict=True):
-                parent.total = parent.total + part
+    send_back(output, np.eye(output.shape[1])[targets])
     return tuple(leaf.total for leaf in leaves)
 
 

@@ -51,6 +51,8 @@ FORMS: dict[str, str] = {
     "relu6": "relu6",
     **_each("product", "mul dot_general conv_general_dilated"),
     "div": "quotient",
+    "select_n": "select",
+    **_each("boolean", "not and or xor gt ge lt le eq ne is_finite"),
     "softmax": "softmax",
     "log_softmax": "log_softmax",
     **_each("maximum", "reduce_max reduce_min reduce_window_max reduce_window_min max min"),

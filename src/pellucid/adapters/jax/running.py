@@ -5,11 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pellucid.adapters.jax.any_shape import perform_at_any_shape
 from pellucid.adapters.jax.operations import FORMS
 from pellucid.adapters.jax.pieces import Event
-from pellucid.adapters.jax.program import Mark, Program, evaluate
+from pellucid.adapters.jax.program import Mark, Program, Value, evaluate
 from pellucid.adapters.jax.reading import Reading, exit_event
 from pellucid.adapters.jax.sliding import sliding_of
 from pellucid.adapters.jax.units import Unit
@@ -34,7 +35,7 @@ class JaxOperation(Operation):
         if isinstance(described, Unit):
             self.kind, self.name = described.kind, described.name
             self.index, self.live = described.index, described.live
-            self.arguments, self.form = described.arguments, FORMS.get(described.name, "")
+            self.arguments, self.form = described.arguments, _form(described)
         else:
             self.kind, self.name = "layer", described.kind
             self.index, self.live, self.arguments = -1, (True,), {}
@@ -143,3 +144,14 @@ def _performer(
         return results[0] if len(results) == 1 else results
 
     return made
+
+
+def _form(unit: Unit) -> str:
+    """What an operation computes, in the words of `Operation.form`."""
+    if unit.name == "max" and any(_is_zero(v) for v in unit.inputs):
+        return "relu"
+    return FORMS.get(unit.name, "")
+
+
+def _is_zero(value: Value) -> bool:
+    return not isinstance(value, int) and not np.any(value.val)

@@ -76,6 +76,6 @@ def _written_out(step: Step, avals: Mapping[int, Any]) -> core.ClosedJaxpr:
         ]
         return [*carry, *stacked]
 
-    kinds = [avals[v] if isinstance(v, int) else v.aval for v in step.inputs]
+    kinds: list[Any] = [avals[v] if isinstance(v, int) else v.aval for v in step.inputs]
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in kinds]
     return jax.make_jaxpr(whole)(*shapes)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from pellucid.adapters.protocol import INSIDE, Intercept, Operation
@@ -60,7 +61,7 @@ class TracedOperation(Operation):
         names: Mapping[int, str],
     ) -> None:
         self.kind, self.name = program.kind(step), step.type
-        self.form = FORMS.get(step.type, "")
+        self.form = _form(step)
         self.path, self.call, self.index = step.path, step.call, step.index
         self.live, self.inputs = program.liveness(step), tuple(inputs)
         self._perform, self._single = perform, single_output(program, step)
@@ -99,6 +100,15 @@ class TracedOperation(Operation):
 
     def sliding(self) -> Sliding | None:
         return sliding_of(self.name, self.arguments, self.inputs)
+
+
+def _form(step: Step) -> str:
+    """What a step computes, in the words of `Operation.form`."""
+    if step.type == "Maximum":  # with 0 it is a ReLU
+        known = [tf.get_static_value(t) for t in step.operation.inputs]
+        if any(k is not None and not np.any(k) for k in known):
+            return "relu"
+    return FORMS.get(step.type, "")
 
 
 def single_output(program: Program, step: Step) -> bool:

@@ -72,6 +72,7 @@ FORMS: dict[str, str] = {
     ),
     **_each("quotient", "Div RealDiv"),
     "SquaredDifference": "squared_difference",
+    **_each("select", "Select SelectV2"),
     "Softmax": "softmax",
     "LogSoftmax": "log_softmax",
     **_each(
@@ -164,6 +165,8 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "activation"  # a constant over x bends
     if name == "SquaredDifference":
         return "mul" if several else "activation"
+    if name in ("Select", "SelectV2"):
+        return "mul" if several else "activation"  # a kink, where the condition is of the input
     if kind == "mul":
         return "mul" if several else "linear"
     return kind

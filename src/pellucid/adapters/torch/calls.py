@@ -7,7 +7,7 @@ from typing import Any
 
 from pellucid.adapters.protocol import Operation
 from pellucid.adapters.sliding import Sliding
-from pellucid.adapters.torch.operations import FORMS
+from pellucid.adapters.torch.operations import form_of
 from pellucid.adapters.torch.sliding import sliding_of
 
 
@@ -30,7 +30,7 @@ class TorchOperation(Operation):
     ) -> None:
         self._call = call
         self.name, self.kind, self.path = name, kind, path
-        self.form = FORMS.get(name, "")
+        self.form = form_of(name, arguments)
         self.call, self.index = number, index
         self.inputs, self.live = inputs, live
         self.weights, self.arguments = weights, arguments
@@ -66,6 +66,8 @@ BIASED = frozenset(_BUILTIN_ARGUMENTS)
 _BUILTIN_ARGUMENTS.update(
     {
         **dict.fromkeys(("softmax", "log_softmax"), ("input", "dim", "dtype")),
+        **dict.fromkeys(("clamp", "clip"), ("input", "min", "max")),
+        "clamp_min": ("input", "min"),
         "scaled_dot_product_attention": (
             *("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale"),
             "enable_gqa",

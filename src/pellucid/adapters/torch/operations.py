@@ -4,6 +4,9 @@ The kind of an operation also depends on which of its inputs are live: an `add` 
 inputs is a residual, with one it is a bias; see `kind_of`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 KINDS: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -47,7 +50,10 @@ KINDS: dict[str, str] = {
             " dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout detach"
             " mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d"
             " adaptive_avg_pool3d interpolate upsample pixel_shuffle pixel_unshuffle unfold fold"
-            " channel_shuffle cumsum identity __get__"
+            " channel_shuffle cumsum identity __get__ t select diagonal swapdims moveaxis hstack"
+            " vstack dstack column_stack broadcast_to reshape_as tensor_split ravel rot90 tril triu"
+            " masked_select scatter scatter_add index_add _pack_padded_sequence"
+            " _pad_packed_sequence"
         ).split(),
         "route",
     ),
@@ -77,6 +83,8 @@ FORMS: dict[str, str] = {
         " adaptive_max_pool3d amax max maximum minimum amin min".split(),
         "maximum",
     ),
+    "where": "select",
+    "masked_fill": "select",
     "scaled_dot_product_attention": "dot_product_attention",
 }
 """What a function computes, in the words of `Operation.form`."""
@@ -135,6 +143,22 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "mul" if several else "linear"
     if kind == "add":
         return "add" if several else "bias"
+    if name in {"where", "masked_fill"}:
+        return "mul" if several else "activation"  # a kink, where the condition is of the input
     if kind == "mul":
         return "mul" if several else "linear"
     return kind
+
+
+def form_of(name: str, arguments: Mapping[str, Any]) -> str:
+    """What a function computes, in the words of `Operation.form`; "" for what has no word."""
+    if name in {"clamp", "clip", "clamp_min", "hardtanh"}:
+        low, high = arguments.get("min_val", arguments.get("min")), arguments.get("max")
+        high = arguments.get("max_val", high)
+        if _is(low, 0):
+            return "relu" if high is None else "relu6" if _is(high, 6) else ""
+    return FORMS.get(name, "")
+
+
+def _is(value: Any, number: float) -> bool:
+    return isinstance(value, int | float) and value == number

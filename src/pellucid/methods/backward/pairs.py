@@ -143,6 +143,36 @@ class Pairs:
         made = adapter.custom_vjp(function, backward)(*(p.value for p in pairs))
         return Pair(made, y_reference)
 
+    def select(
+        self,
+        function: Callable[..., Array],
+        pairs: tuple[Pair, ...],
+        before: Array,
+        flipped: Array,
+    ) -> Array:
+        """One of several by a condition: where it has flipped, all that moved share Δy equally.
+
+        So a function that is put together of one left of a kink and one right of it gets Δy/Δx, as
+        if it had been written as one.
+        """
+        xp = self.xp
+        values = tuple(self.stop(p.value) for p in pairs)
+        y = function(*values)
+        changes = [v - p.reference for v, p in zip(values, pairs, strict=True)]
+        moved = [
+            xp.abs(c) > _resolution(xp, v) * (xp.abs(v) + xp.abs(p.reference))
+            for c, v, p in zip(changes, values, pairs, strict=True)
+        ]
+        count = sum((xp.astype(m, y.dtype) for m in moved[1:]), xp.astype(moved[0], y.dtype))
+        share = (y - before) / xp.where(count > 0, count, xp.ones_like(count))
+        through = xp.zeros_like(y)
+        for pair, change, moves in zip(pairs, changes, moved, strict=True):
+            slope = share / xp.where(moves, change, xp.ones_like(change))
+            slope = xp.where(moves, slope, xp.zeros_like(slope))
+            through = through + pair.value * self.stop(slope)
+        natural = function(*(p.value for p in pairs))
+        return self.keep(y, xp.where(flipped, through, natural))
+
     def _mean(self, pair: Pair) -> Array:
         return self.stop((pair.value + pair.reference) * 0.5)
 

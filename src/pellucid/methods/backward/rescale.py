@@ -24,8 +24,10 @@ PASSED = frozenset({"linear", "bias", "add", "route", "lookup"})
 
 def rule_of(op: Operation) -> str | None:
     """The name of the rule for an operation; None where it has none."""
-    if op.kind in PASSED:
+    if op.kind in PASSED or op.form == "boolean":
         return "linear"
+    if op.form == "select":
+        return "select"
     live = sum(op.live)
     if op.kind == "norm" and op.form == "affine_norm":
         return "linear"
@@ -92,6 +94,24 @@ def _maximum(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array
     places = _live(op)
     both = tuple(Pair(op.inputs[i], reference[i]) for i in places)
     return pairs.maximum(_with(op, *places), both).value
+
+
+def _select(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    boolean = [a.dtype == pairs.xp.bool for a in op.inputs]
+    (switch,) = (i for i, is_switch in enumerate(boolean) if is_switch)
+    flipped = pairs.xp.not_equal(op.inputs[switch], reference[switch])
+    if not bool(pairs.xp.any(flipped)):
+        return op()
+    places = [i for i in _live(op) if not boolean[i]]
+    both = tuple(Pair(op.inputs[i], reference[i]) for i in places)
+    before = op(inputs=reference)
+    if any(tuple(p.value.shape) != tuple(before.shape) for p in both):
+        raise CoverageError(
+            f"deeplift knows {op.name} in {op.path or 'the model'}, whose condition is not the same"
+            " for the baseline, only where all that it chooses from has one shape.\n"
+            "  integrated_gradients needs no rules."
+        )
+    return pairs.select(_with(op, *places), both, before, flipped)
 
 
 def _product(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
@@ -179,6 +199,7 @@ def _masked(xp: Any, scores: Array, mask: Array) -> Array:
 _RULES: dict[str, Callable[[Pairs, Operation, tuple[Array, ...]], Array]] = {
     "rescale": _elementwise,
     "maximum": _maximum,
+    "select": _select,
     "product": _product,
     "quotient": _quotient,
     "squared_difference": _squared_difference,
