@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.adapters.protocol import OPERATION_KINDS, Operation
+from pellucid.adapters.facts import OPERATION_KINDS
+from pellucid.adapters.protocol import Operation
 from pellucid.errors import InputError
 from pellucid.explaining.before import require_tier
 from pellucid.methods.registry import make_method

@@ -8,7 +8,7 @@ from keras import layers as L
 from torch import nn
 
 from pellucid import explain, wrap
-from pellucid.adapters.protocol import OPERATION_KINDS
+from pellucid.adapters.facts import OPERATION_KINDS
 from pellucid.testing.nodes import Node, send_back
 from pellucid.testing.oracles_backward import Tape
 

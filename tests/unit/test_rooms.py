@@ -46,13 +46,11 @@ STRANGERS = {
 
 LIMIT = 320
 LONGER = {
-    "adapters/protocol.py": 360,
     "adapters/jax/adapter.py": 340,
     "adapters/jax/sources.py": 340,
     "adapters/tensorflow/adapter.py": 480,
     "adapters/tensorflow/namespace.py": 370,
     "adapters/torch/cut.py": 370,
-    "adapters/torch/modes.py": 330,
     "methods/registry.py": 380,
     "reports/words.py": 400,
     "targets.py": 360,

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pellucid.adapters.facts import INSIDE
 from pellucid.adapters.jax.cut import TracedCut
 from pellucid.adapters.jax.program import Program
 from pellucid.adapters.jax.reading import Reading, readings_of, trace
@@ -22,7 +23,6 @@ from pellucid.adapters.jax.running import intercepted
 from pellucid.adapters.jax.sources import Snapshot, Source, source_of
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import (
-    INSIDE,
     LAYERS_ONLY,
     Adapter,
     Cut,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pellucid.adapters.protocol import INSIDE, Intercept, Operation
+from pellucid.adapters.facts import INSIDE
+from pellucid.adapters.protocol import Intercept, Operation
 from pellucid.adapters.sliding import Sliding
 from pellucid.adapters.tensorflow.graph import Program, Step
 from pellucid.adapters.tensorflow.interpret import (

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pellucid.adapters.protocol import INSIDE, Intercept
+from pellucid.adapters.facts import INSIDE
+from pellucid.adapters.protocol import Intercept
 from pellucid.adapters.torch.calls import BIASED, TorchOperation, normalised
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 from pellucid.adapters.torch.recurrent import STEPPED, in_steps

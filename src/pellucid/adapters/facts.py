@@ -1,0 +1,79 @@
+"""What an adapter says of a model: how much it can be asked, its inputs, layers, operations."""
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class Tier(enum.IntEnum):
+    """What a model can be asked. Each tier includes the ones before it."""
+
+    CALLABLE = 0
+    """Run it."""
+    DIFFERENTIABLE = 1
+    """Run it and pull gradients back to its inputs."""
+    TRANSPARENT = 2
+    """Intercept its layers and operations, cut it in two."""
+    TRAINABLE = 3
+    """Read and replace its weights."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input the model expects: its name, shape without the batch axis, and dtype.
+
+    `None` in `shape` is a free size; `shape=None` means that nothing is known. A shape that was
+    guessed from the model's first weights is not `certain`: it may add a batch axis, not refuse.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str | None
+    certain: bool = True
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One call of one layer: `path` as the model prints it, `path#2` for a second call."""
+
+    path: str
+    kind: str
+    """Class name of the layer, for people."""
+    shape: tuple[int | None, ...] | None
+    """Shape of its (first) output, batch axis included; None until a run has shown it."""
+    parameters: int
+    order: int
+    """Position in the order in which calls return; the last is nearest the output."""
+
+
+@dataclass(frozen=True)
+class OperationInfo:
+    """One operation of one run, as `operations()` lists it."""
+
+    index: int
+    kind: str
+    name: str
+    path: str
+    call: int
+    shape: tuple[int, ...] | None
+    live: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class TreeValues:
+    """`values (n, columns, *outputs)` and what they start from, `base (*outputs)`, float64."""
+
+    values: np.ndarray
+    base: np.ndarray
+    source: str
+    """Whose algorithm found them, for people."""
+
+
+OPERATION_KINDS: frozenset[str] = frozenset(
+    "linear bias activation norm softmax attention pool mul add route rnn lookup composite other"
+    " opaque custom_gradient untracked".split()
+)
+INSIDE: frozenset[str] = frozenset({"linear", "bias", "activation", "mul", "add"})
+"""What loops and recurrent layers are made of: a run that names one of these in `kinds` has them
+opened, and shows the operations of every step. Otherwise each is one operation."""
