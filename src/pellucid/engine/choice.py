@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 FIRST = 8
-LARGEST = 2048
+LARGEST = 8192
 _GROWTH = 4
 _WORTH_GROWING = 0.9
 """A larger batch goes on growing while time per row falls by a tenth."""
@@ -14,6 +14,8 @@ _SHARE = 3
 _TIMINGS = 2
 _MANY = 256
 """Rows from which on it is worth finding out what is fast, however fast each is."""
+_SHORT = 0.002
+"""Seconds below which a micro-batch is mostly the cost of a call, and its time mostly chance."""
 _LONG = 0.03
 """Seconds for a micro-batch from which on it is worth it for fewer rows."""
 
@@ -26,7 +28,8 @@ class Choice:
     """What is known about one kind of work: the best time per row of each setting.
 
     Each setting is timed twice, because the first time may compile or page memory in. Layouts are
-    timed at the first size; then sizes in the best layout: they grow fourfold while that pays, try
+    timed at the first size; then sizes in the best layout: they grow fourfold while that pays or a
+    micro-batch is over in 2 ms, try
     a quarter where the first size is best, and halves of the best; then layouts at the best size,
     where they may matter more. No size is tried that would hold more than a third of all the work
     at once, so that memory stays below that of the whole. Little work of a fast model is left as
@@ -98,7 +101,8 @@ class Choice:
         fastest, largest = min(rates, key=lambda rows: rates[rows]), max(rates)
         before = rates.get(largest // _GROWTH, float("inf"))
         found = []
-        if fastest == largest and rates[largest] < _WORTH_GROWING * before:
+        short = largest * rates[largest] < _SHORT
+        if short or (fastest == largest and rates[largest] < _WORTH_GROWING * before):
             found += [n for n in (largest * _GROWTH, largest * 2) if n <= most][:1]
         smaller, half = max(1, first // _GROWTH), best // 2
         if fastest == first and smaller not in rates:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_TRIED, _WORTH = 16, 0.02
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -42,6 +44,19 @@ def plain_stream(shape: tuple[int, int, int]) -> Stream:
     """Every item is run."""
     size = shape[1] * shape[2]
     return Stream(shape, shape[0] * size, size * np.arange(1, shape[0] + 1))
+
+
+def saves(masks: np.ndarray, inert: np.ndarray) -> bool:
+    """Whether a fiftieth of the items or more are repeated, judged by a few of the groups.
+
+    A group is what one sample makes of one reference row. Finding equal rows costs about as much
+    as a small model, so it is not done where next to nothing is equal.
+    """
+    groups = inert.reshape(-1, inert.shape[2])
+    few = groups[np.linspace(0, len(groups) - 1, _TRIED).astype(np.intp)]
+    own = masks[None] & ~few[:, None]
+    kept = sum(len(np.unique(np.packbits(each, axis=1), axis=0)) for each in own)
+    return kept <= (1 - _WORTH) * len(few) * len(masks)
 
 
 def stream_of_distinct(masks: np.ndarray, inert: np.ndarray) -> Stream:

@@ -11,7 +11,7 @@ from pellucid.errors import MethodError
 from pellucid.inputs.features import Features, make_features
 from pellucid.inputs.layout import space_axes
 from pellucid.methods.perturbation.conditional import Conditional
-from pellucid.methods.perturbation.distinct import Stream, plain_stream, stream_of_distinct
+from pellucid.methods.perturbation.distinct import Stream, plain_stream, saves, stream_of_distinct
 from pellucid.task import Task
 from pellucid.types import Leaves
 
@@ -84,7 +84,7 @@ class Game:
         shape = len(places), len(layout.masks), self.rows
         # A known feature moves the others, so it matters even where it has the row's value.
         inert = None if self.conditional is not None else self._inert(samples)
-        if inert is None or not inert.any():
+        if inert is None or not inert.any() or not saves(layout.masks, inert):
             stream = plain_stream(shape)
         else:
             stream = stream_of_distinct(layout.masks, inert)

@@ -1,5 +1,6 @@
 """LIME: a line fitted to what the model says of neighbours of one sample."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,12 +183,13 @@ class Lime(Method):
         width = float(self.kernel_width or _WIDTH_OF_TABLES * np.sqrt(around.count))
         found = _Found(len(task.targets), task.count, around.count)
         x = batch.arrays[0]
+        bins = around.codes(x)
 
         def fit(sample: int, drawn: np.ndarray, codes: np.ndarray, scores: np.ndarray) -> None:
-            seen, squared = around.seen_from(x[sample], drawn, codes)
+            own = x[sample], bins[sample]
+            seen, squared = around.seen_from(*own, drawn, codes)
             weights = np.exp(-squared / (2 * width**2))
-            own = x[sample : sample + 1]
-            at_x = around.seen_from(x[sample], own, around.codes(own))[0][0]
+            at_x = around.seen_from(*own, x[sample, None], bins[sample, None])[0][0]
             line = WeightedRidge(seen, weights, penalty=self.ridge).fit(scores)
             found.keep(sample, line, at_x)
 
@@ -205,9 +207,8 @@ class Lime(Method):
 
     @staticmethod
     def _shared(task: Task, around: Neighbourhood, budget: int, fit: Any) -> None:
-        drawn = around.draw(budget, task.generator(8))
+        drawn, codes = around.draw(budget, task.generator(8))
         outputs = task.outputs_of(task.in_own_type((task.asarray(drawn),)))
-        codes = around.codes(drawn)
         for sample in range(task.count):
             fit(sample, drawn, codes, task.scores_of(outputs, np.full(budget, sample)))
 
@@ -215,29 +216,38 @@ class Lime(Method):
     def _fresh(task: Task, around: Neighbourhood, budget: int, fit: Any) -> None:
         batch = task.batch
 
-        def draw(sample: int) -> np.ndarray:
+        def draw(sample: int) -> tuple[np.ndarray, np.ndarray]:
             own = seed_of(batch.arrays[0][sample], batch.dims[0])
             return around.draw(budget, np.random.default_rng([task.seed, 8, own]))
 
-        drawn: dict[int, np.ndarray] = {}
+        drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         scores = np.empty((len(task.targets), budget))
 
         def evaluate(start: int, stop: int) -> np.ndarray:
-            samples, numbers = np.divmod(np.arange(start, stop), budget)
-            for sample in np.unique(samples):
+            pieces = []
+            for sample, _, own in _pieces(start, stop, budget):
                 if sample not in drawn:
                     drawn[sample] = draw(sample)
-            rows = np.stack([drawn[s][j] for s, j in zip(samples, numbers, strict=True)])
-            return task.scores_of_copies((task.asarray(rows),), samples)
+                pieces.append(drawn[sample][0][own])
+            rows = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            return task.scores_of_copies((task.asarray(rows),), np.arange(start, stop) // budget)
 
         for start, stop, found in task.schedule.run(task.count * budget, evaluate, key="forward"):
-            for sample in range(start // budget, (stop - 1) // budget + 1):
-                first, last = max(start, sample * budget), min(stop, (sample + 1) * budget)
-                own = slice(first - sample * budget, last - sample * budget)
-                scores[:, own] = found[:, first - start : last - start]
-                if last == (sample + 1) * budget:
-                    rows = drawn.pop(sample)
-                    fit(sample, rows, around.codes(rows), scores)
+            for sample, here, own in _pieces(start, stop, budget):
+                scores[:, own] = found[:, here]
+                if own.stop == budget:
+                    fit(sample, *drawn.pop(sample), scores)
+
+
+def _pieces(start: int, stop: int, each: int) -> Iterator[tuple[int, slice, slice]]:
+    """What items start to stop hold of each sample: where among them, and where of its `each`."""
+    for sample in range(start // each, (stop - 1) // each + 1):
+        first, last = max(start, sample * each), min(stop, (sample + 1) * each)
+        yield (
+            sample,
+            slice(first - start, last - start),
+            slice(first - sample * each, last - sample * each),
+        )
 
 
 class _Found:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,24 +33,32 @@ class Neighbourhood:
     def count(self) -> int:
         return int(self.units.max()) + 1
 
-    def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
-        """`count` rows whose units are independent, each as in the background.
+    @cached_property
+    def _codes_of_rows(self) -> np.ndarray:
+        return self.codes(self.rows)
+
+    def draw(self, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """`count` rows whose units are independent, each as in the background, and their bins.
 
         A unit's columns come from one row of the background together, every row as often as any
         other; a column used as a number is normal with the background's mean and deviation.
         """
         drawn = np.empty((count, len(self.units)), dtype=self.rows.dtype)
+        codes = np.empty(drawn.shape)
+        whole, rest = divmod(count, len(self.rows))
+        turns = np.tile(np.arange(len(self.rows)), whole)
         for unit in range(self.count):
-            columns = np.flatnonzero(self.units == unit)
-            turns = -(-count // len(self.rows))
-            order = [generator.permutation(len(self.rows)) for _ in range(turns)]
-            source = generator.permutation(np.concatenate(order)[:count])
-            drawn[:, columns] = self.rows[source][:, columns]
-        middle, spread = self.scale()
+            last = generator.permutation(len(self.rows))[:rest]
+            source = generator.permutation(np.concatenate([turns, last]))
+            for column in np.flatnonzero(self.units == unit):
+                drawn[:, column] = self.rows[source, column]
+                codes[:, column] = self._codes_of_rows[source, column]
+        middle, spread = self.scale
         for column in np.flatnonzero(self.numeric):
             drawn[:, column] = middle[column] + spread[column] * generator.standard_normal(count)
-        return drawn
+        return drawn, codes
 
+    @cached_property
     def scale(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each column, 1 where it does not vary."""
         numbers = self.rows.astype(np.float64)
@@ -65,20 +74,20 @@ class Neighbourhood:
         return np.stack([_codes(rows[:, c], e) for c, e in enumerate(self.edges)], axis=1)
 
     def seen_from(
-        self, x: np.ndarray, drawn: np.ndarray, codes: np.ndarray
+        self, x: np.ndarray, own: np.ndarray, drawn: np.ndarray, codes: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """What the surrogate sees of drawn rows `(m, units)`, and their squared distance to x.
 
         1 for a unit whose columns all lie in x's bins, 0 for another; standardised numbers.
-        `codes` are those of the drawn rows.
+        `own (columns,)` are the bins of x, `codes` those of the drawn rows.
         """
-        same = codes == self.codes(x[None])
+        same = codes == own
         if len(self.units) == self.count and not self.numeric.any():
             seen = same[:, np.argsort(self.units)].astype(np.float64)
             return seen, (1 - seen).sum(axis=1)
         seen = np.empty((len(drawn), self.count))
         away = np.empty_like(seen)
-        middle, spread = self.scale()
+        middle, spread = self.scale
         for unit in range(self.count):
             columns = np.flatnonzero(self.units == unit)
             if self.numeric[columns].all():
