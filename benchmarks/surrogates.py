@@ -75,19 +75,25 @@ def _p5_of(label: str, net: torch.nn.Module, size: int, samples: int, goals) -> 
 
         return run
 
-    for batch, goal in goals.items():
+    def alone(batch: int = 4 if size > 200 else 16) -> None:
+        rows = torch.rand(batch, 3, size, size).to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            for _ in range(samples // batch):
+                counted(rows)
+
+    for number, (batch, goal) in enumerate(goals.items()):
         yield Case(
             f"LIME, {label}, {samples} samples, 100 squares, 5 labels", f"lime, batch {batch}",
             ours, peer(batch), lambda a, b: float("nan"), counter,
             note=lambda a, b: f"correlation of single runs {_correlation(a, b):.3f}",
-            goal=goal, runs=3,
+            goal=goal, alone=alone, runs=2, memory=number == 0,
         )  # fmt: skip
 
 
 def p5() -> Iterator[Case]:
     """LIME of one image, the same evaluations."""
-    yield from _p5_of("tiny CNN 224²", _tiny(), 224, 1000, {10: Goal(2.5), 5: Goal(1.8)})
-    yield from _p5_of("ResNet18 112²", _resnet(), 112, 200, {10: Goal(1.3), 32: Goal()})
+    yield from _p5_of("tiny CNN 224²", _tiny(), 224, 1000, {10: Goal(2.5), 5: Goal(2)})
+    yield from _p5_of("ResNet18 112²", _resnet(), 112, 200, {10: Goal(1.2), 32: Goal()})
 
 
 def p6() -> Iterator[Case]:
@@ -139,12 +145,28 @@ def p6() -> Iterator[Case]:
     def fresh(seed: int = 0):
         return ours(seed, fresh=True)
 
+    def fits(draws: int):
+        """As few passes as a weighted line takes, without errors, on bins that are known."""
+
+        def run() -> None:
+            z, y = (rng.random((5000, 30)) < 0.25).astype(np.float64), rng.random(5000)
+            for _ in range(draws):
+                predict(train[rng.integers(0, 2000, 5000)])
+            for _ in x:
+                weights = np.exp(-(30 - z.sum(axis=1)) / 32)
+                centred = (z - weights @ z / weights.sum()) * np.sqrt(weights)[:, None]
+                np.linalg.solve(centred.T @ centred + np.eye(30), centred.T @ y)
+
+        return run
+
     label = "LIME, table of 30 columns, 20 rows, 5000 samples"
     yield Case(
         label + ", one draw for all rows", "lime", ours, peer, lambda a, b: float("nan"), counter,
-        note=note(ours), goal=Goal(10, evaluations=0.06), runs=3,
+        note=note(ours), goal=Goal(20, evaluations=0.06), alone=fits(1), runs=3,
+        reason="its own line, r² and standard errors for each row, 2.3 ms, are what is left: the"
+        " evaluations are a twentieth, and bare lines without errors are 'model alone'",
     )  # fmt: skip
     yield Case(
         label + ", a draw for each row", "lime", fresh, peer, lambda a, b: float("nan"), counter,
-        note=note(fresh), goal=Goal(2.5), runs=3,
+        note=note(fresh), goal=Goal(3), alone=fits(20), runs=3,
     )  # fmt: skip

@@ -83,8 +83,10 @@ class Neighbourhood:
         """
         same = codes == own
         if len(self.units) == self.count and not self.numeric.any():
-            seen = same[:, np.argsort(self.units)].astype(np.float64)
-            return seen, (1 - seen).sum(axis=1)
+            seen = same.astype(np.float64)
+            if not np.array_equal(self.units, np.arange(self.count)):
+                seen = seen[:, np.argsort(self.units)]
+            return seen, self.count - seen @ np.ones(self.count)
         seen = np.empty((len(drawn), self.count))
         away = np.empty_like(seen)
         middle, spread = self.scale

@@ -43,49 +43,66 @@ class WeightedRidge:
         ordered: bool = False,
         exact: bool = False,
     ) -> None:
-        z = z.astype(np.float64)
         penalty = penalty / weights.sum()
         self._weights = weights = weights / weights.sum()
+        self._root = np.sqrt(weights)
         self._mean = weights @ z
-        self._z = z - self._mean
-        weighted = self._z * weights[:, None]
-        gram = self._z.T @ weighted + penalty * np.eye(z.shape[1])
-        inverse = np.linalg.pinv(gram, hermitian=True)
-        self._solve = inverse @ weighted.T
-        self._ordered, self._exact = ordered, exact
-        rows = len(z) // cluster * cluster
-        members = np.arange(rows).reshape(-1, cluster)
-        self._members = members
-        if cluster == 1:
-            leverage = np.einsum("mk,km->m", self._z, self._solve) + weights
-            left = np.maximum(1 - leverage, 1e-12)
-            self._unshrunk = np.where(left > 1e-9, 1 / left, 0.0)[:, None, None]
+        # Centred and with the weights' roots multiplied in, so that products are symmetric.
+        self._rows = z - self._mean
+        self._rows *= self._root[:, None]
+        gram = self._rows.T @ self._rows + penalty * np.eye(z.shape[1])
+        self._inverse = np.linalg.pinv(gram, hermitian=True)
+        self._exact = exact
+        self._clusters = None
+        if exact:
             return
-        hat = self._z[members] @ self._solve[:, members].transpose(1, 0, 2)
-        hat += weights[members][:, None, :]
-        self._unshrunk = np.linalg.pinv(np.eye(cluster) - hat)
+        if cluster > 1 or ordered:
+            solve = self._inverse @ (self._rows * self._root[:, None]).T
+            self._clusters = _Clusters(z - self._mean, weights, solve, cluster, ordered)
+            return
+        leverage = np.einsum("mk,mk->m", self._rows @ self._inverse, self._rows) + weights
+        left = np.maximum(1 - leverage, 1e-12)
+        self._unshrunk = np.where(left > 1e-9, 1 / left, 0.0)
 
     def fit(self, y: np.ndarray) -> Fit:
         """The lines for `y (targets, m)`."""
         mean = y @ self._weights
-        centred = y - mean[:, None]
-        found = centred @ self._solve.T
-        residual = centred - found @ self._z.T
-        total = (centred**2) @ self._weights
-        left = (residual**2) @ self._weights
+        centred = (y - mean[:, None]) * self._root
+        found = centred @ self._rows @ self._inverse
+        residual = centred - found @ self._rows.T
+        total, left = (centred**2).sum(axis=1), (residual**2).sum(axis=1)
         small = total <= 1e-14 * (mean**2 + 1e-300)  # a constant score is described perfectly
         r2 = np.where(small, 1.0, 1 - left / np.where(small, 1.0, total))
-        return Fit(found, mean - found @ self._mean, r2, self._covariance(residual))
+        return Fit(found, mean - found @ self._mean, r2, self._covariance(y, found, residual))
 
-    def _covariance(self, residual: np.ndarray) -> np.ndarray:
-        players = len(self._solve)
+    def _covariance(self, y: np.ndarray, found: np.ndarray, residual: np.ndarray) -> np.ndarray:
         if self._exact:
-            return np.zeros((len(residual), players, players))
-        if self._members.shape[1] == 1:
-            influence = (residual * self._unshrunk[:, 0, 0])[:, :, None] * self._solve.T
-        else:
-            own = np.einsum("pij,tpj->tpi", self._unshrunk, residual[:, self._members])
-            influence = np.einsum("kpi,tpi->tpk", self._solve[:, self._members], own)
+            return np.zeros((len(found), found.shape[1], found.shape[1]))
+        if self._clusters is not None:
+            return self._clusters.covariance(y - (y @ self._weights)[:, None], found)
+        spread = []
+        for own in residual * self._unshrunk:
+            influence = self._rows * own[:, None]
+            spread.append(self._inverse @ (influence.T @ influence) @ self._inverse)
+        return np.stack(spread)
+
+
+class _Clusters:
+    """The covariance of coefficients where rows were drawn together, or along some order."""
+
+    def __init__(
+        self, z: np.ndarray, weights: np.ndarray, solve: np.ndarray, cluster: int, ordered: bool
+    ) -> None:
+        self._z, self._solve, self._ordered = z, solve, ordered
+        rows = len(z) // cluster * cluster
+        self._members = members = np.arange(rows).reshape(-1, cluster)
+        hat = z[members] @ solve[:, members].transpose(1, 0, 2) + weights[members][:, None, :]
+        self._unshrunk = np.linalg.pinv(np.eye(cluster) - hat)
+
+    def covariance(self, centred: np.ndarray, found: np.ndarray) -> np.ndarray:
+        residual = centred - found @ self._z.T
+        own = np.einsum("pij,tpj->tpi", self._unshrunk, residual[:, self._members])
+        influence = np.einsum("kpi,tpi->tpk", self._solve[:, self._members], own)
         if self._ordered and influence.shape[1] > 2:
             steps = np.diff(influence, axis=1)
             scale = influence.shape[1] / (influence.shape[1] - 1) / 2
