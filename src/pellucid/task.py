@@ -28,7 +28,8 @@ from pellucid.running.outputs import (
     single_output,
 )
 from pellucid.running.references import baseline_scores, finite_scores, make_baselines, row_of_frame
-from pellucid.targets import Target, picked
+from pellucid.running.scores import scores_in_numpy
+from pellucid.targets import Target
 from pellucid.types import Array, Leaves, Outputs
 
 if TYPE_CHECKING:
@@ -161,9 +162,7 @@ class Task:
             scores = self.to_numpy(self.score_each(outputs, rows)).astype(np.float64)
             return scores.reshape(len(self.targets), -1)
         # Of a class, read in NumPy: in TensorFlow one operation takes longer than all of this.
-        values = self.to_numpy(single_output(outputs))
-        found = [picked(values, np, t.form, t.picks(rows)) for t in self.targets]
-        return np.stack(found).astype(np.float64)
+        return scores_in_numpy(self.targets, self.to_numpy(single_output(outputs)), rows)
 
     def scores_at(self, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
         """The explained numbers of new rows for each target, `(targets, m)` float64."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_TRIED, _WORTH = 16, 0.02
+_TRIED, _WORTH = 4, 0.02
 
 
 @dataclass(frozen=True)

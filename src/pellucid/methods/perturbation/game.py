@@ -186,7 +186,10 @@ class _Layout:
                 made.append(self.game.task.asarray(mixed))
                 continue
             kept = self._masks_of(k, first, coalitions, owners)
-            if together:
+            if together and kept.ndim == 2 and len(reference) == 1:
+                mixed = _filled(kept, array[owners], reference[0])
+                mixed = mixed.reshape(-1, array.shape[1])[row[0] : row[0] + len(flat)]
+            elif together:
                 mixed = np.where(kept[:, None], array[owners][:, None], reference)
                 mixed = mixed.reshape(-1, *array.shape[1:])[row[0] : row[0] + len(flat)]
             else:
@@ -209,6 +212,18 @@ class _Layout:
         units = features.units[owners]
         kept = np.take_along_axis(own, units.reshape(len(own), -1), axis=1)
         return over_channels(kept.reshape(units.shape), dims)
+
+
+def _filled(kept: np.ndarray, own: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Each of `rows (r, columns)` with the columns `kept (k, columns)` of `own`, `(k, r, columns)`.
+
+    As `np.where` has it, but what is not kept is copied in one piece.
+    """
+    mixed = np.empty((len(kept), *rows.shape), dtype=own.dtype)
+    mixed[:] = rows
+    place, column = np.nonzero(kept)
+    mixed[place, :, column] = own[place, column][:, None]
+    return mixed
 
 
 def _with_kept(masks: np.ndarray) -> np.ndarray:
