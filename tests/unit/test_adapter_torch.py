@@ -594,3 +594,13 @@ class Ending(torch.nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         return self.function(z)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_last_also_of_a_single_channel(channels):
+    """`contiguous` leaves one channel as it is, and the model then runs in the slow layout."""
+    adapter = TorchAdapter(torch.nn.Conv2d(channels, 2, 3))
+    x = torch.rand(2, channels, 5, 5)
+    (arranged,) = adapter.arranged((x,), "channels last")
+    assert arranged.stride() == (25 * channels, 1, 5 * channels, channels)
+    assert torch.equal(arranged, x)

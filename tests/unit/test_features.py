@@ -5,8 +5,8 @@ import pytest
 
 from pellucid import explain
 from pellucid.arrays import resize
-from pellucid.errors import InputError, MethodError
-from pellucid.inputs import summarise
+from pellucid.errors import CapabilityError, InputError, MethodError
+from pellucid.inputs import WeightedRows, summarise
 from pellucid.inputs.features import make_features
 from pellucid.inputs.fills import inpaint, unit_means
 
@@ -138,3 +138,44 @@ def test_a_baseline_and_a_background_are_different_questions_and_say_so(method):
     assert not np.allclose(one.values, other.values)
     assert any("30 background rows" in note for note in other.provenance["notes"])
     assert any("one reference" in note for note in one.provenance["notes"])
+
+
+def test_k_means_finds_the_clusters_and_their_sizes():
+    rows = np.concatenate(
+        [RNG.normal(size=(60, 3)) * 0.1 + 5, RNG.normal(size=(30, 3)) * 0.1, [[-5.0, -5.0, -5.0]]]
+    )
+    found = summarise(rows, 3, how="kmeans")
+    assert isinstance(found, WeightedRows)
+    assert {tuple(r) for r in found.rows} <= {tuple(r) for r in rows}
+    order = np.argsort(found.weights)
+    np.testing.assert_allclose(found.weights[order], [1 / 91, 30 / 91, 60 / 91])
+    np.testing.assert_allclose(found.rows[order].mean(axis=1), [-5, 0, 5], atol=0.2)
+    again = summarise(rows, 3, how="kmeans")
+    np.testing.assert_array_equal(again.rows, found.rows)
+    assert len(summarise(np.ones((9, 2)), 4, how="kmeans")) == 1, "fewer rows differ"
+    with pytest.raises(InputError, match="'herding' or 'kmeans'"):
+        summarise(rows, 3, how="random")
+    with pytest.raises(InputError, match="weight above 0 for each of the 2 rows"):
+        WeightedRows(rows[:2], np.array([1.0, 0.0]))
+
+
+@pytest.mark.parametrize("method", ["exact_shapley", "kernel_shap", "partition_shap"])
+@pytest.mark.parametrize("kind", ["marginal", "conditional"])
+def test_a_weighted_row_counts_as_often_as_it_stands_for(method, kind):
+    """A background with weights gives what the rows repeated give."""
+    rows, x = RNG.normal(size=(6, 3)), RNG.normal(size=(2, 3))
+    times = np.array([1, 4, 2, 3, 1, 5])
+    net = lambda z: np.tanh(z).prod(axis=1) + z[:, 0] ** 2  # noqa: E731
+    weighted = explain(net, x, method, background=WeightedRows(rows, times), value_function=kind)
+    repeated = explain(net, x, method, background=rows.repeat(times, axis=0), value_function=kind)
+    np.testing.assert_allclose(weighted.values, repeated.values, atol=1e-6)
+    np.testing.assert_allclose(weighted.baseline_score, repeated.baseline_score, atol=1e-6)
+    assert weighted.evaluations.forward < repeated.evaluations.forward / 2
+    assert any("each row by its weight" in note for note in weighted.provenance["notes"])
+
+
+def test_methods_that_count_rows_alike_refuse_weights():
+    rows = WeightedRows(RNG.normal(size=(6, 3)), np.arange(1, 7))
+    for method in ("lime", "expected_gradients"):
+        with pytest.raises((MethodError, InputError, CapabilityError)):
+            explain(lambda z: z.sum(axis=1), np.ones((2, 3)), method, background=rows)

@@ -265,3 +265,23 @@ def test_progress_is_a_function(bad):
 
 def test_numpy_s_numbers_are_numbers():
     assert batches(Schedule(np.int64(3)), 7, lambda a, b: b - a) == [3, 3, 1]
+
+
+def test_a_layout_is_tried_for_long_work_of_short_batches(monkeypatch):
+    clock, memory = Clock(monkeypatch), dict[str, Choice]()
+    schedule = Schedule(memory=memory, layouts=("last",))
+
+    def cost(n: int) -> float:
+        return (1e-3 + 1e-4 * n) * (0.5 if schedule.layout == "last" else 1)
+
+    seen = layouts_used(schedule, clock.work(cost), 5000, heeded=True)
+    assert seen[-1] == "last"
+    assert seen.count("") > 2
+
+
+def test_a_short_batch_is_no_reason_not_to_grow(monkeypatch):
+    """A busy moment makes 32 rows look no faster than 8; both are over in no time."""
+    clock, memory = Clock(monkeypatch), dict[str, Choice]()
+    work = clock.work(lambda n: 1e-4 if n == 8 else 5e-4 if n == 32 else 2e-4 + 1e-7 * n)
+    seen = batches(Schedule(memory=memory), 50_000, work)
+    assert max(seen) >= 2048

@@ -10,6 +10,7 @@ from pellucid import explain
 from pellucid.errors import InputError, MethodError
 from pellucid.explain import explain_each
 from pellucid.inputs.features import make_features
+from pellucid.methods.perturbation.coalitions import _subsets_of_ranks
 from pellucid.testing import build
 
 IMAGE_DIMS = ("sample", "height", "width", "channel")
@@ -288,3 +289,10 @@ def test_seeds_differ_by_no_more_than_the_printed_error(method, budget):
     other = explain(model, x, method, target=0, budget=budget, seed=3, batch_size=64)
     assert np.array_equal(again.values, other.values)
     assert np.array_equal(again.stderr, other.stderr)
+
+
+@pytest.mark.parametrize(("players", "size"), [(5, 2), (6, 3), (7, 1), (4, 0), (5, 5)])
+def test_subsets_by_their_place_in_lexicographic_order(players, size):
+    listed = list(combinations(range(players), size))
+    masks = _subsets_of_ranks(np.arange(len(listed)), players, size)
+    assert [tuple(np.flatnonzero(mask)) for mask in masks] == listed

@@ -16,6 +16,8 @@ _MANY = 256
 """Rows from which on it is worth finding out what is fast, however fast each is."""
 _SHORT = 0.002
 """Seconds below which a micro-batch is mostly the cost of a call, and its time mostly chance."""
+_WHOLE = 0.1
+"""Seconds of work that are left, from which on another layout is tried however short a batch is."""
 _LONG = 0.03
 """Seconds for a micro-batch from which on it is worth it for fewer rows."""
 
@@ -65,7 +67,8 @@ class Choice:
         for rows in self._sizes_to_try(max(first, total // _SHARE)):
             if rows <= left:
                 return rows, best[1]
-        if best[0] <= left and best[0] * self.rates[best] > _LONG:
+        rate = self.rates[best]
+        if best[0] <= left and (best[0] * rate > _LONG or left * rate > _WHOLE):
             for layout in ("", *layouts):
                 if not self._known((best[0], layout)):
                     return best[0], layout

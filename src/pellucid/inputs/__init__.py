@@ -1,5 +1,5 @@
 """What goes into a model: layouts, reference inputs, features, pictures from files."""
 
-from pellucid.inputs.summaries import summarise
+from pellucid.inputs.summaries import WeightedRows, summarise
 
-__all__ = ["summarise"]
+__all__ = ["WeightedRows", "summarise"]

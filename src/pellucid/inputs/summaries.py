@@ -1,5 +1,6 @@
 """A few rows that stand for many: smaller backgrounds for the methods that average over one."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,36 @@ import numpy as np
 from pellucid.errors import InputError
 
 _BLOCK = 2000
+_ROUNDS = 100
 
 
-def summarise(rows: Any, count: int, *, at_most: int = 10_000, seed: int = 0) -> np.ndarray:
+@dataclass(frozen=True)
+class WeightedRows:
+    """Rows that stand for unequal shares of a data set: `weights (k,)`, above 0, add up to 1.
+
+    The Shapley methods take them as `background=`, and average by the weights; methods that count
+    all rows alike refuse them.
+    """
+
+    rows: Any
+    weights: np.ndarray
+
+    def __post_init__(self) -> None:
+        weights = np.asarray(self.weights, dtype=np.float64)
+        if weights.shape != (len(self.rows),) or not (weights > 0).all():
+            raise InputError(
+                f"Expected a weight above 0 for each of the {len(self.rows)} rows, got"
+                f" {np.array2string(weights, threshold=6)}."
+            )
+        object.__setattr__(self, "weights", weights / weights.sum())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def summarise(
+    rows: Any, count: int, *, how: str = "herding", at_most: int = 10_000, seed: int = 0
+) -> Any:
     """`count` of the rows, chosen so that means over them are near the means over all.
 
     Kernel herding (Chen, Welling, Smola 2010, eq. 8): each next row is the one that brings the
@@ -19,7 +47,11 @@ def summarise(rows: Any, count: int, *, at_most: int = 10_000, seed: int = 0) ->
     fewer of them than of rows drawn by chance. Of more than `at_most` rows so many are drawn
     first, by `seed`. A data frame comes back as one.
 
-    Raises `InputError` for a count below 1 or no rows.
+    With `how="kmeans"` the rows nearest to the centres of `count` clusters on standardised columns
+    (Lloyd 1982, started as in Arthur, Vassilvitskii 2007), as `WeightedRows`: each counts as much
+    as its cluster has rows.
+
+    Raises `InputError` for a count below 1, no rows, or another `how`.
 
     >>> summarise(np.arange(9.0)[:, None], 1)       # the middle one
     array([[4.]])
@@ -31,11 +63,20 @@ def summarise(rows: Any, count: int, *, at_most: int = 10_000, seed: int = 0) ->
         )
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
         raise InputError(f"Expected a count of 1 or more, got {count!r}.")
+    if how not in {"herding", "kmeans"}:
+        raise InputError(f"Expected how to be 'herding' or 'kmeans', got {how!r}.")
     index = np.arange(len(array))
     if len(array) > at_most:
         index = np.sort(np.random.default_rng([seed, 30]).permutation(len(array))[:at_most])
-    chosen = index[_herded(_standardised(array[index]), min(int(count), len(index)))]
-    return rows.iloc[chosen] if hasattr(rows, "iloc") else array[chosen]
+    points, count = _standardised(array[index]), min(int(count), len(index))
+    weights = None
+    if how == "herding":
+        chosen = index[_herded(points, count)]
+    else:
+        nearest, weights = _clustered(points, count, np.random.default_rng([seed, 33]))
+        chosen = index[nearest]
+    found = rows.iloc[chosen] if hasattr(rows, "iloc") else array[chosen]
+    return found if weights is None else WeightedRows(found, weights)
 
 
 def _standardised(array: np.ndarray) -> np.ndarray:
@@ -70,3 +111,41 @@ def _herded(points: np.ndarray, count: int) -> np.ndarray:
         chosen.append(int(score.argmax()))
         repulsion += np.exp(-distances(np.array(chosen[-1:]))[0] / (2 * middle))
     return np.array(chosen)
+
+
+def _clustered(
+    points: np.ndarray, count: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows nearest to the centres of `count` clusters, and the clusters' sizes.
+
+    Fewer where fewer rows differ.
+    """
+    centres = points[generator.integers(len(points), size=1)]
+    while len(centres) < count:
+        far = _squared(points, centres).min(axis=1)
+        if far.max() <= 1e-12 * max(float((points**2).sum(axis=1).max()), 1e-300):
+            break
+        following = np.searchsorted(np.cumsum(far), generator.random() * far.sum(), side="right")
+        centres = np.concatenate([centres, points[min(following, len(points) - 1), None]])
+    owner = np.full(len(points), -1)
+    for _ in range(_ROUNDS):
+        before, owner = owner, _squared(points, centres).argmin(axis=1)
+        if np.array_equal(before, owner):
+            break
+        sizes = np.bincount(owner, minlength=len(centres))
+        sums = np.zeros_like(centres)
+        np.add.at(sums, owner, points)
+        held = sizes > 0  # a centre that has lost all rows stays where it is
+        centres[held] = sums[held] / sizes[held, None]
+    distances = _squared(points, centres)
+    owner = distances.argmin(axis=1)
+    found, sizes = np.unique(owner, return_counts=True)
+    nearest = [int(np.where(owner == c, distances[:, c], np.inf).argmin()) for c in found]
+    return np.array(nearest), sizes.astype(np.float64)
+
+
+def _squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The squared distance of each point to each centre."""
+    products = points @ centres.T
+    lengths = (points**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1)
+    return np.maximum(lengths - 2 * products, 0)

@@ -67,8 +67,8 @@ class TorchAdapter(Adapter):
     def arranged(self, leaves: Leaves, layout: str) -> Leaves:
         if layout != "channels last":
             return leaves
-        last = torch.channels_last
-        return tuple(a.contiguous(memory_format=last) if a.ndim == 4 else a for a in leaves)
+        last = torch.channels_last  # `contiguous` would leave one channel as it is: it is both
+        return tuple(a.to(memory_format=last) if a.ndim == 4 else a for a in leaves)
 
     @property
     def notes(self) -> tuple[str, ...]:

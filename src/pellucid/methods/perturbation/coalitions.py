@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
 from math import comb
 
 import numpy as np
 
 _FEW = 100_000
-"""So many subsets of one size are listed; of more, subsets are drawn until enough differ."""
+"""Of so many subsets of one size some are picked; of more, they are drawn until enough differ."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,9 @@ def _subsets(
     """`wanted` different subsets of one size, one of each pair, in the order they were drawn."""
     halved = 2 * size == players  # such a subset's complement has its size: player 0 stays in
     if available <= _FEW:
-        rest = players - halved
-        listed = np.array(list(combinations(range(rest), size - halved)), dtype=np.intp)
-        listed = listed.reshape(available, size - halved) + halved
-        chosen = listed[generator.permutation(available)[:wanted]]
+        ranks = generator.permutation(available)[:wanted]
         masks = np.zeros((wanted, players), dtype=bool)
-        masks[np.arange(wanted)[:, None], chosen] = True
+        masks[:, int(halved) :] = _subsets_of_ranks(ranks, players - halved, size - halved)
         masks[:, 0] |= halved
         return masks
     known: dict[bytes, np.ndarray] = {}
@@ -114,6 +110,19 @@ def _subsets(
         for mask in masks:
             known.setdefault(np.packbits(mask).tobytes(), mask)
     return np.stack(list(known.values())[:wanted])
+
+
+def _subsets_of_ranks(ranks: np.ndarray, players: int, size: int) -> np.ndarray:
+    """Which players are in the subsets of these places in lexicographic order, as masks."""
+    masks = np.zeros((len(ranks), players), dtype=bool)
+    left, rank = np.full(len(ranks), size), ranks.copy()
+    for player in range(players):
+        ways = np.array([comb(players - player - 1, k - 1) if k else 0 for k in range(size + 1)])
+        own = ways[left]  # subsets that go on with this player come before those without
+        masks[:, player] = inside = rank < own
+        rank -= np.where(inside, 0, own)
+        left = left - inside
+    return masks
 
 
 class KernelRegression:

@@ -28,10 +28,12 @@ class Conditional:
     """The background, `(rows, columns)`."""
     units: np.ndarray
     """Which player each column belongs to."""
+    weights: np.ndarray | None = None
 
     @cached_property
     def _covariance(self) -> np.ndarray:
-        return np.atleast_2d(np.cov(self.rows.astype(np.float64), rowvar=False, bias=True))
+        rows = self.rows.astype(np.float64)
+        return np.atleast_2d(np.cov(rows, rowvar=False, bias=True, aweights=self.weights))
 
     @cached_property
     def _known(self) -> dict[bytes, np.ndarray]:
@@ -68,7 +70,10 @@ def _regression(covariance: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def make_conditional(
-    task: Task, features: tuple[Features, ...], background: tuple[np.ndarray, ...]
+    task: Task,
+    features: tuple[Features, ...],
+    background: tuple[np.ndarray, ...],
+    weights: np.ndarray | None = None,
 ) -> Conditional:
     """The conditional rows of a table's background `(1, rows, columns)`.
 
@@ -97,4 +102,4 @@ def make_conditional(
             "value_function='conditional' needs every column to be in a feature; a negative number"
             " in features= leaves some out."
         )
-    return Conditional(rows, features[0].units[0])
+    return Conditional(rows, features[0].units[0], weights)

@@ -9,7 +9,7 @@ import numpy as np
 from pellucid.errors import MethodError
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.perturbation.conditional import VALUE_FUNCTIONS
-from pellucid.methods.perturbation.game import Game, make_units
+from pellucid.methods.perturbation.game import Game, make_units, with_weights
 from pellucid.methods.perturbation.sampling import Precision
 from pellucid.methods.perturbation.values import Estimate, play
 from pellucid.task import Task
@@ -47,7 +47,7 @@ class CooperativeMethod(Method):
         coalitions = 2**players if most is None else min(most, 2**players)
         if self.background is None:
             return task.count * (coalitions - 1) + task.count
-        rows = len(task.wrapped.accept(self.background, more=True))
+        rows = len(task.wrapped.accept(with_weights(self.background)[0], more=True))
         return task.count * (1 + (coalitions - 2) * rows) + rows
 
     def attribute(self, task: Task) -> Attribution:

@@ -10,6 +10,7 @@ import numpy as np
 from pellucid.errors import MethodError
 from pellucid.inputs.features import Features, make_features
 from pellucid.inputs.layout import space_axes
+from pellucid.inputs.summaries import WeightedRows
 from pellucid.methods.perturbation.conditional import Conditional
 from pellucid.methods.perturbation.distinct import Stream, plain_stream, saves, stream_of_distinct
 from pellucid.task import Task
@@ -40,6 +41,8 @@ class Game:
     """v(all features) = f(x) for each target of the samples that play, `(targets, samples)`."""
     none: np.ndarray
     """v(no feature), `(targets, samples)`."""
+    weights: np.ndarray | None = None
+    """How much each reference row counts, `(rows,)`; None where all count alike."""
     conditional: Conditional | None = None
     """The background rows depend on the features that are there."""
 
@@ -110,7 +113,7 @@ class Game:
     ) -> tuple[np.ndarray, np.ndarray]:
         own = places[first:last]
         found = [
-            stream.gather(row, first, last, everyone[own], none[own]).mean(axis=2)
+            mean_over(stream.gather(row, first, last, everyone[own], none[own]), self.weights)
             for row, everyone, none in zip(scores, self.everyone, self.none, strict=True)
         ]
         return own, np.stack(found)
@@ -238,8 +241,10 @@ def over_channels(kept: np.ndarray, dims: tuple[str, ...]) -> np.ndarray:
     return np.expand_dims(kept, dims.index("channel"))
 
 
-def against(rows: int | None, *, conditional: bool = False) -> str:
+def against(rows: int | None, *, conditional: bool = False, weighted: bool = False) -> str:
     """Which question was asked, for the result: one reference or a background."""
+    if weighted:
+        return against(rows, conditional=conditional) + ", each row by its weight"
     if conditional:
         return (
             f"what is absent was taken from {rows} background rows in turn, moved to where what is"
@@ -264,8 +269,28 @@ def make_units(task: Task, features: Any) -> tuple[Features, ...]:
     )
 
 
+def mean_over(scores: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The mean over the last axis, by `weights` that add up to 1 where there are some."""
+    return scores.mean(axis=-1) if weights is None else scores @ weights
+
+
+def with_weights(background: Any) -> tuple[Any, np.ndarray | None]:
+    """The rows of a background, and how much each counts where they do not count alike."""
+    if isinstance(background, WeightedRows):
+        return background.rows, background.weights
+    return background, None
+
+
 def background_rows(task: Task, background: Any) -> tuple[np.ndarray, ...]:
-    """The rows of a background, `(1, rows, ...)` for each input."""
+    """The rows of a background, `(1, rows, ...)` for each input.
+
+    Raises `MethodError` for rows that count differently: `with_weights` is for methods that can.
+    """
+    if isinstance(background, WeightedRows):
+        raise MethodError(
+            "This method counts all rows of a background alike, and these are weighted.\n"
+            "  pellucid.inputs.summarise(rows, k) chooses k that count alike."
+        )
     batch, rows = task.batch, task.wrapped.accept(background, more=True)
     wrong = [
         n for n, a, b in zip(batch.names, batch.arrays, rows.arrays, strict=True)

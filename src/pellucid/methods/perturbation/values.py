@@ -15,7 +15,9 @@ from pellucid.methods.perturbation.game import (
     against,
     background_rows,
     make_units,
+    mean_over,
     over_channels,
+    with_weights,
 )
 from pellucid.task import Task
 
@@ -57,10 +59,11 @@ def play(
     found before.
     """
     made = make_units(task, features)
-    references, none = _references(task, made, baseline, background)
+    background, weights = with_weights(background)
+    references, none = _references(task, made, baseline, background, weights)
     rows = None if background is None else references[0].shape[1]
-    note = against(rows, conditional=conditional)
-    given = make_conditional(task, made, references) if conditional else None
+    note = against(rows, conditional=conditional, weighted=weights is not None)
+    given = make_conditional(task, made, references, weights) if conditional else None
     found = _Found(task, made, none, note)
     everyone = task.scores()
     shapes = np.stack([np.broadcast_to(f.counts, task.count) for f in made], axis=1)
@@ -68,7 +71,7 @@ def play(
         for counts in np.unique(shapes, axis=0):
             samples = np.flatnonzero((shapes == counts).all(axis=1))
             ends = everyone[:, samples], none[:, samples]
-            game = Game(task, made, references, samples, *ends, conditional=given)
+            game = Game(task, made, references, samples, *ends, weights, given)
             if game.players < 2:
                 raise MethodError(f"Sample {samples[0]} has one feature; a game needs 2 or more.")
             for estimate in solve(game):
@@ -80,7 +83,11 @@ def play(
 
 
 def _references(
-    task: Task, features: tuple[Features, ...], baseline: Any, background: Any
+    task: Task,
+    features: tuple[Features, ...],
+    baseline: Any,
+    background: Any,
+    weights: np.ndarray | None,
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     """Per input the references as `Game` has them, and v(∅) for each target and sample."""
     plain = None if background is not None else task.baselines(baseline)
@@ -89,14 +96,17 @@ def _references(
     else:
         references = tuple(b[:, None] for b in plain)
     if any((f.units < 0).any() for f in features):
-        return references, _scores_of_kept(task, features, references)
+        return references, _scores_of_kept(task, features, references, weights)
     if plain is not None:
         return references, task.baseline_scores_each(plain)
-    return references, _mean_scores(task, tuple(r[0] for r in references))
+    return references, _mean_scores(task, tuple(r[0] for r in references), weights)
 
 
 def _scores_of_kept(
-    task: Task, features: tuple[Features, ...], references: tuple[np.ndarray, ...]
+    task: Task,
+    features: tuple[Features, ...],
+    references: tuple[np.ndarray, ...],
+    weights: np.ndarray | None,
 ) -> np.ndarray:
     """v(∅) where some positions are in no unit, and so always the sample's own."""
     rows = references[0].shape[1]
@@ -114,10 +124,12 @@ def _scores_of_kept(
 
     runs = task.schedule.run(task.count * rows, evaluate, key="forward")
     scores = np.concatenate([part for _, _, part in runs], axis=1)
-    return scores.reshape(len(scores), task.count, rows).mean(axis=2)
+    return mean_over(scores.reshape(len(scores), task.count, rows), weights)
 
 
-def _mean_scores(task: Task, rows: tuple[np.ndarray, ...]) -> np.ndarray:
+def _mean_scores(
+    task: Task, rows: tuple[np.ndarray, ...], weights: np.ndarray | None
+) -> np.ndarray:
     """The mean score of some rows for what is explained of each sample, `(targets, n)`.
 
     The rows run once, for all samples.
@@ -131,7 +143,8 @@ def _mean_scores(task: Task, rows: tuple[np.ndarray, ...]) -> np.ndarray:
         np.concatenate(columns, axis=1), axis=0, return_index=True, return_inverse=True
     )
     means = np.stack(
-        [task.scores_of(outputs, np.full(len(rows[0]), i)).mean(axis=1) for i in first], axis=1
+        [mean_over(task.scores_of(outputs, np.full(len(rows[0]), i)), weights) for i in first],
+        axis=1,
     )
     if not np.isfinite(means).all():
         raise ModelError(
