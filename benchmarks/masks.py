@@ -12,7 +12,7 @@ from pellucid import explain, wrap
 from pellucid.methods.perturbation.sensitivity import hsic_of_masks
 
 _SIZE, _GRID = 64, 8
-_BUDGETS = (200, 400, 800, 1600, 3200)
+_BUDGETS = (100, 200, 400, 800, 1600, 3200)
 _ENOUGH = 0.98
 
 
@@ -45,6 +45,11 @@ def _correlations(maps: np.ndarray, truth: np.ndarray) -> np.ndarray:
     )
 
 
+def _first(found: dict[int, float]) -> int | None:
+    """The fewest masks that are enough."""
+    return next((b for b, r in found.items() if r >= _ENOUGH), None)
+
+
 def p12() -> Iterator[Case]:
     """RISE to a correlation of .98 with its limit; HSIC, estimator and whole."""
     from xplique.attributions import HsicAttributionMethod, Rise
@@ -55,8 +60,8 @@ def p12() -> Iterator[Case]:
 
     @cache
     def truth() -> np.ndarray:
-        """The limit by the peer's own formula, 50 000 masks."""
-        found = Rise(model, nb_samples=50_000, grid_size=_GRID, batch_size=512)(x, one_hot)
+        """The limit by the peer's own formula, 20 000 masks, whose shift is drawn every 64."""
+        found = Rise(model, nb_samples=20_000, grid_size=_GRID, batch_size=64)(x, one_hot)
         return np.asarray(found)[..., 0]
 
     def ours(budget: int, seed: int = 0) -> np.ndarray:
@@ -71,18 +76,26 @@ def p12() -> Iterator[Case]:
     def medians(run) -> dict[int, float]:
         return {b: float(np.median(_correlations(run(b), truth()))) for b in _BUDGETS}
 
+    @cache
+    def reached() -> tuple[dict[int, float], dict[int, float]]:
+        return medians(ours), medians(peer)
+
     def note(_a, _b) -> str:
-        mine, theirs = medians(ours), medians(peer)
-
-        def first(found):
-            return next((b for b, r in found.items() if r >= _ENOUGH), f"> {_BUDGETS[-1]}")
-
+        mine, theirs = reached()
         listed = ", ".join(f"{b}: {mine[b]:.3f} / {theirs[b]:.3f}" for b in _BUDGETS)
-        return f"median r at masks, ours / peer: {listed}; .98 from {first(mine)} / {first(theirs)}"
+        first, other = _first(mine), _first(theirs)
+        if first is None or other is None:
+            verdict = "not reached"
+        else:
+            verdict = "met" if 4 * first <= other else "not met"
+        return (
+            f"median r at masks, ours / peer: {listed}; .98 from {first} / {other},"
+            f" goal ≤ ¼ of the masks: {verdict}"
+        )
 
     yield Case(
-        "RISE, 8 × 8 grid, CNN 64², 6 images, 800 masks", "xplique Rise, 3200 masks",
-        lambda: ours(800), lambda: peer(3200), lambda a, b: float("nan"), None, note=note,
+        "RISE, 8 × 8 grid, CNN 64², 6 images, 400 masks", "xplique Rise, 1600 masks",
+        lambda: ours(400), lambda: peer(1600), lambda a, b: float("nan"), None, note=note,
         runs=3, memory=False,
     )  # fmt: skip
 
@@ -110,6 +123,6 @@ def p12() -> Iterator[Case]:
         "HSIC estimator alone, n = 500, d = 64, the peer's bandwidth", "xplique BinaryEstimator",
         lambda: hsic_of_masks(masks, scores, width)[0] * 500,
         lambda: np.asarray(estimator(grids, given, 500)).ravel(),
-        lambda a, b: float(np.abs(a - b).max() / np.abs(b).max()), None, goal=Goal(80),
+        lambda a, b: float(np.abs(a - b).max() / np.abs(b).max()), None, goal=Goal(100),
         memory=False,
     )  # fmt: skip

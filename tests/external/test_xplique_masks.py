@@ -44,10 +44,6 @@ def test_classic_rise(setting):
     assert min(correlations(ours.values, rise_of_xplique(model, x, one_hot))) > 0.99
 
 
-@pytest.mark.xfail(
-    reason="measured .92: the cells of the regression do not shift, the peer's masks are cut at a"
-    " random shift, so the two have different limits near the borders"
-)
 def test_rise_by_regression_has_the_limit_of_the_classic_one(setting):
     model, x, classes, one_hot = setting
     ours = explain(model, x, "rise", target=classes.tolist(), grid=6, budget=2000)

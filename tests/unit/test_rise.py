@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from pellucid import explain, wrap
-from pellucid.arrays import resize
 from pellucid.errors import MethodError
 from pellucid.explain import explain_each
 from pellucid.testing import build
@@ -15,6 +14,14 @@ RNG = np.random.default_rng(2)
 def smooth(weights):
     """A score that looks at smooth places together, so that masks interact."""
     return lambda z: np.tanh(z.reshape(len(z), -1) @ weights)
+
+
+def covariance(size, cells):
+    """4 Cov(m_p, m_q) along an axis: coins in the middles of cells, or moved to their borders."""
+    at = (np.arange(size) + 0.5) * cells / size
+    coins = np.arange(-1, cells + 2)
+    drawn = [np.maximum(1 - abs(at[:, None] - coins - moved), 0) for moved in (0.0, 0.5)]
+    return sum(d @ d.T for d in drawn) / 2
 
 
 def test_an_additive_table_is_recovered():
@@ -30,13 +37,11 @@ def test_an_additive_table_is_recovered():
 @pytest.mark.parametrize("channels", [1, 3, 13])
 @pytest.mark.parametrize("first", [False, True])
 def test_an_additive_picture_is_recovered(channels, first):
-    """f = Σ w x is Σ_cells z_c · (what the cell's smooth window holds): the map is that, drawn."""
+    """Of f = Σ w x the map is 4 Cov(m, m') w x, over coins and whether the grid is moved."""
     x = RNG.random((2, 14, 9, channels)).astype(np.float32)
     w = RNG.normal(size=x.shape[1:]).astype(np.float32)
-    cells = 4, 3
-    windows = resize(np.eye(12, dtype=np.float32).reshape(12, *cells), (14, 9), (1, 2))
-    held = np.einsum("chw,nhwk->nc", windows, (x * w).astype(np.float64))
-    expected = np.einsum("chw,nc->nhw", windows, held)
+    down, right = covariance(14, 4), covariance(9, 3)
+    expected = np.einsum("ab,nbdk,cd->nac", down, (x * w).astype(np.float64), right)
     model = lambda z: (z * w).sum(axis=(1, 2, 3))  # noqa: E731
     given = x
     if first:
@@ -45,7 +50,7 @@ def test_an_additive_picture_is_recovered(channels, first):
         tensor = torch.from_numpy(np.moveaxis(w, -1, 0).copy())
         model = wrap(lambda z: (z * tensor).sum(dim=(1, 2, 3)), framework="torch")
         given = np.moveaxis(x, -1, 1).copy()
-    e = explain(model, given, "rise", grid=4, ridge=0, budget=60)
+    e = explain(model, given, "rise", grid=4, ridge=0, budget=200)
     assert e.values.shape == (2, 14, 9)
     np.testing.assert_allclose(e.values, expected, rtol=1e-3, atol=1e-3)
 
@@ -113,13 +118,39 @@ def test_standard_errors_are_calibrated(estimator):
 def test_standard_errors_of_smooth_maps_are_calibrated():
     """The error of a place between two cells heeds how the cells' errors go together."""
     x, w = RNG.random((1, 9, 8, 1)), RNG.normal(size=72) / 4
-    options = {"grid": 3, "ridge": 0.0, "batch_size": 4000}
+    options = {"grid": 2, "ridge": 0.0, "batch_size": 4000}
     truth = explain(smooth(w), x, "rise", budget=100_000, seed=10**6, **options).values
     inside = []
     for seed in range(200):
-        e = explain(smooth(w), x, "rise", budget=150, seed=seed, **options)
+        e = explain(smooth(w), x, "rise", budget=300, seed=seed, **options)
         inside.append(np.abs(e.values - truth) <= 1.96 * e.stderr)
     assert 0.90 <= np.mean(inside) <= 0.99, np.mean(inside)
+
+
+def test_the_regression_has_the_limit_of_the_classic_one():
+    """Where parts work together, too, and at the borders; a few masks are near it."""
+    rows, columns = np.mgrid[:16, :16]
+    one = np.exp(-((rows - 2) ** 2 + (columns - 14) ** 2) / 8.0)
+    other = np.exp(-((rows - 9) ** 2 + (columns - 6) ** 2) / 8.0)
+
+    def model(z):
+        a, b = ((z[..., 0] * blob).sum(axis=(1, 2)) / blob.sum() for blob in (one, other))
+        return a * b + a
+
+    x, options = np.ones((1, 16, 16, 1), dtype=np.float32), {"grid": 4}
+    limit = explain(model, x, "rise", estimator="classic", budget=40_000, **options).values
+    far = explain(model, x, "rise", budget=8000, ridge=0.0, **options)
+    near = explain(model, x, "rise", budget=400, **options)
+    assert np.corrcoef(far.values.ravel(), limit.ravel())[0, 1] > 0.995
+    assert np.corrcoef(near.values.ravel(), limit.ravel())[0, 1] > 0.98
+
+
+def test_what_is_seen_less_what_is_hidden_is_twice_what_is_seen_less_the_mean():
+    x, w = RNG.normal(size=(1, 6)), RNG.normal(size=6)
+    classic = explain(smooth(w), x, "rise", estimator="classic", budget=100_000)
+    e = explain(smooth(w), x, "rise", ridge=0.0, budget=100_000)
+    centred = classic.values - np.mean(smooth(w)(x * (RNG.random((100_000, 6)) < 0.5)))
+    np.testing.assert_allclose(e.values, 2 * centred, atol=0.02)
 
 
 def test_series_and_two_inputs_and_several_targets():

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.arrays import resize
 from pellucid.errors import MethodError
-from pellucid.inputs.features import Features, grid_cells
+from pellucid.inputs.features import Features
 from pellucid.inputs.fills import inpaint, unit_means
 from pellucid.inputs.layout import space_axes
 from pellucid.methods.base import Attribution
@@ -59,41 +58,6 @@ class Units(Parts):
             return wide[:, units[0]]
         flat = units[samples].reshape(len(values), -1)
         return np.take_along_axis(wide, flat, axis=1).reshape(-1, *units.shape[1:])
-
-
-@dataclass(frozen=True)
-class SmoothGrid(Parts):
-    """Cells of a coarse grid between whose middles a mask goes over linearly."""
-
-    shape: tuple[int, ...]
-    cells: tuple[int, ...]
-
-    @property
-    def counts(self) -> np.ndarray:
-        return np.array([np.prod(self.cells)])
-
-    def masks(self, kept: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        coarse = kept.astype(np.float32).reshape(-1, *self.cells)
-        return resize(coarse, self.shape, tuple(range(1, coarse.ndim)))
-
-    def paint(self, values: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        return self.masks(values, samples)
-
-    def paint_errors(self, covariance: np.ndarray) -> np.ndarray:
-        """The standard error of what `paint` makes of values with this covariance."""
-        count, wide = len(covariance), (1, *self.shape)
-        rows = self.masks(np.eye(count), np.zeros(count, dtype=np.intp)).reshape(count, -1)
-        variance = np.einsum("ap,ap->p", rows, covariance @ rows)
-        return np.sqrt(np.maximum(variance, 0)).reshape(wide)[0]
-
-
-def smooth_grid(shape: tuple[int, ...], dims: tuple[str, ...], cells: int) -> Parts:
-    """`cells` along the longest axis of an image or series; the columns of a table."""
-    space = tuple(shape[i] for i in space_axes(dims))
-    if not space:
-        width = int(np.prod(shape[1:]))
-        return Units(Features(np.arange(width).reshape(1, *shape[1:])))
-    return SmoothGrid(space, grid_cells(space, cells))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 from pellucid.arrays import resize
 from pellucid.errors import MethodError
 from pellucid.methods.base import Attribution, Method
-from pellucid.methods.perturbation.removal import Parts, Removal, SmoothGrid, smooth_grid
+from pellucid.methods.perturbation.removal import Parts, Removal, Units
+from pellucid.methods.perturbation.smooth_grid import SmoothGrid, smooth_grid
 from pellucid.methods.perturbation.surrogate import WeightedRidge
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
@@ -23,18 +24,20 @@ _CHUNK = 64
 class Rise(Method):
     """What seeing a place adds to the score, over random smooth masks.
 
-    c = argmin over a, c of Σ_j (f(x ⊙ m_j) − a − z_j · c)² + ridge · cells / 4 · |c|²
+    E_m[f(x ⊙ m) m] / E[m] − E_m[f(x ⊙ m) (1 − m)] / E[1 − m] = 4 Cov(f(x ⊙ m), m), by
+    c = argmin over a, c of Σ_j (f(x ⊙ m_j) − a − z_j · c)² + ridge · tr Cov(z) · |c|²
 
-    z_j in {0, 1} are random coarse grids, each with its complement, and m_j the same grid drawn
-    smoothly over the input; the map is c drawn in the same way, so of a score that adds up over
-    the cells it is each cell's part exactly (with `ridge=0`). `grid` (7) cells lie along the
-    longer side; of tables the cells are the columns. What a mask hides is replaced by `baseline`.
-    The `ridge` (0.1) is worth that many masks for each cell: it shrinks c by about
-    ridge · cells / budget.
+    m are coarse grids of fair coins drawn smoothly over the input, moved by half a cell or not,
+    each with its complement: the mean score where a place is seen less that where it is hidden.
+    z_j are all that there is of a mask, its values half a cell apart, and the covariance is taken
+    of the line, 4 Cov(z) c, so that a score that adds up over the positions is answered exactly
+    (with `ridge=0`). `grid` (7) cells lie along the longer side; of tables the cells are the
+    columns, and the map is c. What a mask hides is replaced by `baseline`. The `ridge` (0.1) is
+    worth that many masks for each of the z: it shrinks what differs much from place to place.
     `estimator="classic"` is the paper's: the mean score of the masks that show a place,
     Σ_j f(x ⊙ m_j) m_j / Σ_j m_j, over grids one cell larger that are cut out at a random shift,
-    cells shown with `probability` (0.5); it holds the score itself, so only its differences mean
-    something, and wants several times the masks for as sure a picture.
+    cells shown with `probability` (0.5). It holds the score itself, so only its differences mean
+    something, half of those above, and wants several times the masks for as sure a picture.
 
     Returns one map a sample without channels, in units of the explained score, signed, with the
     standard error from drawing masks. Cost: `budget` (1000) forwards a sample; of "classic" 4000
@@ -74,9 +77,10 @@ class Rise(Method):
         removal = Removal(task, parts, references, np.arange(task.count))
         classic = self.estimator == "classic"
         if not classic and not self.ridge and self.budget < 2 * removal.count + 2:
+            cells = "cells" if all(isinstance(p, Units) for p in parts) else "half cells"
             raise MethodError(
                 f"rise without a ridge needs a budget of {2 * removal.count + 2} for"
-                f" {removal.count} cells, got {self.budget}."
+                f" {removal.count} {cells}, got {self.budget}."
             )
         found = self._classic(removal) if classic else self._regression(removal)
         dims = tuple(tuple(d for d in dims if d != "channel") for dims in batch.dims)
@@ -118,20 +122,22 @@ class Rise(Method):
         return [np.zeros((*leading, *shape)) for shape in shapes]
 
     def _regression(self, removal: Removal) -> list[np.ndarray]:
-        cells = removal.count
-        half = removal.task.generator(9).random((self.budget // 2, cells)) < 0.5
-        kept = np.stack([half, ~half], axis=1).reshape(-1, cells)
-        line = WeightedRidge(kept, np.ones(len(kept)), penalty=self.ridge * cells / 4, cluster=2)
+        half = _drawn(removal.parts, removal.counts, self.budget // 2, removal.task.generator(9))
+        kept = np.stack([half, 1 - half], axis=1).reshape(-1, removal.count)
+        spreads = [_spread(p, n) for p, n in zip(removal.parts, removal.counts, strict=True)]
+        worth = sum(np.trace(s) if s.ndim == 2 else s.sum() for s in spreads) / 4
+        line = WeightedRidge(kept, np.ones(len(kept)), penalty=self.ridge * worth, cluster=2)
         maps, borders = self._maps(removal), np.cumsum((0, *removal.counts))
 
         def finish(place: int, scores: np.ndarray) -> None:
             fit = line.fit(scores)
             for k, part in enumerate(removal.parts):
                 own = slice(borders[k], borders[k + 1])
-                values = fit.coefficients[:, own]
+                values = _through(spreads[k], fit.coefficients[:, own])
                 maps[k][0, :, place] = part.paint(values, np.full(len(values), place))
                 for t, covariance in enumerate(fit.covariance[:, own, own]):
-                    maps[k][1, t, place] = _errors(part, covariance)
+                    turned = _through(spreads[k], _through(spreads[k], covariance).T)
+                    maps[k][1, t, place] = _errors(part, turned)
 
         removal.scores(kept, finish)
         return maps
@@ -151,6 +157,32 @@ class Rise(Method):
             self.budget, lambda samples, numbers: tuple(g.masks(numbers) for g in shifted), finish
         )
         return maps
+
+
+def _drawn(
+    parts: tuple[Parts, ...], counts: tuple[int, ...], rows: int, rng: np.random.Generator
+) -> np.ndarray:
+    """What random masks show of all parts, `(rows, parts)`: fair coins, or knots between them."""
+    needed = [
+        p.coins if isinstance(p, SmoothGrid) else n for p, n in zip(parts, counts, strict=True)
+    ]
+    coins = np.split(rng.random((rows, sum(needed))) < 0.5, np.cumsum(needed)[:-1], axis=1)
+    found = []
+    for part, own in zip(parts, coins, strict=True):
+        if isinstance(part, SmoothGrid):
+            own = part.drawn(own, rng.integers(0, 2, (rows, len(part.cells))))
+        found.append(own.astype(np.float64))
+    return np.concatenate(found, axis=1)
+
+
+def _spread(part: Parts, count: int) -> np.ndarray:
+    """Four times the covariance of what random masks show of the parts; its diagonal, if that."""
+    return part.covariance if isinstance(part, SmoothGrid) else np.ones(count)
+
+
+def _through(spread: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What coefficients `(m, parts)` make each part's shown and hidden means differ by."""
+    return values @ spread if spread.ndim == 2 else values * spread
 
 
 def _errors(part: Parts, covariance: np.ndarray) -> np.ndarray:
