@@ -31,6 +31,7 @@ WORKLOADS = {
     "P6": "surrogates",
     "P7": "cam",
     "P8": "cam",
+    "P9": "deep",
     "P10": "paths",
     "P11": "throughput",
     "P12": "masks",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pellucid.adapters.protocol import Intercept
+from pellucid.adapters.protocol import Intercept, Operation
 from pellucid.running.gradients import cotangents
 from pellucid.running.outputs import check_outputs, model_errors, single_output
 from pellucid.types import Array, Leaves, Outputs
@@ -14,13 +14,28 @@ if TYPE_CHECKING:
 
 
 def outputs_under(
-    task: "Task", leaves: Leaves, intercept: Intercept, kinds: frozenset[str]
+    task: "Task",
+    leaves: Leaves,
+    intercept: Intercept,
+    kinds: frozenset[str],
+    *,
+    inputs: Leaves | None = None,
 ) -> Outputs:
-    """The model's outputs of a run in which the operations of `kinds` are intercepted."""
+    """The model's outputs of a run in which the operations of `kinds` are intercepted.
+
+    Where the leaves are those of a layer, the model runs on `inputs`, and the layer returns them.
+    """
     count = int(leaves[0].shape[0])
     rows, adapter = np.arange(count), task.model.adapter
-    with model_errors(task.model, leaves, adapter, rows, "reference inputs"):
-        outputs = task.model.run(leaves, intercept=intercept, kinds=kinds)
+    given = leaves if inputs is None else inputs
+    with model_errors(task.model, given, adapter, rows, "reference inputs"):
+        if task.opened is None:
+            outputs = task.model.run(leaves, intercept=intercept, kinds=kinds)
+        else:
+            # As if for a gradient, so that all above the layer counts as depending on it.
+            outputs, _, _ = task.model.vjp(
+                lambda own: (single_output(_run(task, own, given, intercept, kinds)), None), leaves
+            )
     check_outputs(outputs, count, adapter, rows)
     return single_output(outputs)
 
@@ -31,9 +46,23 @@ def gradients_under(
     """What a backward pass finds for each target where operations are intercepted."""
 
     def fn(given: Leaves) -> tuple[Array, None]:
-        outputs = task.model.run(given, intercept=intercept, kinds=kinds)
+        inputs = given if task.opened is None else task.origin.take(task.origin.x, rows)
+        outputs = _run(task, given, inputs, intercept, kinds)
         return task.score_each(outputs, rows), None
 
     with task.naming_samples(leaves, rows):
         _, _, pullback = task.model.vjp(fn, leaves)
         return tuple(pullback(one) for one in cotangents(task, len(rows)))
+
+
+def _run(
+    task: "Task", leaves: Leaves, inputs: Leaves, intercept: Intercept, kinds: frozenset[str]
+) -> Outputs:
+    if task.opened is None:
+        return task.model.run(leaves, intercept=intercept, kinds=kinds)
+
+    def at_exit(op: Operation) -> Array:
+        return leaves[0] if op.kind == "layer" else intercept(op)
+
+    layers = (task.opened.layer,)
+    return task.model.run(inputs, intercept=at_exit, layers=layers, kinds=kinds | {"layer"})

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import torch
+
 from pellucid.adapters.protocol import Operation
 from pellucid.adapters.sliding import Sliding
 from pellucid.adapters.torch.operations import form_of
@@ -45,6 +47,21 @@ class TorchOperation(Operation):
 
     def sliding(self) -> Sliding | None:
         return sliding_of(self.name, self.arguments, self.inputs)
+
+
+_functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_wrapped(tensor: torch.Tensor) -> bool:
+    """Whether a function transform, such as `torch.func.vmap`, stands around the tensor."""
+    return bool(_functorch.is_functorch_wrapped_tensor(tensor))
+
+
+def depends(tensor: torch.Tensor) -> bool:
+    """Whether a tensor depends on the model's inputs, seen through function transforms."""
+    while not tensor.requires_grad and is_wrapped(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    return tensor.requires_grad
 
 
 @lru_cache(maxsize=1024)

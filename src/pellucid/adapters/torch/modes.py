@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.facts import INSIDE
 from pellucid.adapters.protocol import Intercept
-from pellucid.adapters.torch.calls import BIASED, TorchOperation, normalised
+from pellucid.adapters.torch.calls import BIASED, TorchOperation, depends, is_wrapped, normalised
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 from pellucid.adapters.torch.recurrent import STEPPED, in_steps
 
@@ -63,6 +63,11 @@ def _is_checkpointing() -> bool:
     """
     autograd: Any = torch._C._autograd  # pyright: ignore[reportAttributeAccessIssue]
     return autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def _all_plain(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether derivatives are those of plain tensors: no checkpoint, no `vmap` or `grad` around."""
+    return not (_is_checkpointing() or any(map(is_wrapped, tensors)))
 
 
 class WeightFreezer:
@@ -231,12 +236,12 @@ class InterceptMode(TorchFunctionMode):
             id(kwargs[k]): k for k in ("weight", "bias") if isinstance(kwargs.get(k), torch.Tensor)
         }
         passes = name not in SOURCES
-        live = tuple(passes and t.requires_grad for t in leaves if id(t) not in weight_ids)
+        live = tuple(passes and depends(t) for t in leaves if id(t) not in weight_ids)
         kind = "bias" if name == "bias" else kind_of(name, live)
-        if any(live) and (not torch.is_grad_enabled() or _is_checkpointing()):
-            # Inside a custom autograd function, the model's own no_grad block or a checkpointed
-            # part: whatever an interceptor changes here has no derivative, so rules must be able
-            # to refuse it.
+        if any(live) and not (torch.is_grad_enabled() and _all_plain(leaves)):
+            # Inside a custom autograd function, the model's own no_grad block, a checkpointed part
+            # or a function transform: whatever an interceptor changes here has no derivative that
+            # can be relied on, so rules must be able to refuse it.
             kind = "untracked"
         index = self.index
         self.index += 1

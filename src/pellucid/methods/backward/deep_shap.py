@@ -37,6 +37,8 @@ class DeepShap(Method):
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), section 4.2. Departs from the paper: the rules
     are those of `deeplift` here, which know products, normalisation and attention.
 
+    With `layer`, such as an embedding, the difference is followed from what that layer returns.
+
     Raises `CoverageError` as `deeplift`, `InputError` for a background that does not fit x.
 
     >>> explain(linear, x, "deep_shap", background=[[0.0, 0.0], [2.0, 2.0]]).values
@@ -44,11 +46,14 @@ class DeepShap(Method):
     """
 
     background: Any = None
+    layer: str | None = None
     on_uncovered: str = "error"
 
     family = "backward"
     needs = Tier.TRANSPARENT
     claims_completeness = True
+    works_at_layer = True
+    shares_forward = True
     cost = "2 F a row of the background"
     instead = "expected_gradients"
     source = "Lundberg & Lee 2017"
@@ -57,43 +62,72 @@ class DeepShap(Method):
         return rule_of(op)
 
     def attribute(self, task: Task) -> Attribution:
+        return self.attribute_each(task)[0]
+
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
-        rows = background_rows(task, self.background)
-        count = len(rows[0])
-        shapes = [(task.count, *a.shape[1:]) for a in task.batch.arrays]
-        totals = [np.zeros(shape) for shape in shapes]
-        squares = [np.zeros(shape) for shape in shapes]
-        scores = np.zeros(task.count)
+        given = background_rows(task.origin, self.background)
+        rows = given if task.opened is None else (task.opened.values(given),)
+        count, targets = len(rows[0]), len(task.targets)
+        sums = [_Sums(task) for _ in task.targets]
+        scores = np.zeros((targets, task.count))
 
         def evaluate(start: int, stop: int) -> None:
             adapter = task.model.adapter
             reference = ReferenceRun(adapter.stop_gradient)
             others = task.in_own_type(tuple(task.asarray(b[start:stop]) for b in rows))
-            outputs = outputs_under(task, others, reference.keeping, RULED)
+            inputs = task.origin.in_own_type(tuple(task.asarray(b[start:stop]) for b in given))
+            outputs = outputs_under(task, others, reference.keeping, RULED, inputs=inputs)
+            rules = rescaling(adapter, reference, uncovered)
             for sample in range(task.count):
                 copies = np.full(stop - start, sample)
-                scores[sample] += task.scores_of(outputs, copies)[0].sum()
-                rules = rescaling(adapter, reference, uncovered)
-                (grads,) = gradients_under(
-                    task, task.take(task.x, copies), copies, rules, RULED | REFUSED
-                )
-                for k, (array, b) in enumerate(zip(task.batch.arrays, rows, strict=True)):
-                    change = array[sample].astype(np.float64) - b[start:stop]
-                    each = change * task.to_numpy(grads[k]).astype(np.float64)
-                    totals[k][sample] += each.sum(axis=0)
-                    squares[k][sample] += (each * each).sum(axis=0)
+                scores[:, sample] += task.scores_of(outputs, copies).sum(axis=1)
+                leaves = task.take(task.x, copies)
+                found = gradients_under(task, leaves, copies, rules, RULED | REFUSED)
+                for own, grads in zip(sums, found, strict=True):
+                    own.add(task, sample, grads, tuple(b[start:stop] for b in rows))
 
         for _ in task.schedule.run(count, evaluate, key="background"):
             pass
-        means = [t / count for t in totals]
-        spread = [
-            np.sqrt(np.maximum(s / count - m * m, 0) / max(count - 1, 1))
-            for s, m in zip(squares, means, strict=True)
-        ]
-        return Attribution(
-            tuple(m.astype(np.float32) for m in means),
-            stderr=tuple(s.astype(np.float32) for s in spread) if count > 1 else None,
-            baseline_score=scores / count,
-            uncovered=uncovered.met,
-            warnings=(_NO_BACKGROUND,) if self.background is None else (),
+        return tuple(
+            Attribution(
+                own.means(count),
+                stderr=own.errors(count) if count > 1 else None,
+                baseline_score=score / count,
+                warnings=(_NO_BACKGROUND,) if self.background is None else (),
+                uncovered=uncovered.met,
+            )
+            for own, score in zip(sums, scores, strict=True)
+        )
+
+
+class _Sums:
+    """What the rows of a background give each sample, and its squares, added up in float64."""
+
+    def __init__(self, task: Task) -> None:
+        shapes = [(task.count, *a.shape[1:]) for a in task.batch.arrays]
+        self._totals = [np.zeros(shape) for shape in shapes]
+        self._squares = [np.zeros(shape) for shape in shapes]
+
+    def add(
+        self, task: Task, sample: int, grads: tuple[Any, ...], rows: tuple[np.ndarray, ...]
+    ) -> None:
+        """One sample against some rows, of which `grads` are the multipliers."""
+        for k, (array, b) in enumerate(zip(task.batch.arrays, rows, strict=True)):
+            each = (array[sample] - b).astype(np.float64)
+            each *= task.to_numpy(grads[k])
+            self._totals[k][sample] += each.sum(axis=0)
+            self._squares[k][sample] += (each * each).sum(axis=0)
+
+    def means(self, count: int) -> tuple[np.ndarray, ...]:
+        """The attributions."""
+        return tuple((t / count).astype(np.float32) for t in self._totals)
+
+    def errors(self, count: int) -> tuple[np.ndarray, ...]:
+        """The standard errors of the means."""
+        return tuple(
+            np.sqrt(np.maximum(s / count - (t / count) ** 2, 0) / max(count - 1, 1)).astype(
+                np.float32
+            )
+            for s, t in zip(self._squares, self._totals, strict=True)
         )

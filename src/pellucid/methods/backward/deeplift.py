@@ -31,6 +31,8 @@ class DeepLift(Method):
     Source: Shrikumar, Greenside, Kundaje 2017 (arXiv 1704.02685), section 3.5.1. Departs from the
     paper: products, maxima and normalisations have rules here.
 
+    With `layer`, such as an embedding, x and x' are what that layer returns for them.
+
     Raises `CoverageError` for an operation that bends and has no rule, unless
     `on_uncovered="gradient"` lets it pass on its derivative, which the result then says.
 
@@ -39,11 +41,13 @@ class DeepLift(Method):
     """
 
     baseline: Any = None
+    layer: str | None = None
     on_uncovered: str = "error"
 
     family = "backward"
     needs = Tier.TRANSPARENT
     claims_completeness = True
+    works_at_layer = True
     shares_forward = True
     cost = "3 F"
     source = "Shrikumar et al. 2017"
@@ -63,7 +67,9 @@ class DeepLift(Method):
             rows = np.arange(start, stop)
             reference = ReferenceRun(task.model.adapter.stop_gradient)
             others = task.in_own_type(tuple(task.asarray(b[start:stop]) for b in baseline))
-            scores = task.scores_of(outputs_under(task, others, reference.keeping, RULED), rows)
+            inputs = task.origin.take(task.origin.x, rows)
+            outputs = outputs_under(task, others, reference.keeping, RULED, inputs=inputs)
+            scores = task.scores_of(outputs, rows)
             rules = rescaling(task.model.adapter, reference, uncovered)
             grads = gradients_under(task, task.take(task.x, rows), rows, rules, RULED | REFUSED)
             found = [
