@@ -57,7 +57,7 @@ def test_gates_change_what_they_should(framework, models):
 
 
 def test_two_frameworks_draw_one_guided_picture(models):
-    """ReLU6 units on their kink differ, as in test_mobilenet.py: compared over the whole picture."""
+    """ReLU6 units on their kink differ, as in test_mobilenet.py: compared as a whole."""
     one, other = (
         channels_last(explain(models[f], photos(0), "guided_backprop")) for f in ("keras", "torch")
     )

@@ -74,7 +74,9 @@ def likeness(net: Net, other: Net, method: str, **options) -> float:
     """The mean rank correlation of |maps| of the class that the trained network sees."""
     x, y = pictures(20, 3)
     one, two = (explain(n, x, method, target=y.numpy(), **options).values for n in (net, other))
-    return float(np.mean([np.corrcoef(ranks(a), ranks(b))[0, 1] for a, b in zip(one, two)]))
+    return float(
+        np.mean([np.corrcoef(ranks(a), ranks(b))[0, 1] for a, b in zip(one, two, strict=True)])
+    )
 
 
 def test_guided_backpropagation_hardly_sees_that_the_upper_layers_are_gone(trained):
