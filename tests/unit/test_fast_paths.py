@@ -15,6 +15,7 @@ from pellucid.arrays import all_finite
 from pellucid.counting import CountedModel
 from pellucid.engine.choice import Choice
 from pellucid.engine.schedule import Schedule
+from pellucid.explain import explain_each
 from pellucid.targets import Target
 from pellucid.task import Task
 
@@ -126,6 +127,29 @@ def test_the_compiled_gradient_at_a_layer_is_that_of_the_verbs(target, monkeypat
     slow = explain(model, x, "gradcam", **given)
     assert np.abs(fast.values - slow.values).max() < 1e-6 * np.abs(slow.values).max()
     assert fast.evaluations == slow.evaluations
+
+
+def test_a_loop_inside_the_compiled_function_gives_the_same(monkeypatch):
+    """The last step has fewer rows than the others, and both targets come out of one loop."""
+    from pellucid.adapters.tensorflow import compiled
+
+    steps, x = [], inputs()
+    parameters = {"steps": 13}
+
+    def run() -> list[np.ndarray]:
+        found = explain_each(
+            wrap(keras_model()), x, "integrated_gradients", (0, 2), parameters=parameters,
+            batch_size=25,
+        )  # fmt: skip
+        return [e.values for e in found]
+
+    whole, inside = run(), compiled._in_steps
+    monkeypatch.setattr(compiled, "_FEWEST", 4)
+    monkeypatch.setattr(compiled, "_AT_ONCE", 0)
+    monkeypatch.setattr(compiled, "_in_steps", lambda *a: steps.append(a[3]) or inside(*a))
+    for a, b in zip(whole, run(), strict=True):
+        assert np.abs(a - b).max() < 1e-6 * np.abs(a).max()
+    assert set(steps) == {4}
 
 
 def test_a_sum_that_overflows_is_no_infinity():
