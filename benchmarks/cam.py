@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
-from harness import Case, Counter, Goal
+from harness import SETTLED, Case, Counter, Goal
 
 from pellucid import explain, wrap
 from pellucid.demo import demo_photos, load_photo
@@ -89,7 +89,7 @@ def p7() -> Iterator[Case]:
         name, "pytorch-grad-cam",
         lambda: ours(s, "gradcam"), lambda: by_grad_cam(s, "GradCAM"),
         lambda a, b: relative(shown(a), b), s.counter,
-        goal=Goal(3, memory=0.2), alone=alone(s), runs=9,
+        goal=Goal(3, memory=0.2), alone=alone(s), runs=9, warm_ups=SETTLED,
         note=lambda *_: "compared as the peer scales its picture",
     )  # fmt: skip
     layer = captum().LayerGradCam(s.net, s.module)
@@ -99,7 +99,7 @@ def p7() -> Iterator[Case]:
         lambda: ours(s, "gradcam"),
         lambda: layer.attribute(s.x, classes, relu_attributions=True).detach(),
         lambda a, b: relative(a.extras["grid"][:, None], b), s.counter,
-        goal=Goal(1, memory=0.3), alone=alone(s), runs=9,
+        goal=Goal(1, memory=0.3), alone=alone(s), runs=9, warm_ups=SETTLED,
     )  # fmt: skip
     yield from in_keras()
 
@@ -127,7 +127,7 @@ def in_keras() -> Iterator[Case]:
             normalize_cam=False, seek_penultimate_conv_layer=False,
         ),
         lambda a, b: relative(a.extras["grid"], b), None, goal=Goal(5),
-        alone=lambda: forward(x), runs=9,
+        alone=lambda: forward(x), runs=9, warm_ups=SETTLED,
         note=lambda *_: "peer does not enlarge its map, ours does",
     )  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 A workload is a generator of `Case`s. Time, evaluations and memory are measured in three passes,
 so that none disturbs another: pairs of runs against the clock; one run of each with the model
-counted; and, in a process of its own for either side, one run watched for its memory.
+counted; and, in a process of its own for either side, one run watched for its memory. Each pass
+begins with as many warm-ups, in which ours also finds its batch sizes and layouts.
 """
 
 import ctypes
@@ -15,6 +16,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+SETTLED = 6
+"""Warm-ups after which ours tries no more batch sizes and layouts on workloads of this size."""
 
 HEADER = (
     "| workload | peer | ours, s | peer, s | peer ÷ ours, median [min..max] | peer ÷ model alone"
@@ -84,6 +88,7 @@ class Case:
     reason: str = ""
     runs: int = 5
     memory: bool = True
+    warm_ups: int = 2
 
 
 @dataclass(frozen=True)
@@ -151,9 +156,9 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def measure(case: Case) -> Line:
-    """Two warm-ups, `runs` interleaved pairs, and a counted run of each."""
+    """Warm-ups, `runs` interleaved pairs, and a counted run of each."""
     works = [case.ours, case.peer] + ([case.alone] if case.alone is not None else [])
-    for _ in range(2):
+    for _ in range(case.warm_ups):
         for work in works:
             work()
     runs = [[timed(work) for work in works] for _ in range(case.runs)]
@@ -188,13 +193,14 @@ def _counted(counter: Counter | None, work: Callable[[], Any]) -> tuple[Any, str
     return result, str(counter), counter.forward
 
 
-def peak_memory(work: Callable[[], object]) -> float:
-    """MiB by which the process grows at most while `work` runs a second time.
+def peak_memory(work: Callable[[], object], warm_ups: int) -> float:
+    """MiB by which the process grows at most while `work` runs once more.
 
-    The resident set's high-water mark, set back before the run (Linux); what the first run
-    leaves behind (compiled code, pages of libraries, weights in another layout) is not counted.
+    The resident set's high-water mark, set back before the run (Linux); what earlier runs leave
+    behind (compiled code, pages of libraries, weights in another layout) is not counted.
     """
-    work()
+    for _ in range(warm_ups):
+        work()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     before = _status("VmRSS")
