@@ -14,11 +14,10 @@ from pellucid import explain, wrap
 from pellucid.demo import demo_photos, load_photo
 from pellucid.demo.weights import preprocess
 
-
 _ACTIVATIONS = (
     "without a graph the first convolution's output and what batch normalisation makes of it are 49"
-    " MiB by themselves; the copies of the 4.6 MiB input (the model's own, and in the faster layout)"
-    " come on top"
+    " MiB by themselves; the copies of the 4.6 MiB input (the model's own, and in the faster"
+    " layout) come on top"
 )
 
 

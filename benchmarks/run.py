@@ -23,7 +23,8 @@ THREADS = "2"
 
 # The room of each workload: a module here with a function of the workload's name in lower case.
 WORKLOADS = {
-    "P1": "paths",
+    "P1-smooth": "paths",
+    "P1-ReLU": "paths",
     "P2": "paths",
     "P3": "shap_values",
     "P4": "shap_values",
@@ -61,7 +62,7 @@ values, in units of the peer's maximum, unless the notes say otherwise.
 
 def cases(name):
     """The cases of one workload, in order."""
-    return getattr(importlib.import_module(WORKLOADS[name]), name.lower())()
+    return getattr(importlib.import_module(WORKLOADS[name]), name.lower().replace("-", "_"))()
 
 
 def work(name: str, side: str, out: Path) -> None:
@@ -130,7 +131,8 @@ def main() -> None:
     parser.add_argument("--side", choices=("both", "ours", "peer"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    names = given.names or [n for n in WORKLOADS if n != "photos"]
+    asked = given.names or [n for n in WORKLOADS if n != "photos"]
+    names = [n for a in asked for n in (("P1-smooth", "P1-ReLU") if a == "P1" else (a,))]
     unknown = [n for n in names if n not in WORKLOADS]
     if unknown:
         parser.error(f"no workloads {unknown}; there are {', '.join(WORKLOADS)}")
