@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 from pellucid import explain, wrap
-from pellucid.errors import TargetError
+from pellucid.errors import ModelError, TargetError
 
 
 def floats(*shape: int) -> np.ndarray:
@@ -320,3 +320,56 @@ def test_a_shared_layer_is_addressed_by_its_call():
     assert not np.any(second.values[0])
     swapped = explain(model, x[::-1], "gradcam", layer="encoder#2", target=0, relu=False)
     np.testing.assert_allclose(swapped.values[1], -first.values[0], rtol=1e-4, atol=1e-6)
+
+
+def convolved(layout, *, before=lambda x: x):
+    """A function without layers or words about its layout: a convolution and the mean."""
+    kernel = jnp.asarray(floats(3, 3, 3, 2))  # height, width, in, out
+
+    def model(x):
+        x = before(x)
+        y = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=(layout, "HWIO", layout)
+        )
+        return jax.nn.relu(y).mean(axis=(2, 3) if layout == "NCHW" else (1, 2))
+
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"inputs": (3, 8, 6)}], ids=["as it is", "told"])
+def test_the_layout_of_a_plain_function_is_that_of_its_first_convolution(options):
+    first, last = convolved("NCHW"), convolved("NHWC")
+    x = floats(2, 8, 6, 3)
+    turned = np.moveaxis(x, -1, 1)
+    expected = explain(last, jnp.asarray(x), "occlusion", window=2)
+    found = explain(wrap(first, framework="jax", **options), turned, "occlusion", window=2)
+    assert found.parts[0].input_dims == ("sample", "channel", "height", "width")
+    values = np.moveaxis(found.values, 1, -1)
+    np.testing.assert_allclose(values, expected.values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("before", "channel"),
+    [
+        (lambda x: (x - 0.5) / 0.25, 1),
+        (lambda x: jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), 1),
+        (lambda x: jnp.transpose(x, (0, 3, 1, 2)) * 2, 3),
+        (lambda x: x[:, :3], 1),
+    ],
+    ids=["scaled", "padded", "turned round", "sliced"],
+)
+def test_what_a_function_does_before_its_first_convolution_is_seen_through(before, channel):
+    shape = [2, 8, 6]
+    shape.insert(channel, 3)
+    e = explain(wrap(convolved("NCHW", before=before), framework="jax"), floats(*shape), "saliency")
+    assert e.parts[0].dims[channel] == "channel"
+
+
+def test_a_function_without_a_convolution_has_its_channels_last():
+    e = explain(jax.jit(lambda x: x.mean(axis=(1, 2))), jnp.asarray(floats(2, 8, 6, 3)), "saliency")
+    assert e.parts[0].dims[-1] == "channel"
+
+
+def test_inputs_that_a_function_cannot_run_are_refused_by_the_run():
+    with pytest.raises(ModelError, match="conv_general_dilated"):
+        explain(wrap(convolved("NCHW"), framework="jax"), floats(2, 8, 6, 5), "saliency")

@@ -17,6 +17,7 @@ import numpy as np
 
 from pellucid.adapters.facts import INSIDE
 from pellucid.adapters.jax.cut import TracedCut
+from pellucid.adapters.jax.layout import channel_axis_seen
 from pellucid.adapters.jax.program import Program
 from pellucid.adapters.jax.reading import Reading, readings_of, trace
 from pellucid.adapters.jax.running import intercepted
@@ -52,6 +53,7 @@ class JaxAdapter(Adapter):
         self.framework = self._source.framework
         self.supports = Tier.TRAINABLE if self._source.has_weights else Tier.TRANSPARENT
         self._structure: Structure = None
+        self._traced_axis: int | None = None
         self._readings = readings_of(self._source.anchor)
 
     # Facts
@@ -68,7 +70,7 @@ class JaxAdapter(Adapter):
 
     @property
     def channel_axis(self) -> int:  # type: ignore[override]
-        return self._source.channel_axis
+        return self._traced_axis or self._source.channel_axis
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -82,7 +84,12 @@ class JaxAdapter(Adapter):
 
     def accept(self, x: Any) -> Leaves:
         leaves, self._structure = self._source.accept(x)
+        self._traced_axis = channel_axis_seen(leaves, self._program_for_one)
         return leaves
+
+    def _program_for_one(self, x: Leaves) -> Program:
+        first = tuple(a[:1] for a in x)
+        return self._reading(self._look(first), first).program
 
     def restore(self, leaves: Sequence[Any]) -> Any:
         return self._source.restore(leaves, self._structure)
