@@ -44,7 +44,8 @@ def choose_layer(
     calls = task.layer_calls()
     if not calls:
         raise CapabilityError(
-            "This model shows no layers, so there is no class activation map.\n"
+            "This model shows no layers, so there is no class activation map."
+            f"{_made_by_functions(task)}\n"
             "  integrated_gradients and occlusion work without layers; a Keras model or torch"
             " module itself, in place of a saved graph or a function, shows its own."
         )
@@ -62,9 +63,28 @@ def choose_layer(
         return _last_with_gradient(task, fitting).path
     raise CapabilityError(
         "No layer of this model returns a feature map with the input's spatial axes, so there is"
-        " no class activation map.\n  integrated_gradients and occlusion work without one; layer="
-        " names a layer, if one was missed (`model.layers(x)` lists them with shapes), and grid="
-        " (height, width) says how its tokens lie."
+        f" no class activation map.{_made_by_functions(task)}\n  integrated_gradients and occlusion"
+        " work without one; layer= names a layer, if one was missed (`model.layers(x)` lists them"
+        " with shapes), and grid=(height, width) says how its tokens lie."
+    )
+
+
+def _made_by_functions(task: "Task") -> str:
+    """What a message adds where functions, which are no layers, return feature maps."""
+    adapter, first = task.wrapped.adapter, tuple(a[:1] for a in task.x)
+    made = ""
+    for array, dims in zip(task.batch.arrays, task.batch.dims, strict=True):
+        size = tuple(array.shape[a] for a in space_axes(dims))
+        axis = adapter.channel_axis_of(len(size) + 2)
+        for op in adapter.operations(first) if size else ():
+            layout = None if op.shape is None else read_map(op.shape, size, axis)
+            if layout is not None and 1 not in layout.grid:
+                made = f"{op.name}, with a grid of {layout.grid}"
+    if not made:
+        return ""
+    return (
+        f"\n  Functions do (the last is {made}), but they are no layers: in a module or layer of"
+        " its own, a map has a name that layer= takes."
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import Adapter
 from pellucid.errors import PellucidError, TargetError, quote_nearest
+from pellucid.target_words import described, for_instance, refuse_one_hot
 from pellucid.types import Array, Outputs, TargetLike, is_array, shape_of
 
 _EXAMPLES = (
@@ -112,33 +113,8 @@ def _called(function: Callable[[Outputs], Array], outputs: Outputs, adapter: Ada
             raise
         raise TargetError(
             f"The target function raised {type(error).__name__}: {error}\n  It was given"
-            f" {_described(outputs)} and returns one number per sample, such as outputs[:, 1]."
+            f" {described(outputs)} and returns one number per sample, such as outputs[:, 1]."
         ) from error
-
-
-def _described(outputs: Outputs) -> str:
-    shape = shape_of(outputs)
-    if shape:
-        return f"outputs of shape {shape}"
-    if isinstance(outputs, dict):
-        return f"a dict of outputs with the keys {', '.join(map(repr, outputs))}"
-    return f"a {type(outputs).__name__} of outputs"
-
-
-def _for_instance(outputs: Outputs) -> str:
-    """A target function's body that fits these outputs."""
-    shape = shape_of(outputs)
-    if shape:
-        # Indexing and adding up are the same in every framework; methods of arrays are not.
-        last = ", ".join(["0"] * (len(shape) - 2))
-        return f"outputs[:, {last}, 1]" if shape[-1] <= shape[1] else f"outputs[:, 1, {last}]"
-    if isinstance(outputs, dict):
-        name, first = next(iter(outputs.items()))
-        place = f"outputs[{name!r}]"
-    else:
-        first, place = outputs[0], "outputs[0]"
-    rank = len(shape_of(first))
-    return place + ("" if rank <= 1 else f"[:{', 0' * (rank - 1)}]")
 
 
 def _pick(xp: Any, outputs: Array, column: Array) -> Array:
@@ -166,10 +142,11 @@ def resolve_target(
     shape = shape_of(outputs)
     if len(shape) not in {1, 2}:
         raise TargetError(
-            f"The model returns {_described(outputs)}, which need a function to become one number"
-            f" per sample.\n  For instance: target=lambda outputs: {_for_instance(outputs)}."
+            f"The model returns {described(outputs)}, which need a function to become one number"
+            f" per sample.\n  For instance: target=lambda outputs: {for_instance(outputs)}."
         )
     classes = 1 if len(shape) == 1 else int(shape[1])
+    refuse_one_hot(target, classes, count)
     resolver = _Resolver(classes, class_names, count)
     if classes == 1:
         return resolver.single(target, explained)

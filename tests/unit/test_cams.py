@@ -1,5 +1,7 @@
 """Class activation maps where they are not ordinary: grids, precisions, sizes, and which layer."""
 
+import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
@@ -262,3 +264,51 @@ def test_where_no_layer_has_positions():
     flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2)).eval()
     with pytest.raises(CapabilityError, match="No layer of this model returns a feature map"):
         explain(flat, floats(2, 1, 6, 6), "gradcam")
+
+
+class Functions(torch.nn.Module):
+    """A module whose convolutions are functions, but for the first where `layered`."""
+
+    def __init__(self, *, layered: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = torch.nn.Conv2d(3, 4, 3, padding=1) if layered else None
+        self.kernel = torch.nn.Parameter(torch.randn(4, 4 if layered else 3, 3, 3) / 4)
+        self.head = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        if self.first is not None:
+            return self.head(torch.relu(self.first(x)).mean(dim=(2, 3)))
+        x = torch.relu(torch.nn.functional.conv2d(x, self.kernel, padding=1))
+        return self.head(x.mean(dim=(2, 3)))
+
+
+def test_a_map_that_only_a_function_returns_is_said_to_be_no_layer():
+    with pytest.raises(
+        CapabilityError, match=r"relu, with a grid of \(8, 6\).*no layers"
+    ) as caught:
+        explain(Functions(layered=False).eval(), floats(2, 3, 8, 6), "gradcam")
+    assert "in a module or layer of its own" in str(caught.value)
+
+
+def test_before_a_functional_relu_the_last_map_is_that_of_the_convolution():
+    model, x = Functions(layered=True).eval(), floats(2, 3, 8, 6)
+    e = explain(model, x, "gradcam", target=1, relu=False)
+    assert e.parameters["layer"] == "first"
+    feature = model.first(torch.as_tensor(x)).detach().numpy()
+    weights = model.head.weight[1].detach().numpy()
+    gradient = (feature > 0) * weights[:, None, None] / 48
+    expected = (gradient.mean(axis=(2, 3), keepdims=True) * feature).sum(axis=1)
+    np.testing.assert_allclose(e.extras["grid"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_function_whose_maps_have_no_names_is_told_how_to_give_them():
+    kernel = jnp.asarray(floats(3, 3, 3, 4))
+
+    def model(x):
+        axes = ("NHWC", "HWIO", "NHWC")
+        x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=axes)
+        return jax.nn.relu(x).mean(axis=(1, 2))
+
+    with pytest.raises(CapabilityError, match=r"shows no layers.*\n.*grid of \(8, 6\)"):
+        explain(model, jnp.asarray(floats(2, 8, 6, 3)), "gradcam")

@@ -16,7 +16,7 @@ import torch
 from keras import layers as L
 
 from pellucid import explain, wrap
-from pellucid.errors import TargetError
+from pellucid.errors import InputError, ModelError, TargetError
 
 FRAMEWORKS = ("torch", "keras")
 RNG = np.random.default_rng(11)
@@ -662,3 +662,59 @@ def test_all_of_this_on_another_keras_backend(backend):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:]
+
+
+class TwoParts(torch.nn.Module):
+    """Two inputs by name; a mask that need not come."""
+
+    def forward(self, age, scan, mask=None):
+        return age @ torch.ones(4, 2) + scan @ torch.ones(6, 2)
+
+
+def two_parts_in_jax(age, scan, mask=None):
+    return age @ np.ones((4, 2)) + scan @ np.ones((6, 2))
+
+
+def two_parts_in_keras() -> keras.Model:
+    age, scan = keras.Input((4,), name="age"), keras.Input((6,), name="scan")
+    joined = keras.layers.Concatenate()([age, scan])
+    return keras.Model({"age": age, "scan": scan}, keras.layers.Dense(2)(joined))
+
+
+TWO_PARTS = {
+    "torch": lambda: TwoParts(),
+    "jax": lambda: wrap(two_parts_in_jax, framework="jax"),
+    "keras": two_parts_in_keras,
+}
+
+
+@pytest.mark.parametrize("framework", list(TWO_PARTS))
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ({"agee": floats(3, 4), "scan": floats(3, 6)}, "'age'.*\n.*Nearest: '(age|agee)'"),
+        ({"age": floats(3, 4)}, "'scan' is missing"),
+        ({"first": floats(3, 4), "second": floats(3, 6)}, "the inputs 'age', 'scan'"),
+    ],
+    ids=["misspelt", "missing", "strange"],
+)
+def test_keys_that_the_model_has_no_input_for(framework, x, message):
+    with pytest.raises(InputError, match=message):
+        explain(TWO_PARTS[framework](), x, "saliency", target=1)
+
+
+def test_inputs_that_are_swapped_are_told_so():
+    x = {"age": floats(3, 6), "scan": floats(3, 4)}
+    with pytest.raises(InputError, match=r"Each has the.*shape of the other"):
+        explain(two_parts_in_keras(), x, "saliency", target=1)
+    for framework in ("torch", "jax"):  # which say nothing of their inputs
+        with pytest.raises(
+            ModelError, match=r"'age' \(3, 6\).*'scan' \(3, 4\).*which input is which"
+        ):
+            explain(TWO_PARTS[framework](), x, "saliency", target=1)
+
+
+def test_a_function_of_one_argument_still_gets_the_dict():
+    x = {"age": torch.ones(3, 4), "scan": torch.ones(3, 6)}
+    e = explain(lambda held: held["age"] @ torch.ones(4, 2), x, "saliency", target=1)
+    assert (e.values["age"] == 1).all()

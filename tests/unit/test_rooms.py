@@ -12,7 +12,7 @@ SOURCE = Path(pellucid.__file__).parent
 FLOORS = [
     {"_version", "types", "errors", "arrays", "inputs.frames"},
     {"adapters"},
-    {"inputs", "engine", "counting", "targets"},
+    {"inputs", "engine", "counting", "targets", "target_words"},
     {"running", "layer_choice", "model", "task", "opened", "adapters.loading"},
     {"methods"},
     {"explanation", "feature_table"},
@@ -54,7 +54,6 @@ LONGER = {
     "adapters/torch/modes.py": 330,
     "methods/registry.py": 380,
     "reports/words.py": 400,
-    "targets.py": 360,
     "task.py": 350,
 }
 """One idea each that takes more lines; they may shrink, and no other file joins them."""

@@ -415,3 +415,45 @@ def test_the_advice_fits_the_outputs(outputs):
         explain(lambda x: returned, np.ones((2, 3)), "random")
     advice = str(caught.value).partition("target=lambda outputs: ")[2].rstrip(".")
     assert eval(advice, {"outputs": returned}).shape == (2,)
+
+
+ONE_HOT = np.eye(3, dtype=np.float32)[PER_SAMPLE]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ONE_HOT,
+        ONE_HOT.astype(int),
+        ONE_HOT.astype(bool),
+        torch.as_tensor(ONE_HOT),
+        ONE_HOT.tolist(),
+    ],
+    ids=["float", "int", "bool", "tensor", "lists"],
+)
+def test_one_hot_labels_are_told_to_become_numbers(rows, labels):
+    with pytest.raises(TargetError, match=r"one-hot labels of shape \(5, 3\)") as caught:
+        maps(rows, labels)
+    assert "numpy.argmax(labels, axis=-1)" in str(caught.value)
+    assert "[0, 1, 2, 1, 0]" in str(caught.value)
+
+
+def test_one_hot_label_for_all_samples(rows):
+    with pytest.raises(TargetError, match=r"shape \(3,\).*\n.*here 2"):
+        maps(rows, [0, 0, 1])
+
+
+def test_whole_numbers_of_two_classes_stay_pairs_and_real_ones_are_one_hot():
+    model = torch.nn.Linear(4, 2)
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    labels = np.eye(2)[[0, 1, 0]]
+    with pytest.raises(TargetError, match="one-hot labels"):
+        explain(model, x, "saliency", target=labels)
+    against = explain(model, x, "saliency", target=labels.astype(int))
+    assert against.target_names[0] == "class 1 rather than class 0"
+
+
+def test_one_hot_labels_of_one_output(single):
+    net, x = single
+    with pytest.raises(TargetError, match="one-hot labels"):
+        explain(net, x, "saliency", target=np.eye(2)[[0, 1, 0, 1, 1]])

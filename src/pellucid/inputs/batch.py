@@ -8,7 +8,13 @@ import numpy as np
 
 from pellucid.adapters.protocol import Adapter, InputSpec
 from pellucid.errors import InputError, PellucidError
-from pellucid.inputs.checks import check_arrays, check_text, lacks_batch_axis, specs_for
+from pellucid.inputs.checks import (
+    check_arrays,
+    check_text,
+    lacks_batch_axis,
+    refuse_swapped,
+    specs_for,
+)
 from pellucid.inputs.layout import input_dims
 from pellucid.types import Leaves, is_array
 
@@ -105,6 +111,7 @@ def _with_batch_axis(
     leaves: Leaves, names: tuple[str, ...], specs: tuple[InputSpec, ...] | None, xp: Any
 ) -> tuple[Leaves, bool]:
     """The leaves with a batch axis, and whether they came with one."""
+    refuse_swapped([tuple(a.shape) for a in leaves], specs)
     missing = [
         lacks_batch_axis(tuple(a.shape), specs[i] if specs else None) for i, a in enumerate(leaves)
     ]

@@ -1,5 +1,7 @@
 """What can be wrong with a batch of inputs, and what to do about it."""
 
+from itertools import combinations
+
 import numpy as np
 
 from pellucid.adapters.protocol import InputSpec
@@ -25,6 +27,29 @@ def check_text(leaves: Leaves, names: tuple[str, ...], specs: tuple[InputSpec, .
         wants_text = spec is None or spec.dtype in {None, "string"}
         if "string" in str(leaf.dtype) and not wants_text:
             raise InputError(f"Expected numbers for {name}, got text.")
+
+
+def refuse_swapped(shapes: list[tuple[int, ...]], specs: tuple[InputSpec, ...] | None) -> None:
+    """Raise `InputError` for two inputs of which each has the shape of the other."""
+    for i, j in combinations(range(len(shapes)), 2):
+        if specs is None or _fits(shapes[i], specs[i]) or _fits(shapes[j], specs[j]):
+            continue
+        if _fits(shapes[i], specs[j]) and _fits(shapes[j], specs[i]):
+            raise InputError(
+                f"Expected {specs[i].name} of shape {_shown(specs[i])} and {specs[j].name} of shape"
+                f" {_shown(specs[j])} per sample, got {shapes[i]} and {shapes[j]}.\n  Each has the"
+                " shape of the other: exchange the two."
+            )
+
+
+def _fits(shape: tuple[int, ...], spec: InputSpec) -> bool:
+    """Whether an input may be meant by `spec`, with a batch axis or without."""
+    if spec.shape is None or not spec.certain:
+        return True
+    given = shape[len(shape) - len(spec.shape) :]
+    axes = len(spec.shape)
+    sizes = zip(spec.shape, given, strict=False)
+    return len(shape) in {axes, axes + 1} and all(w is None or w == g for w, g in sizes)
 
 
 def lacks_batch_axis(shape: tuple[int, ...], spec: InputSpec | None) -> bool:

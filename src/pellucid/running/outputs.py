@@ -45,6 +45,13 @@ def model_errors(
         raise _explain_failure(counted, leaves, error, numbers, what) from error
 
 
+def _shapes(leaves: Leaves, adapter: Adapter) -> list[str]:
+    """Shape and type of each input, by its name where the user gave names."""
+    given = adapter.restore(list(range(len(leaves)))) if len(leaves) > 1 else None
+    names = {i: f"{key!r} " for key, i in given.items()} if isinstance(given, dict) else {}
+    return [f"{names.get(i, '')}{tuple(a.shape)} {a.dtype}" for i, a in enumerate(leaves)]
+
+
 def _explain_failure(
     counted: CountedModel, leaves: Leaves, error: Exception, samples: np.ndarray, what: str
 ) -> ModelError:
@@ -58,7 +65,7 @@ def _explain_failure(
                 bad.append(i)
     named = sorted({int(samples[i]) for i in bad})
     where = f" on the {what} {named} of the batch" if 0 < len(bad) < rows else ""
-    shapes = ", ".join(f"{tuple(a.shape)} {a.dtype}" for a in leaves)
+    shapes = ", ".join(_shapes(leaves, counted.adapter))
     first = str(error).strip().split("\n")[0][:300]
     absent = any(a.dtype.kind == "f" and np.isnan(a).any() for a in leaves if type(a) is np.ndarray)
     advice = (
@@ -66,6 +73,7 @@ def _explain_failure(
         " them, is what can be explained"
         if absent
         else "Check the shape, the layout (channels first or last) and the preprocessing"
+        + (", and which input is which" if len(leaves) > 1 else "")
     )
     return ModelError(
         f"The model raised {type(error).__name__}{where}: {first}\n"

@@ -117,7 +117,8 @@ class JaxAdapter(Adapter):
             try:
                 return trace(snapshot, x, self._structure)
             except Exception as error:
-                if not self._source.hint or self.is_out_of_memory(error):
+                told = isinstance(error, InputError) or not self._source.hint
+                if told or self.is_out_of_memory(error):
                     raise
                 said = str(error).strip().partition("\n")[0][:300]
                 raise ModelError(
