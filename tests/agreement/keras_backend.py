@@ -72,15 +72,30 @@ def answer(job: Job) -> dict[str, np.ndarray]:
         tree = [(p, c.kind, "", c.parameters) for p, c in zip(paths, wrapped.layers(), strict=True)]
         final = wrapped.adapter.final_activation(wrapped.accept(x).leaves)
         return {"calls": np.array(calls), "tree": np.array(tree), "final": np.array(str(final))}
-    if job["method"] == "open_units":
-        from test_mobilenet import open_units
-
-        patterns = open_units(wrap(model), x)
-        return {str(i): np.packbits(units) for i, units in enumerate(patterns)}
+    if job["method"].startswith("open units of "):
+        return open_units(model, x, job)
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in job["options"].items()}
     e = explain(model, x, job["method"], **options)
     found = {str(i): part.values for i, part in enumerate(e.parts)}
-    return {**found, "evaluations": np.array(e.evaluations), "explained": np.array(e.explained)}
+    errors = {f"stderr {i}": p.stderr for i, p in enumerate(e.parts) if p.stderr is not None}
+    return {
+        **found,
+        **errors,
+        "evaluations": np.array(e.evaluations),
+        "explained": np.array(e.explained),
+    }
+
+
+def open_units(model: Any, x: Any, job: Job) -> dict[str, np.ndarray]:
+    """For each gradient that a method takes, the units open there, packed in one row of bits."""
+    from test_mobilenet import watching
+
+    from pellucid import explain, wrap
+
+    watched, units = watching(wrap(model))
+    explain(watched, x, job["method"].removeprefix("open units of "), **job["options"])
+    rows = (np.concatenate([layer.ravel() for layer in found]) for found in units)
+    return {str(i): np.packbits(row) for i, row in enumerate(rows)}
 
 
 @functools.cache

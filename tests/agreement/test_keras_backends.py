@@ -23,7 +23,9 @@ from test_matrix import (
     logits_of,
     reference,
 )
-from test_mobilenet import gradient_with, open_units
+from test_mobilenet import BY_GRADIENT, gating, open_units_at
+from test_surrogates import METHODS as DRAWN
+from test_surrogates import drawn_options
 
 from pellucid import explain, wrap
 from pellucid.testing import build
@@ -34,6 +36,16 @@ CAM_MODELS = [(name, style) for name, style in MODELS if (name, "keras") in CAM_
 CAM_STYLES = {"sequential": "relu2", "nested": "base/relu#2"}
 AS_ON_TENSORFLOW = ("layers", "saliency", "occlusion")
 PICTURES = [(name, style) for name, style in MODELS if has_pictures(name)]
+DRAWING = ("dense", "cnn")
+"""Models on which methods that draw masks or coalitions are compared."""
+SAMPLED = {
+    **{method: functools.partial(drawn_options, method) for method in DRAWN},
+    "kernel_shap": lambda name: {"budget": 40, "seed": 3} | grid_of(name),
+    "permutation_shap": lambda name: {"budget": 40, "seed": 3} | grid_of(name),
+    "partition_shap": lambda name: {"budget": 40, "seed": 3} | grid_of(name),
+    "exact_shapley": lambda name: grid_of(name),
+}
+UNITS = "open units of "
 MOBILENET = {
     "saliency": {},
     "gradient_x_input": {},
@@ -44,10 +56,16 @@ MOBILENET = {
 }
 
 
+def grid_of(name: str) -> dict:
+    return {"features": "grid:3"} if has_pictures(name) else {}
+
+
 def job(name: str, style: str, method: str) -> Job:
     options = (METHODS | ON_PICTURES).get(method, {})
     if name == "mobilenet":
-        options = MOBILENET.get(method, {})
+        options = MOBILENET.get(method.removeprefix(UNITS), {})
+    elif method in SAMPLED:
+        options = SAMPLED[method](name)
     elif method in CAMS:
         options = {"layer": CAM_STYLES.get(style, CAM_LAYERS[name, "keras"]), "relu": False}
         if name == "vit":  # found by itself too, at the cost of a look at the tokens
@@ -62,6 +80,7 @@ def found(tmp_path_factory):
     jobs = [job(name, style, method) for name, style in MODELS for method in methods]
     jobs += [job(name, style, method) for name, style in PICTURES for method in ON_PICTURES]
     jobs += [job(name, style, method) for name, style in CAM_MODELS for method in CAMS]
+    jobs += [job(name, "functional", method) for name in DRAWING for method in SAMPLED]
     folder = tmp_path_factory.mktemp("keras")
     return functools.cache(lambda backend: run_on(backend, jobs, folder))
 
@@ -135,7 +154,7 @@ def test_all_else_is_as_on_tensorflow(found, name, style, backend):
 @pytest.fixture(scope="module")
 def photographed(tmp_path_factory):
     """MobileNetV2 on every backend with the convolutions of oneDNN, TensorFlow's default."""
-    jobs = [job("mobilenet", "0", m) for m in (*MOBILENET, "open_units")]
+    jobs = [job("mobilenet", "0", m) for m in (*MOBILENET, *(UNITS + b for b in BY_GRADIENT))]
     folder = tmp_path_factory.mktemp("photo")
     return functools.cache(lambda b: run_on(b, jobs, folder, TF_ENABLE_ONEDNN_OPTS="1"))
 
@@ -158,21 +177,49 @@ def test_mobilenet_agrees_with_keras_on_tensorflow(photographed, method, backend
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_mobilenet_agrees_in_float32_where_the_same_units_are_open(photographed, backend):
-    """TensorFlow's gradient, with the ReLU6 units open that the backend found open."""
+@pytest.mark.parametrize("method", BY_GRADIENT)
+def test_mobilenet_agrees_in_float32_where_the_same_units_are_open(photographed, method, backend):
+    """TensorFlow's gradients, with the ReLU6 units open that the backend found open."""
     network, x = made("mobilenet", "0")
     model = wrap(network)
-    own = open_units(model, x)
-    packed = results(photographed, backend, job("mobilenet", "0", "open_units"))
-    theirs = [np.unpackbits(packed[str(i)], count=u.size) for i, u in enumerate(own)]
-    units = [found.reshape(u.shape).astype(bool) for found, u in zip(theirs, own, strict=True)]
-    flipped = sum(int((a != b).sum()) for a, b in zip(units, own, strict=True))
-    (wanted,) = maps(results(photographed, backend, job("mobilenet", "0", "saliency")))
-    before, after = (
-        difference([gradient_with(model, x, these)], (wanted,)) for these in (own, units)
+    shapes = [units.shape for units in open_units_at(model, model.accept(x).leaves)]
+    packed = maps(results(photographed, backend, job("mobilenet", "0", UNITS + method)))
+    theirs = []
+    for row in packed:
+        bits = np.unpackbits(row)[: sum(map(np.prod, shapes))].astype(bool)
+        pieces = np.split(bits, np.cumsum([np.prod(shape) for shape in shapes])[:-1])
+        theirs.append([piece.reshape(s) for piece, s in zip(pieces, shapes, strict=True)])
+    wanted, own = (
+        maps(results(photographed, backend, job("mobilenet", "0", method))),
+        tuple(maps(answer(job("mobilenet", "0", method)))),
     )
+    gated = explain(gating(model, theirs), x, method, **MOBILENET[method])
+    before, after = (difference(list(m), tuple(wanted)) for m in (own, (gated.values,)))
     sys.stderr.write(
-        f"MobileNetV2, Keras on {backend}: {flipped} units flipped, saliency {before:.1e},"
-        f" without them {after:.1e}\n"
+        f"MobileNetV2, Keras on {backend}, {method}: {before:.1e}, with the same units open"
+        f" {after:.1e}\n"
     )
+    assert not theirs, "a gradient for each that was watched"
     assert after < 1e-5
+
+
+@functools.cache
+def drawn(name: str, method: str):
+    return explain(logits_of(name), build(name, "numpy")[1], method, **SAMPLED[method](name))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", DRAWING)
+@pytest.mark.parametrize("method", list(SAMPLED))
+def test_methods_that_draw_have_the_same_draws(found, method, name, backend, cell):
+    """Against a plain float64 function, as in test_surrogates.py and test_shapley_values.py."""
+    result = results(found, backend, job(name, "functional", method))
+    base = drawn(name, method)
+    expected = tuple(channels_last(base))
+    away = difference(maps(result), expected)
+    assert cell(method, f"keras on {backend}", away) < OF_MAXIMUM
+    scale = max(np.abs(v).max() for v in expected)
+    for i, part in enumerate(base.parts):
+        if part.stderr is not None:
+            assert np.abs(result[f"stderr {i}"] - part.stderr).max() < OF_MAXIMUM * scale
+    assert tuple(result["evaluations"]) == tuple(base.evaluations)

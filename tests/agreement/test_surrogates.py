@@ -26,6 +26,10 @@ def features(method: str, name: str):
     return {"features": ("grid:3", None) if name == "two_inputs" else "grid:4"}
 
 
+def drawn_options(method: str, name: str) -> dict:
+    return METHODS[method] | features(method, name) | {"seed": 3}
+
+
 def compare(method: str, name: str, framework: str, options: dict, cell) -> None:
     base = explain(logits_of(name), build(name, "numpy")[1], method, seed=3, **options)
     if framework == "callable":
