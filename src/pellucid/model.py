@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.adapters.attention import AttentionCall
 from pellucid.adapters.protocol import Adapter, InputSpec, LayerInfo, OperationInfo, Tier
 from pellucid.adapters.registry import make_adapter
 from pellucid.counting import CountedModel
@@ -45,6 +46,7 @@ class Model:
     layer_choices: dict[Any, str] = field(default_factory=dict, repr=False)
     partial_runs: dict[Any, str] = field(default_factory=dict, repr=False)
     """Why runs of this form are not made in part; "" where they are, checked against whole ones."""
+    attention_calls: dict[Any, tuple[AttentionCall, ...]] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         """Framework, tier, and where it came from."""

@@ -41,7 +41,7 @@ class MethodTable:
 
         Raises `InputError` where none was given.
         """
-        if any(row["runs"] is None for row in self.rows):
+        if self.rows and all(row["runs"] is None for row in self.rows):
             raise InputError(
                 "What runs depends on the model, and this table was made without one.\n"
                 "  methods(model=model).runnable lists the methods that run on it."
@@ -74,7 +74,8 @@ class MethodTable:
 
     def __str__(self) -> str:
         """Columns of text."""
-        columns = [*_COLUMNS, *(["runs"] if self.rows and self.rows[0]["runs"] is not None else [])]
+        told = any(row["runs"] is not None for row in self.rows)
+        columns = [*_COLUMNS, *(["runs"] if told else [])]
         table = [columns, *([_cell(row[c]) for c in columns] for row in self.rows)]
         widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
         return "\n".join(
@@ -131,8 +132,9 @@ def methods(modality: str | None = None, model: Any = None) -> MethodTable:
     """The methods there are; with `modality`, those for it; with `model`, whether each runs on it.
 
     `needs` is the tier of questions a model must answer, `cost` in model evaluations (F = one
-    forward of one input); `methods(model=model).expected(x)` estimates it for a batch. Raises
-    `InputError` for an unknown modality.
+    forward of one input); `methods(model=model).expected(x)` estimates it for a batch. `runs` is
+    None for methods of attention: whether a model attends, a run shows. Raises `InputError` for an
+    unknown modality.
 
     >>> "gradcam" in methods("image").names
     True
@@ -152,6 +154,8 @@ def methods(modality: str | None = None, model: Any = None) -> MethodTable:
                 require_tier(wrapped, cls)
                 _require_kind(wrapped, cls)
                 runs = True
+                if cls.needs_attention:
+                    runs, why = None, f"{name} works on models that attend, which a run shows"
             except CapabilityError as error:
                 runs, why = False, str(error).split("\n")[0]
         rows.append(

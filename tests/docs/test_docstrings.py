@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 import pellucid
 from pellucid.methods import registry
+from pellucid.testing import build
 
 SOURCE = Path(pellucid.__file__).parent
 FILES = [p for p in sorted(SOURCE.rglob("*.py")) if ">>> " in p.read_text("utf-8")]
@@ -70,6 +71,9 @@ def names_for(example: doctest.DocTest) -> dict:
     """What the docstrings take as given: the public list, a `model` or `linear`, and its `x`."""
     given = {name: getattr(pellucid, name) for name in pellucid.__all__}
     given |= {"pellucid": pellucid, "np": np, "w": np.array([[2.0], [1.0]], dtype=np.float32)}
+    if any("vit" in e.source for e in example.examples):
+        vit, pictures = build("vit", "torch")
+        return given | {"vit": vit, "pictures": pictures}
     if any("linear" in e.source for e in example.examples):
         return given | {"linear": linear_model(), "x": np.array([[3.0, 4.0]], dtype=np.float32)}
     if any(word in e.source for e in example.examples for word in ("table", "ale(", "ice(")):

@@ -20,8 +20,9 @@ MAY_BE_ZERO = frozenset({"constant", "edges"})
 
 
 def names() -> list[str]:
-    """The methods for images, a user's own registered by other tests left out."""
-    return [row["name"] for row in pellucid.methods("image") if row["family"] != "custom"]
+    """The methods for images, left out those of attention and a user's own of other tests."""
+    others = {"custom", "attention"}
+    return [row["name"] for row in pellucid.methods("image") if row["family"] not in others]
 
 
 def cheap(method: str) -> dict[str, Any]:

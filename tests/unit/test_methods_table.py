@@ -121,6 +121,21 @@ def test_what_is_said_to_run_runs_and_the_rest_does_not(name, framework):
                 explain(model, x[:1], row["name"])
 
 
+@pytest.mark.parametrize("framework", ["torch", "numpy"])
+def test_whether_a_model_attends_a_run_shows(framework):
+    model, x = build("cnn", framework)
+    table = methods(model=model)
+    rows = {row["name"]: row for row in table if row["family"] == "attention"}
+    assert len(rows) == 4
+    for name, row in rows.items():
+        assert row["runs"] is (None if framework == "torch" else False)
+        assert name in row["why"]
+        assert name not in table.runnable
+        with pytest.raises(CapabilityError, match=r"gradcam|occlusion"):
+            explain(model, x[:1], name)
+    assert str(table).splitlines()[0].split()[-1] == "runs"
+
+
 def test_names_of_what_runs():
     function, _ = build("dense", "numpy")
     table = methods(model=function)

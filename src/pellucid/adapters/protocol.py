@@ -229,9 +229,14 @@ class Adapter(ABC):
         """An ordinary forward, with the final softmax or sigmoid taken off if `peel`.
 
         `intercept` is called at every operation that depends on the inputs (an adapter may show
-        others too) and at the exit of each path in `layers`; with `kinds`, only for those kinds.
+        others too) and at the exit of each path in `layers`; with `kinds`, only for those kinds:
+        with "softmax" and without "attention", a fused attention is run as its parts.
         `weights` replaces weights by name for this run.
         """
+
+    def traced(self, fn: Callable[[Leaves], Any], x: Leaves) -> None:
+        """`fn(x)` for what it sees on its way; without numbers, where a framework can do that."""
+        fn(x)
 
     @abstractmethod
     def vjp(

@@ -1,5 +1,7 @@
 """The methods, each written once for every framework. Importing this registers them."""
 
+import pellucid.methods.attention.attention
+import pellucid.methods.attention.rollout
 import pellucid.methods.backward.deep_shap
 import pellucid.methods.backward.deeplift
 import pellucid.methods.backward.guided

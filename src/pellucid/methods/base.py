@@ -63,6 +63,8 @@ class Method(ABC):
     """x is a data set whose rows serve to explain each other: no sample stands for itself."""
     needs_trees: ClassVar[bool] = False
     """Works on ensembles of trees only; see `Adapter.without_trees`."""
+    needs_attention: ClassVar[bool] = False
+    """Works on models that attend only; which those are is seen in a run."""
     refusals: ClassVar[Mapping[str, str]] = {}
     """Why it does not take a parameter that methods like it take."""
     instead: ClassVar[str] = "integrated_gradients"

@@ -27,12 +27,12 @@ def check_method(
 
     `method` is a name, a `Method` class, or a function `(model, x, target, ...)`, which need not
     be registered. It is tried on what it declares (`register_method(..., modalities={"table"},
-    several_inputs=True)`): the tiny model "dense" for methods of tables, "cnn" for images and all
-    others, and one with two inputs unless it takes only one; `model` names another of
-    `pellucid.testing.NAMES`. The `framework` is plain NumPy where the method says that it needs no
-    gradient, else the first installed of torch, TensorFlow and JAX. `parameters` are the method's,
-    small ones to keep it short, or a function of the batch that returns them (for a background,
-    say).
+    several_inputs=True)`): the tiny model "dense" for methods of tables, "vit" for those of
+    attention, "cnn" for images and all others, and one with two inputs unless it takes only one;
+    `model` names another of `pellucid.testing.NAMES`. The `framework` is plain NumPy where the
+    method says that it needs no gradient, else the first installed of torch, TensorFlow and JAX.
+    `parameters` are the method's, small ones to keep it short, or a function of the batch that
+    returns them (for a background, say).
 
     The laws: raw float32 maps; the same numbers for a sample alone, in any batch and any order;
     the same bits from the same seed; the user's arrays, NumPy's random state and the model as they
@@ -60,6 +60,8 @@ def check_method(
 
 def _tiny(cls: type[Method]) -> str:
     """A tiny model with inputs of a kind that the method works on."""
+    if cls.needs_attention:
+        return "vit"
     if not cls.modalities or "image" in cls.modalities:
         return "cnn"
     if "table" in cls.modalities:

@@ -72,6 +72,10 @@ class SpyAdapter(Adapter):
 
         return value, aux, counted
 
+    def traced(self, fn: Callable[[Leaves], Any], x: Leaves) -> None:
+        """As inside."""
+        self.inside.traced(fn, x)
+
     @property
     def device(self) -> str:
         """As inside."""

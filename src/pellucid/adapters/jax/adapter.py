@@ -228,6 +228,9 @@ class JaxAdapter(Adapter):
             found.append(full)
         return tuple(found)
 
+    def traced(self, fn: Callable[[Leaves], Any], x: Leaves) -> None:
+        jax.eval_shape(fn, x)
+
     def vjp(
         self, fn: Callable[[Leaves], tuple[Array, Any]], x: Leaves
     ) -> tuple[Array, Any, Callable[[Array], Leaves]]:

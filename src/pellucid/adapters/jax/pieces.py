@@ -62,6 +62,7 @@ class Piece:
         self.given = tuple(dict.fromkeys(v for s in steps for v in s.reads if v not in own))
         self.made = tuple(made)
         self.steps = tuple(steps)
+        self._passed = self._passed_on()
         self._function = jax.jit(self._evaluate)
 
     def _evaluate(self, given: Sequence[Any]) -> list[Any]:
@@ -69,13 +70,24 @@ class Piece:
         evaluate(self.steps, known)
         return [known[v] for v in self.made]
 
+    def _passed_on(self) -> dict[int, int]:
+        """Values that leave as they came, through the exits of layers: the same arrays then."""
+        origin: dict[int, int] = {v: v for v in self.given}
+        for step in self.steps:
+            if step.primitive is None and step.reads and step.reads[0] in origin:
+                origin[step.outputs[0]] = origin[step.reads[0]]
+        return {v: origin[v] for v in self.made if v in origin}
+
     def run(self, known: Mapping[int, Any], *, compiled: bool = True) -> dict[int, Any]:
         """What the piece makes, by number; a few steps are done one by one if not `compiled`."""
         if not self.steps:
             return {}
+        passed = {v: known[given] for v, given in self._passed.items()}
+        if len(passed) == len(self.made):
+            return passed
         function = self._function if compiled or len(self.steps) > _FEW else self._evaluate
         results = function([known[v] for v in self.given])
-        return dict(zip(self.made, results, strict=True))
+        return {**dict(zip(self.made, results, strict=True)), **passed}
 
 
 class Chain:

@@ -107,3 +107,21 @@ def normalised(
         except TypeError:
             pass
     return {**{str(i): a for i, a in enumerate(args)}, **kwargs}
+
+
+def out_of_place_of(
+    func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """The call that changes nothing, and the tensor the user expects to be changed."""
+    first = args[0] if args else kwargs.get("input")
+    if kwargs.get("inplace") is True:
+        return func, first
+    if name.endswith("_") and not name.endswith("__"):
+        plain = getattr(torch.Tensor, name[:-1], None)
+        return (plain, first) if plain is not None else (None, None)
+    if name == "__setitem__" or kwargs.get("out") is not None:
+        return None, None
+    if name.startswith("__i") and name.endswith("__") and name != "__invert__":
+        plain = getattr(torch.Tensor, "__" + name[3:], None)
+        return (plain, first) if plain is not None else (None, None)
+    return func, None

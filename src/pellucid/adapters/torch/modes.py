@@ -10,7 +10,15 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.facts import INSIDE
 from pellucid.adapters.protocol import Intercept
-from pellucid.adapters.torch.calls import BIASED, TorchOperation, depends, is_wrapped, normalised
+from pellucid.adapters.torch.attention import explicit_attention
+from pellucid.adapters.torch.calls import (
+    BIASED,
+    TorchOperation,
+    depends,
+    is_wrapped,
+    normalised,
+    out_of_place_of,
+)
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 from pellucid.adapters.torch.recurrent import STEPPED, in_steps
 
@@ -172,7 +180,7 @@ class InterceptMode(TorchFunctionMode):
         name = name_of(func)
         if is_question(func, name) or getattr(func, "__name__", "") == "__set__":
             return func(*args, **kwargs)
-        out_of_place, target = self._out_of_place(func, name, args, kwargs)
+        out_of_place, target = out_of_place_of(func, name, args, kwargs)
         if out_of_place is None:
             return func(*args, **kwargs)
         if name in STEPPED and self.kinds is not None and self.kinds & INSIDE:
@@ -182,6 +190,9 @@ class InterceptMode(TorchFunctionMode):
             # Its own operations are what rules are for: it is run under this mode again.
             with self:
                 return torch._C._skip_one_hop_torch_function(func, types, args, kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+        if name == "scaled_dot_product_attention" and self._opens_attention():
+            with self:
+                return explicit_attention(*args, **kwargs)
         if target is not None:
             # What is handed out must not change when the user's tensor does, below.
             before = target.clone()
@@ -198,21 +209,10 @@ class InterceptMode(TorchFunctionMode):
             return target
         return result
 
-    @staticmethod
-    def _out_of_place(func, name, args, kwargs):
-        """The call that changes nothing, and the tensor the user expects to be changed."""
-        first = args[0] if args else kwargs.get("input")
-        if kwargs.get("inplace") is True:
-            return func, first
-        if name.endswith("_") and not name.endswith("__"):
-            plain = getattr(torch.Tensor, name[:-1], None)
-            return (plain, first) if plain is not None else (None, None)
-        if name == "__setitem__" or kwargs.get("out") is not None:
-            return None, None
-        if name.startswith("__i") and name.endswith("__") and name != "__invert__":
-            plain = getattr(torch.Tensor, "__" + name[3:], None)
-            return (plain, first) if plain is not None else (None, None)
-        return func, None
+    def _opens_attention(self) -> bool:
+        """Whether a fused attention is run as its parts: where those are asked for, and it not."""
+        kinds = self.kinds
+        return kinds is not None and "softmax" in kinds and "attention" not in kinds
 
     def _intercepted(self, func, name, args, kwargs):
         args, kwargs = map_tensors(tuple(args), self.freeze), map_tensors(dict(kwargs), self.freeze)

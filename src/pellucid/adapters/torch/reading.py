@@ -18,7 +18,7 @@ from pellucid.adapters.torch.inputs import (
     stacked,
     takes_steps_first,
 )
-from pellucid.adapters.torch.modes import OrdinaryAttention
+from pellucid.adapters.torch.modes import OrdinaryAttention, tensors_in
 from pellucid.adapters.torch.state import (
     evaluating,
     has_fused_attention,
@@ -112,6 +112,16 @@ class Reading(ABC):
     def fingerprint(self) -> str: ...
 
 
+def _arrays(outputs: Any) -> Any:
+    """What a model returned, without entries that hold no tensors, such as a decoder's cache."""
+    if not isinstance(outputs, Mapping):
+        return outputs
+    held = {
+        name: value for name, value in outputs.items() if next(tensors_in(value), None) is not None
+    }
+    return outputs if len(held) in {0, len(outputs)} else held
+
+
 class ModuleReading(Reading):
     """A `torch.nn.Module`, or a function from tensors to tensors."""
 
@@ -180,7 +190,7 @@ class ModuleReading(Reading):
         if not weights:
             fused = has_fused_attention(self._module)
             with uncompiled(), OrdinaryAttention() if fused else nullcontext():
-                return self._model(*positional, **named)
+                return _arrays(self._model(*positional, **named))
         if self._module is None:
             raise CapabilityError("A function has no weights to replace.")
         known = self.weights()
@@ -188,7 +198,8 @@ class ModuleReading(Reading):
         if unknown:
             raise InputError(f"No weights named {unknown}; `model.adapter.weights()` lists them.")
         with uncompiled():
-            return torch.func.functional_call(self._module, dict(weights), positional, named)
+            changed = dict(weights)
+            return _arrays(torch.func.functional_call(self._module, changed, positional, named))
 
     def evaluating(self) -> AbstractContextManager[None]:
         return evaluating(self._module)

@@ -1,0 +1,1 @@
+"""Methods that read what a model attends to."""
