@@ -425,6 +425,12 @@ def test_every_method_keeps_every_law(name):
     assert set(report.skipped) <= possible
 
 
+@pytest.mark.parametrize("framework", ["tensorflow", "jax"])
+def test_methods_of_attention_keep_every_law_elsewhere(framework):
+    report = check_method("attention_gradient", framework=framework)
+    assert "a_sample_does_not_know_its_batch" in report.passed
+
+
 def gradient(model, x, target):
     return model.gradient(x)
 

@@ -60,7 +60,7 @@ def gradients(weights: Weights, image: np.ndarray, target: int) -> list[np.ndarr
 def attention(weights: Weights, image: np.ndarray, target: int) -> np.ndarray:
     """What the class token looks at in the last block, the mean over heads, `(tokens,)`."""
     share = seen(weights, image[None]).shares[-1][0]
-    return sum(share[h][0] for h in range(HEADS)) / HEADS
+    return np.stack([share[h][0] for h in range(HEADS)]).mean(axis=0)
 
 
 def attention_rollout(weights: Weights, image: np.ndarray, target: int) -> np.ndarray:

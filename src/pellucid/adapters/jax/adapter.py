@@ -84,12 +84,10 @@ class JaxAdapter(Adapter):
 
     def accept(self, x: Any) -> Leaves:
         leaves, self._structure = self._source.accept(x)
-        self._traced_axis = channel_axis_seen(leaves, self._program_for_one)
+        self._traced_axis = channel_axis_seen(
+            leaves, lambda first: self._reading(self._look(first), first).program
+        )
         return leaves
-
-    def _program_for_one(self, x: Leaves) -> Program:
-        first = tuple(a[:1] for a in x)
-        return self._reading(self._look(first), first).program
 
     def restore(self, leaves: Sequence[Any]) -> Any:
         return self._source.restore(leaves, self._structure)
@@ -150,9 +148,7 @@ class JaxAdapter(Adapter):
         )
 
     def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
-        snapshot = self._look(x)
-        reading = self._reading(snapshot, x)
-        return reading.inventory()
+        return self._reading(self._look(x), x).inventory()
 
     def run(
         self,

@@ -19,7 +19,7 @@ def channel_axis_seen(x: Leaves, traced: Callable[[Leaves], Program]) -> int | N
     if not any(3 <= a.ndim <= 5 and jnp.issubdtype(a.dtype, jnp.floating) for a in x):
         return None
     try:
-        program = traced(x)
+        program = traced(tuple(a[:1] for a in x))
     except Exception:
         # Inputs that the model cannot run, for which the run itself has the right words.
         return None

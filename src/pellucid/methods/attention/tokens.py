@@ -88,7 +88,8 @@ def laid_out(task: Task, relevance: np.ndarray, layout: TokenLayout) -> Attribut
     if len(axes) > 1:
         values[layout.leaf] = resize(grid, sizes, tuple(range(1, grid.ndim)))
     else:
-        values[layout.leaf] = np.repeat(grid, sizes[0] // layout.grid[0], axis=1)
+        shared = batch.arrays[layout.leaf].shape[1] // grid.shape[1]
+        values[layout.leaf] = np.repeat(grid, shared, axis=1)
     all_dims = list(batch.dims)
     all_dims[layout.leaf] = ("sample", *(dims[a] for a in axes))
     extras = {"tokens": relevance.astype(np.float32)}
