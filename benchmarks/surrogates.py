@@ -163,8 +163,8 @@ def p6() -> Iterator[Case]:
     yield Case(
         label + ", one draw for all rows", "lime", ours, peer, lambda a, b: float("nan"), counter,
         note=note(ours), goal=Goal(20, evaluations=0.06), alone=fits(1), runs=3,
-        reason="its own line, r² and standard errors for each row, 2.3 ms, are what is left: the"
-        " evaluations are a twentieth, and bare lines without errors are 'model alone'",
+        reason="half of our time is each row's own line, r² and standard errors; bare lines without"
+        " errors are in 'model alone'",
     )  # fmt: skip
     yield Case(
         label + ", a draw for each row", "lime", fresh, peer, lambda a, b: float("nan"), counter,

@@ -80,6 +80,62 @@ def test_what_was_computed_before_is_kept(method, error):
     assert "[3, 4, 5] were not" in caught.value.__notes__[0]
 
 
+SURROGATES = {
+    "lime": {"budget": 20},
+    "lime with a draw each": {"budget": 40, "background": X, "fresh": True},
+    "rise": {"budget": 24},
+    "rise classic": {"budget": 24, "estimator": "classic"},
+    "sobol": {"budget": 28},
+    "hsic": {"budget": 24},
+}
+
+
+@pytest.mark.parametrize("error", [ValueError("the hundredth"), KeyboardInterrupt()])
+@pytest.mark.parametrize("name", list(SURROGATES))
+def test_samples_that_a_surrogate_finished_are_kept(name, error):
+    method, options = name.partition(" ")[0], SURROGATES[name]
+    whole = explain(smooth, X, method, **options)
+    each = (whole.evaluations.forward - len(X)) // len(X)
+    model = Failing(len(X) + 3 * each + each // 2, error)
+    expected = ModelError if isinstance(error, ValueError) else KeyboardInterrupt
+    with pytest.raises(expected) as caught:
+        explain(model, X, method, batch_size=4, **options)
+    partial = caught.value.partial
+    assert len(partial) == 3
+    np.testing.assert_allclose(partial.values, whole.values[:3], atol=1e-6)
+    np.testing.assert_allclose(partial.stderr, whole.stderr[:3], atol=1e-6)
+    assert "the samples [0, 1, 2] of a batch of 6" in partial.warnings[0]
+
+
+def test_shuffles_that_were_whole_are_kept():
+    x = np.random.default_rng(2).normal(size=(20, 3))
+    each = 3 * len(x)
+    model = Failing(len(x) + 5 * each + 17, ValueError("late"))
+    with pytest.raises(ModelError) as caught:
+        explain(model, x, "feature_permutation", batch_size=20)
+    partial = caught.value.partial
+    assert partial is not None
+    assert len(partial) == 20
+    assert partial.parameters["repeats"] == 5
+    whole = explain(smooth, x, "feature_permutation", repeats=5)
+    np.testing.assert_allclose(partial.values, whole.values, atol=1e-6)
+    with pytest.raises(ModelError) as caught:
+        explain(Failing(len(x) + each, ValueError("early")), x, "feature_permutation")
+    assert caught.value.partial is None
+
+
+def test_shuffles_end_when_the_importances_are_known():
+    x = np.random.default_rng(2).normal(size=(200, 3))
+    quick = explain(smooth, x, "feature_permutation", repeats=60, tolerance=0.05)
+    assert 4 <= quick.parameters["repeats"] < 60
+    assert quick.extras["importance_stderr"].max() <= 0.05 * quick.extras["importance"].max()
+    assert quick.evaluations.forward == 200 * (1 + 3 * quick.parameters["repeats"])
+    same = explain(smooth, x, "feature_permutation", repeats=quick.parameters["repeats"])
+    np.testing.assert_allclose(quick.extras["importance"], same.extras["importance"], rtol=1e-5)
+    hard = explain(smooth, x, "feature_permutation", repeats=6, tolerance=1e-6)
+    assert "not converged: 6 shuffles" in hard.warnings[0]
+
+
 def test_the_thousandth_evaluation():
     """Of 40 samples with 2^5 coalitions, the prediction and v(∅): 31 samples are finished."""
     x = np.random.default_rng(1).normal(size=(40, 5))

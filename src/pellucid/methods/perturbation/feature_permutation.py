@@ -13,6 +13,8 @@ from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
 _PURPOSE = 11
+_LEAST = 4
+"""Shuffles before a standard error is believed."""
 
 
 @register_method("feature_permutation")
@@ -32,7 +34,9 @@ class FeaturePermutation(Method):
     `permutation(n)` of `default_rng([seed, 11])`. Returns `(n, columns)` float32, each row's share;
     `extras["importance"] (units,)` is their mean over rows, the permutation importance, and
     `extras["importance_stderr"]` its standard error over shuffles; `stderr` that of a row.
-    Cost: `repeats` forwards a unit; `budget` caps them.
+    With `tolerance`, shuffles end once the largest standard error of an importance is so small a
+    share of the largest importance; `parameters["repeats"]` says how many there were, `warnings`
+    where `repeats` did not do. Cost: `repeats` forwards a unit; `budget` caps them.
     Source: Breiman 2001, section 10; Fisher, Rudin, Dominici 2019 (arXiv 1801.01489), eq. 3.2.
     Departs from the paper: several shuffles instead of one, and a standard error.
 
@@ -48,6 +52,7 @@ class FeaturePermutation(Method):
     features: Any = None
     repeats: int = 10
     budget: int | None = None
+    tolerance: float | None = None
 
     family = "perturbation"
     modalities = frozenset({"table"})
@@ -69,9 +74,20 @@ class FeaturePermutation(Method):
         units = int(made.counts[0])
         repeats = self._repeats(units)
         loss = make_loss(task, self.labels, self.loss)
-        found = _shuffle(task, made, units, repeats, loss)
+        found = _Sums(np.zeros((2, task.count, units)), [])
+        try:
+            _shuffle(task, made, repeats, loss, found, self.tolerance)
+        except BaseException:
+            if found.repeats >= 2:  # every row is known, from fewer shuffles
+                task.kept = np.arange(task.count), self._attribution(made, loss, found)
+            raise
+        return self._attribution(made, loss, found)
+
+    def _attribution(self, made: Features, loss: Loss, found: "_Sums") -> Attribution:
+        repeats = found.repeats
         errors = _spread(found.spread() / np.sqrt(repeats), made)
-        by_repeat = found.by_repeat
+        by_repeat = np.stack(found.by_repeat)
+        late = self.tolerance is not None and not found.within(self.tolerance)
         return Attribution(
             (_spread(found.mean(), made).astype(np.float32),),
             stderr=(errors.astype(np.float32),),
@@ -82,9 +98,17 @@ class FeaturePermutation(Method):
                 ),
             },
             parameters={"repeats": repeats, "loss": loss.name},
+            warnings=(
+                f"not converged: {repeats} shuffles leave a standard error above the tolerance;"
+                " raise repeats, or accept this error",
+            )
+            if late
+            else (),
         )
 
     def _repeats(self, units: int) -> int:
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise MethodError(f"Expected a tolerance above 0, got {self.tolerance!r}.")
         repeats = self.repeats
         if self.budget is not None:
             repeats = min(repeats, (self.budget - 1) // units)
@@ -99,30 +123,51 @@ class FeaturePermutation(Method):
 
 @dataclass
 class _Sums:
-    """Sums over the shuffles, as they come: `(n, units)`, and means over rows by shuffle."""
+    """Sums of a row's change and of its square over the shuffles, `(2, n, units)`.
 
-    total: np.ndarray
-    squares: np.ndarray
-    by_repeat: np.ndarray
+    And the mean over rows of each whole shuffle, `(units,)`.
+    """
+
+    totals: np.ndarray
+    by_repeat: list[np.ndarray]
+
+    @property
+    def repeats(self) -> int:
+        return len(self.by_repeat)
+
+    def add(self, change: np.ndarray) -> None:
+        """One more whole shuffle, `(n, units)`."""
+        self.totals += change, change**2
+        self.by_repeat.append(change.mean(axis=0))
 
     def mean(self) -> np.ndarray:
-        return self.total / len(self.by_repeat)
+        return self.totals[0] / self.repeats
 
     def spread(self) -> np.ndarray:
-        count = len(self.by_repeat)
-        variance = (self.squares - self.total**2 / count) / (count - 1)
+        total, squares = self.totals
+        variance = (squares - total**2 / self.repeats) / (self.repeats - 1)
         return np.sqrt(np.maximum(variance, 0.0))
 
+    def within(self, tolerance: float) -> bool:
+        """Whether the largest error of an importance is that share of the largest, or less."""
+        found = np.stack(self.by_repeat)
+        errors = found.std(axis=0, ddof=1) / np.sqrt(self.repeats)
+        return bool(errors.max() <= tolerance * np.abs(found.mean(axis=0)).max())
 
-def _shuffle(task: Task, made: Features, units: int, repeats: int, loss: Loss) -> _Sums:
-    x, count = task.batch.arrays[0], task.count
+
+def _shuffle(
+    task: Task, made: Features, repeats: int, loss: Loss, sums: _Sums, tolerance: float | None
+) -> None:
+    """Shuffles of all units into `sums`: `repeats`, or as few as the tolerance allows."""
+    x, count, units = task.batch.arrays[0], task.count, int(made.counts[0])
     generator = task.generator(_PURPOSE)
     orders = np.stack([generator.permutation(count) for _ in range(repeats)])
     columns = [made.of(0) == unit for unit in range(units)]
-    sums = _Sums(np.zeros((count, units)), np.zeros((count, units)), np.zeros((repeats, units)))
+    # So many shuffles run as one stream; whether they do is looked at between streams.
+    stages = [repeats] if tolerance is None else [*range(_LEAST, repeats, 2), repeats]
 
     def evaluate(start: int, stop: int) -> np.ndarray:
-        items = np.arange(start, stop)
+        items = np.arange(first + start, first + stop)
         repeat, unit, rows = np.unravel_index(items, (repeats, units, count))
         given = x[rows].copy()
         donors = x[orders[repeat, rows]]
@@ -130,12 +175,21 @@ def _shuffle(task: Task, made: Features, units: int, repeats: int, loss: Loss) -
         given[taken] = donors[taken]
         return loss.change((task.asarray(given),), rows)
 
-    for start, stop, change in task.schedule.run(repeats * units * count, evaluate, key="forward"):
-        repeat, unit, rows = np.unravel_index(np.arange(start, stop), (repeats, units, count))
-        np.add.at(sums.total, (rows, unit), change)
-        np.add.at(sums.squares, (rows, unit), change**2)
-        np.add.at(sums.by_repeat, (repeat, unit), change / count)
-    return sums
+    each = units * count
+    for last in stages:
+        first = sums.repeats * each
+        left = last * each - first
+        shuffle, filled = np.empty(each), 0
+        for _, _, change in task.schedule.run(left, evaluate, key="forward"):
+            while len(change):
+                part = change[: each - filled]
+                shuffle[filled : filled + len(part)] = part
+                filled, change = filled + len(part), change[len(part) :]
+                if filled == each:
+                    sums.add(shuffle.reshape(units, count).T)
+                    filled = 0
+        if tolerance is not None and sums.within(tolerance):
+            return
 
 
 def _spread(values: np.ndarray, made: Features) -> np.ndarray:

@@ -17,10 +17,10 @@ from pellucid.methods.perturbation.lime_tables import Neighbourhood, make_neighb
 from pellucid.methods.perturbation.removal import (
     Estimates,
     Removal,
-    explain_units,
     references_of,
 )
 from pellucid.methods.perturbation.surrogate import Fit, WeightedRidge
+from pellucid.methods.perturbation.unit_maps import explain_units
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
@@ -65,7 +65,8 @@ class Lime(Method):
     x itself is none of the copies, and rows are real values of the background where the package
     draws from a truncated normal in each bin.
 
-    Raises `MethodError` for a budget too small for the units, `InputError` for bad options.
+    Raises `MethodError` for a budget below 2 units + 4 without a `ridge` (8 with one), `InputError`
+    for bad options.
 
     >>> explain(linear, x, "lime").values         # one weight a column, exact for a linear model
     array([[6., 4.]], dtype=float32)
@@ -155,11 +156,13 @@ class Lime(Method):
             ordered=True, exact=masks.exact,
         )  # fmt: skip
         found = _Found(len(removal.task.targets), len(removal.samples), units)
+        removal.progress.estimates = found.estimates
         removal.scores(masks.kept, lambda place, y: found.keep(place, ridge.fit(y), np.ones(units)))
         return found.estimates
 
     def _require(self, budget: int, units: int) -> None:
-        least = min(2 * units + 4, 2 ** min(units, 30))
+        wanted = 8 if self.ridge else 2 * units + 4  # a penalty makes up for what copies leave open
+        least = min(wanted, 2 ** min(units, 30))
         if budget < least:
             raise MethodError(
                 f"lime needs a budget of {least} for {units} features, got {budget}.\n"
@@ -183,7 +186,7 @@ class Lime(Method):
         width = float(self.kernel_width or _WIDTH_OF_TABLES * np.sqrt(around.count))
         found = _Found(len(task.targets), task.count, around.count)
         x = batch.arrays[0]
-        bins = around.codes(x)
+        bins, finished = around.codes(x), list[int]()
 
         def fit(sample: int, drawn: np.ndarray, codes: np.ndarray, scores: np.ndarray) -> None:
             own = x[sample], bins[sample]
@@ -192,11 +195,16 @@ class Lime(Method):
             at_x = around.seen_from(*own, x[sample, None], bins[sample, None])[0][0]
             line = WeightedRidge(seen, weights, penalty=self.ridge).fit(scores)
             found.keep(sample, line, at_x)
+            finished.append(sample)
 
-        (self._fresh if self.fresh else self._shared)(task, around, budget, fit)
+        def solve(removal: Removal) -> Estimates:
+            removal.progress.estimates, removal.progress.finished = found.estimates, finished
+            (self._fresh if self.fresh else self._shared)(task, around, budget, fit)
+            return found.estimates
+
         conditions = np.array([around.conditions(row, names, batch.categories) for row in x])
         return explain_units(
-            task, (features,), (), lambda removal: found.estimates,
+            task, (features,), (), solve,
             parameters={"budget": budget, "kernel_width": width},
             notes=(
                 f"lime: neighbours drawn around {len(rows[0])} background rows"

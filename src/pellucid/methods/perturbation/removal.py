@@ -11,8 +11,6 @@ from pellucid.errors import MethodError
 from pellucid.inputs.features import Features
 from pellucid.inputs.fills import inpaint, unit_means
 from pellucid.inputs.layout import space_axes
-from pellucid.methods.base import Attribution
-from pellucid.methods.perturbation.game import against
 from pellucid.task import Task
 from pellucid.types import Leaves
 
@@ -60,6 +58,29 @@ class Units(Parts):
         return np.take_along_axis(wide, flat, axis=1).reshape(-1, *units.shape[1:])
 
 
+@dataclass
+class Estimates:
+    """What was found for some samples, by target: parts' values and errors `(targets, m, parts)`.
+
+    `extras` are further numbers `(targets, m)`.
+    """
+
+    values: np.ndarray
+    stderr: np.ndarray | None = None
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class Progress:
+    """What a method has made of some samples while it still works on others.
+
+    `estimates` is filled in place; `finished` are the places of the samples that are complete.
+    """
+
+    estimates: Estimates | None = None
+    finished: list[int] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Removal:
     """Masked copies of some samples, and their scores for each of the task's targets.
@@ -76,6 +97,7 @@ class Removal:
     """Which samples of the task; all of them have as many parts."""
     inpainted: bool = False
     """Hidden positions are filled from those around them, in place of the references."""
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -128,6 +150,7 @@ class Removal:
                 np.add.at(total.T, numbers, scores[:, first - start : last - start].T)
                 if last == (place + 1) * size:
                     finish(place, total / rows)
+                    self.progress.finished.append(place)
                     total = np.zeros_like(total)
 
     def _blended(
@@ -174,78 +197,8 @@ def references_of(
     return tuple(b[:, None] for b in task.baselines("zeros" if painted else baseline)), painted
 
 
-@dataclass
-class Estimates:
-    """What was found for some samples, by target: parts' values and errors `(targets, m, parts)`.
-
-    `extras` are further numbers `(targets, m)`.
-    """
-
-    values: np.ndarray
-    stderr: np.ndarray | None = None
-    extras: dict[str, np.ndarray] = field(default_factory=dict)
-
-
 def alike(parts: tuple[Parts, ...], count: int) -> Iterator[np.ndarray]:
     """The samples in groups of those with as many parts in each input."""
     counts = np.stack([np.broadcast_to(p.counts, count) for p in parts], axis=1)
     for shape in np.unique(counts, axis=0):
         yield np.flatnonzero((counts == shape).all(axis=1))
-
-
-def explain_units(
-    task: Task,
-    features: tuple[Features, ...],
-    references: tuple[np.ndarray, ...],
-    solve: Callable[[Removal], Estimates],
-    *,
-    inpainted: bool = False,
-    notes: tuple[str, ...] = (against(None),),
-    warnings: tuple[str, ...] = (),
-    parameters: dict[str, Any] | None = None,
-    extras: dict[str, np.ndarray] | None = None,
-) -> tuple[Attribution, ...]:
-    """An attribution for each target: every unit's value on all of its positions.
-
-    Samples with as many units are estimated together. The units' own values and errors are in
-    `extras`, 0 where a sample has fewer units than another.
-    """
-    parts = tuple(map(Units, features))
-    targets, n = len(task.targets), task.count
-    most = int(np.max(sum(np.broadcast_to(p.counts, n) for p in parts)))
-    values, errors = np.zeros((2, targets, n, most))
-    maps = [np.zeros((2, targets, n, *f.units.shape[1:]), np.float32) for f in features]
-    numbers: dict[str, np.ndarray] = {}
-    sampled = False
-    for samples in alike(parts, n):
-        removal = Removal(task, parts, references, samples, inpainted)
-        if removal.count < 2:
-            raise MethodError(f"Sample {samples[0]} has one feature only: 2 or more are needed.")
-        found = solve(removal)
-        values[:, samples, : removal.count] = found.values
-        if found.stderr is not None:
-            errors[:, samples, : removal.count], sampled = found.stderr, True
-        for name, own in found.extras.items():
-            numbers.setdefault(name, np.zeros((targets, n)))[:, samples] = own
-        borders = np.cumsum(removal.counts)[:-1]
-        for kind, own in ((0, values), (1, errors)):
-            for target in range(targets):
-                pieces = np.split(own[target][samples, : removal.count], borders, axis=1)
-                for painted, part, piece in zip(maps, parts, pieces, strict=True):
-                    painted[kind, target, samples] = part.paint(piece, samples)
-    dims = tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims)
-    return tuple(
-        Attribution(
-            tuple(m[0, t] for m in maps),
-            stderr=tuple(m[1, t] for m in maps) if sampled else None,
-            dims=dims,
-            parameters=dict(parameters or {}),
-            extras={"unit_values": values[t].astype(np.float32)}
-            | ({"unit_stderr": errors[t].astype(np.float32)} if sampled else {})
-            | {name: own[t].astype(np.float32) for name, own in numbers.items()}
-            | (extras or {}),
-            notes=notes,
-            warnings=warnings,
-        )
-        for t in range(targets)
-    )

@@ -82,12 +82,24 @@ class Rise(Method):
                 f"rise without a ridge needs a budget of {2 * removal.count + 2} for"
                 f" {removal.count} {cells}, got {self.budget}."
             )
-        found = self._classic(removal) if classic else self._regression(removal)
-        dims = tuple(tuple(d for d in dims if d != "channel") for dims in batch.dims)
+        maps = self._maps(removal)
+
+        try:
+            (self._classic if classic else self._regression)(removal, maps)
+        except BaseException:
+            rows = np.array(removal.progress.finished, dtype=np.intp)
+            task.kept = rows, self._attributions(removal, maps)[0]
+            raise
+        return self._attributions(removal, maps)
+
+    @staticmethod
+    def _attributions(removal: Removal, maps: list[np.ndarray]) -> tuple[Attribution, ...]:
+        task = removal.task
+        dims = tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims)
         return tuple(
             Attribution(
-                tuple(m[0, t].astype(np.float32) for m in found),
-                stderr=tuple(m[1, t].astype(np.float32) for m in found),
+                tuple(m[0, t].astype(np.float32) for m in maps),
+                stderr=tuple(m[1, t].astype(np.float32) for m in maps),
                 dims=dims,
             )
             for t in range(len(task.targets))
@@ -121,13 +133,13 @@ class Rise(Method):
         leading = (2, len(removal.task.targets), len(removal.samples))
         return [np.zeros((*leading, *shape)) for shape in shapes]
 
-    def _regression(self, removal: Removal) -> list[np.ndarray]:
+    def _regression(self, removal: Removal, maps: list[np.ndarray]) -> None:
         half = _drawn(removal.parts, removal.counts, self.budget // 2, removal.task.generator(9))
         kept = np.stack([half, 1 - half], axis=1).reshape(-1, removal.count)
         spreads = [_spread(p, n) for p, n in zip(removal.parts, removal.counts, strict=True)]
         worth = sum(np.trace(s) if s.ndim == 2 else s.sum() for s in spreads) / 4
         line = WeightedRidge(kept, np.ones(len(kept)), penalty=self.ridge * worth, cluster=2)
-        maps, borders = self._maps(removal), np.cumsum((0, *removal.counts))
+        borders = np.cumsum((0, *removal.counts))
 
         def finish(place: int, scores: np.ndarray) -> None:
             fit = line.fit(scores)
@@ -140,14 +152,12 @@ class Rise(Method):
                     maps[k][1, t, place] = _errors(part, turned)
 
         removal.scores(kept, finish)
-        return maps
 
-    def _classic(self, removal: Removal) -> list[np.ndarray]:
+    def _classic(self, removal: Removal, maps: list[np.ndarray]) -> None:
         shifted = [
             _Shifted(part, count, self.probability, self.budget, removal.task.generator(10 + k))
             for k, (part, count) in enumerate(zip(removal.parts, removal.counts, strict=True))
         ]
-        maps = self._maps(removal)
 
         def finish(place: int, scores: np.ndarray) -> None:
             for own, grid in zip(maps, shifted, strict=True):
@@ -156,7 +166,6 @@ class Rise(Method):
         removal.scores_of_masks(
             self.budget, lambda samples, numbers: tuple(g.masks(numbers) for g in shifted), finish
         )
-        return maps
 
 
 def _drawn(

@@ -12,9 +12,9 @@ from pellucid.methods.perturbation.game import make_units
 from pellucid.methods.perturbation.removal import (
     Estimates,
     Removal,
-    explain_units,
     references_of,
 )
+from pellucid.methods.perturbation.unit_maps import explain_units
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
@@ -98,6 +98,7 @@ class Sobol(Method):
         targets, count = len(removal.task.targets), len(removal.samples)
         values, errors = np.zeros((2, targets, count, parts))
         variances = np.zeros((targets, count))
+        removal.progress.estimates = Estimates(values, errors, {"variance": variances})
 
         def finish(place: int, scores: np.ndarray) -> None:
             for t, own in enumerate(scores):
@@ -106,7 +107,7 @@ class Sobol(Method):
                 values[t, place], errors[t, place], variances[t, place] = found
 
         removal.scores(kept, finish)
-        return Estimates(values, errors, {"variance": variances})
+        return removal.progress.estimates
 
 
 def _latin_hypercube(rows: int, columns: int, generator: np.random.Generator) -> np.ndarray:
@@ -189,13 +190,14 @@ class Hsic(Method):
         kept = removal.task.generator(21).random((self.budget, parts)) < 0.5
         targets, count = len(removal.task.targets), len(removal.samples)
         values, errors = np.zeros((2, targets, count, parts))
+        removal.progress.estimates = Estimates(values, errors)
 
         def finish(place: int, scores: np.ndarray) -> None:
             for t, own in enumerate(scores):
                 values[t, place], errors[t, place] = hsic_of_masks(kept, own, self.bandwidth)
 
         removal.scores(kept, finish)
-        return Estimates(values, errors)
+        return removal.progress.estimates
 
 
 def hsic_of_masks(
