@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from pellucid.adapters.protocol import Adapter, Cut, Intercept, LayerInfo, Scores
+from pellucid.adapters.protocol import Adapter, Cut, Intercept, LayerInfo, OperationInfo, Scores
 from pellucid.types import Array, Evaluations, Leaves, Outputs
 
 
@@ -76,6 +76,11 @@ class CountedModel:
         """The calls of layers in one run on `x`, which counts."""
         self._forward += int(x[0].shape[0])
         return self.adapter.layers(x)
+
+    def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
+        """The operations of one run on `x`, which counts."""
+        self._forward += int(x[0].shape[0])
+        return self.adapter.operations(x)
 
     def count_part(self, rows: int, backward: int = 0) -> None:
         """Count rows of which only a part was run, by operations that were recorded here."""

@@ -285,6 +285,8 @@ SHARED = {
     "expected_gradients": {"samples": 6},
     "blur_integrated_gradients": {"steps": 4},
     "deeplift": {},
+    "lrp": {},
+    "excitation_backprop": {},
     "guided_backprop": {},
 }
 

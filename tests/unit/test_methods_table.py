@@ -20,6 +20,7 @@ BUILT_IN = {
     "lime", "rise", "sobol", "hsic",
     "partition_shap", "shapley_interactions",
     "deeplift", "deep_shap", "guided_backprop", "deconvnet", "guided_gradcam",
+    "lrp", "excitation_backprop",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pellucid.adapters.protocol import LAYERS_ONLY, Adapter, Operation
+from pellucid.adapters.protocol import LAYERS_ONLY, Adapter, Operation, OperationInfo
 from pellucid.types import Array, Leaves, Outputs
 
 
@@ -19,6 +19,13 @@ def record(
 
     outputs = adapter.run(x, peel=peel, intercept=keep, layers=layers, kinds=LAYERS_ONLY)
     return outputs, values
+
+
+def info_of(op: Operation, shape: tuple[int, ...] | None) -> OperationInfo:
+    """An operation as an inventory lists it."""
+    return OperationInfo(
+        op.index, op.kind, op.name, op.path, op.call, shape, op.live, op.form, op.sources
+    )
 
 
 def numbered(op: Operation) -> str:

@@ -58,6 +58,9 @@ class OperationInfo:
     call: int
     shape: tuple[int, ...] | None
     live: tuple[bool, ...]
+    form: str = ""
+    sources: tuple[int, ...] = ()
+    """For each input, the index of the operation that made it; -1 where none of these did."""
 
 
 @dataclass(frozen=True)

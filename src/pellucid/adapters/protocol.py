@@ -34,7 +34,9 @@ class Operation(ABC):
     relu6; product (linear in each of two live inputs), quotient, squared_difference; softmax,
     log_softmax (with `arguments["axis"]`); affine_norm, layer_norm, group_norm,
     instance_norm, rms_norm; maximum (each output is one of its inputs); select (one of two inputs
-    by a boolean third), boolean (true or false, so without a derivative); dot_product_attention.
+    by a boolean third), boolean (true or false, so without a derivative); dot_product_attention;
+    sigmoid, tanh, erf, clip; rsqrt; of linear kinds: convolution, dense, scale (by a constant);
+    move (the same numbers); mirror (a constant minus it).
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Operation(ABC):
     inputs: tuple[Any, ...]
     weights: Mapping[str, Array]
     arguments: Mapping[str, Any]
+    sources: tuple[int, ...] = ()
 
     @abstractmethod
     def __call__(

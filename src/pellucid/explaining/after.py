@@ -123,9 +123,11 @@ def without_rules(found: Attribution) -> tuple[str, ...]:
     )
 
 
-def wide_gaps(found: Attribution, gap: np.ndarray | None) -> tuple[str, ...]:
+def wide_gaps(method: Method, found: Attribution, gap: np.ndarray | None) -> tuple[str, ...]:
     """A warning where the values do not add up, unless the method has said so itself."""
-    if gap is None or any("not converged" in warning for warning in found.warnings):
+    if gap is None or method.shares_with_biases:
+        return ()
+    if any("not converged" in warning for warning in found.warnings):
         return ()
     wide = np.flatnonzero(gap > _WIDE_GAP)
     if not wide.size:

@@ -65,7 +65,7 @@ def build(
             warnings=found.warnings
             + without_rules(found)
             + suspicions(method, found, batch)
-            + wide_gaps(found, gap),
+            + wide_gaps(method, found, gap),
             batched=batch.batched,
             structure=batch.structure,
         )

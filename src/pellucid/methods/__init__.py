@@ -1,5 +1,7 @@
 """The methods, each written once for every framework. Importing this registers them."""
 
+from importlib.util import find_spec
+
 import pellucid.methods.attention.attention
 import pellucid.methods.attention.rollout
 import pellucid.methods.backward.deep_shap
@@ -28,7 +30,12 @@ import pellucid.methods.perturbation.partition
 import pellucid.methods.perturbation.rise
 import pellucid.methods.perturbation.sensitivity
 import pellucid.methods.perturbation.shapley
-import pellucid.methods.perturbation.tree_shap  # noqa: F401 - each registers its method
+import pellucid.methods.perturbation.tree_shap
 from pellucid.methods.registry import seal_built_in
+
+if find_spec("pellucid.methods.backward.rules") is not None:
+    # LRP may be covered by patents in some countries: a packager may leave its room out.
+    import pellucid.methods.backward.excitation_backprop
+    import pellucid.methods.backward.lrp  # noqa: F401
 
 seal_built_in()

@@ -51,6 +51,8 @@ class Method(ABC):
     several_inputs: ClassVar[bool] = True
     """Whether it works on models with more than one input."""
     claims_completeness: ClassVar[bool] = False
+    shares_with_biases: ClassVar[bool] = False
+    """Constants of the model keep a part of the score by the method's own rules: a gap is none."""
     opens_at_layer: ClassVar[bool] = False
     """The prediction comes from the cut the method makes, so that the model runs once."""
     opens_with_gradient: ClassVar[bool] = False

@@ -38,6 +38,10 @@ ASKS = {
     "much each {unit} raises or lowers the score.",
     "deep_shap": "Follows the differences from many examples of a background through the network: "
     "how much each {unit} raises or lowers the score on average.",
+    "lrp": "Hands the score down through the network, layer by layer: which part of it each "
+    "{unit} holds in the end.",
+    "excitation_backprop": "Walks from the score down the positive connections of the network: "
+    "which share of the walks ends at each {unit}.",
     "guided_backprop": "Follows the gradient down and keeps only what is positive at every ReLU: "
     "fine lines that need not be about the answer.",
     "deconvnet": "Runs the network backwards and keeps only what is positive at every ReLU: fine "

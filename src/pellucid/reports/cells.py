@@ -37,6 +37,8 @@ TITLES = {
     "ablationcam": "Ablation-CAM",
     "deeplift": "DeepLIFT",
     "deep_shap": "DeepSHAP",
+    "lrp": "LRP",
+    "excitation_backprop": "Excitation backprop",
     "guided_backprop": "Guided backpropagation",
     "deconvnet": "Deconvolution",
     "guided_gradcam": "Guided Grad-CAM",

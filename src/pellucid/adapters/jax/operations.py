@@ -56,8 +56,21 @@ FORMS: dict[str, str] = {
     "softmax": "softmax",
     "log_softmax": "log_softmax",
     **_each("maximum", "reduce_max reduce_min reduce_window_max reduce_window_min max min"),
+    **_each("sigmoid", "logistic sigmoid hard_sigmoid"),
+    **_each("tanh", "tanh soft_sign"),
+    **_each("erf", "erf erfc"),
+    **_each("clip", "clamp hard_tanh"),
+    "rsqrt": "rsqrt",
+    **_each("move", "reshape transpose squeeze expand_dims convert_element_type copy copy_p"),
 }
 """What a primitive or function computes, in the words of `Operation.form`."""
+
+LINEAR_FORMS: dict[str, str] = {
+    "conv_general_dilated": "convolution",
+    **_each("dense", "dot_general ragged_dot ragged_dot_general"),
+    **_each("scale", "mul div"),
+}
+"""The same for a primitive of one live input that is linear in it."""
 
 INLINED: frozenset[str] = frozenset(
     "jit pjit closed_call core_call xla_call remat remat2 checkpoint custom_vmap_call".split()
@@ -133,8 +146,19 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "lookup"
     if name == "select_n" and live and live[0] and not any(live[1:]):
         return "activation"  # a step
-    if name in {"div", "rem"} and live and not live[0]:
-        return "activation"  # a constant over x bends
+    if name == "div" and live and not live[0]:
+        return "mul" if several else "activation"  # a constant over x bends
+    if name in {"reduce_prod", "cumprod"}:
+        return "other"  # a product of many
+    if name in {"rem", "atan2"}:
+        return "mul" if several else "activation"
     if kind == "mul":
         return "mul" if several else "linear"
     return kind
+
+
+def form_of(name: str, kind: str, live: tuple[bool, ...]) -> str:
+    """What a primitive or function of this name computes where it is of this kind."""
+    if kind == "bias" and name == "sub" and not live[0]:
+        return "mirror"
+    return (LINEAR_FORMS if kind == "linear" else FORMS).get(name, "")

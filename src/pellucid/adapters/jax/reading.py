@@ -12,6 +12,7 @@ from jax import core
 
 from pellucid.adapters.final import confirmed
 from pellucid.adapters.jax.marks import tracing
+from pellucid.adapters.jax.operations import form_of
 from pellucid.adapters.jax.peel import Ending, ending_of, peeled
 from pellucid.adapters.jax.pieces import Bounded, Chain, Event
 from pellucid.adapters.jax.program import Mark, Program, flatten
@@ -124,7 +125,15 @@ class Reading:
         avals = self.program.avals
         return tuple(
             OperationInfo(
-                u.index, u.kind, u.name, u.path, u.call, tuple(avals[u.outputs[0]].shape), u.live
+                index=u.index,
+                kind=u.kind,
+                name=u.name,
+                path=u.path,
+                call=u.call,
+                shape=tuple(avals[u.outputs[0]].shape),
+                live=u.live,
+                form=form_of(u.name, u.kind, u.live),
+                sources=u.sources,
             )
             for u in self.units(self.program)
         )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.adapters.jax.any_shape import perform_at_any_shape
-from pellucid.adapters.jax.operations import FORMS
+from pellucid.adapters.jax.operations import form_of
 from pellucid.adapters.jax.pieces import Event
 from pellucid.adapters.jax.program import Mark, Program, Value, evaluate
 from pellucid.adapters.jax.reading import Reading, exit_event
@@ -35,6 +35,7 @@ class JaxOperation(Operation):
         if isinstance(described, Unit):
             self.kind, self.name = described.kind, described.name
             self.index, self.live = described.index, described.live
+            self.sources = described.sources
             self.arguments, self.form = described.arguments, _form(described)
         else:
             self.kind, self.name = "layer", described.kind
@@ -150,7 +151,7 @@ def _form(unit: Unit) -> str:
     """What an operation computes, in the words of `Operation.form`."""
     if unit.name == "max" and any(_is_zero(v) for v in unit.inputs):
         return "relu"
-    return FORMS.get(unit.name, "")
+    return form_of(unit.name, unit.kind, unit.live)
 
 
 def _is_zero(value: Value) -> bool:

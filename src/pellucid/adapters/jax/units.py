@@ -6,7 +6,7 @@ itself, in which a bias is an addition of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pellucid.adapters.jax.marks import layer_of
@@ -39,6 +39,7 @@ class Unit:
     arguments: Mapping[str, Any]
     outputs: tuple[int, ...]
     weight_place: int = 1
+    sources: tuple[int, ...] = ()
 
 
 def name_of(step: Step) -> str:
@@ -61,7 +62,21 @@ def units_of(program: Program) -> tuple[Unit, ...]:
             groups.append((i,))
     groups.sort(key=lambda g: g[-1])
     calls: dict[str, dict[str, int]] = {}
-    return tuple(_unit(program, index, group, calls) for index, group in enumerate(groups))
+    units = [_unit(program, index, group, calls) for index, group in enumerate(groups)]
+    makers = {v: unit.index for unit in units for v in unit.outputs}
+    return tuple(
+        replace(u, sources=tuple(_maker(program, makers, v) for v in u.inputs)) for u in units
+    )
+
+
+def _maker(program: Program, makers: Mapping[int, int], value: Value) -> int:
+    """The index of the operation that made a value, behind marks; -1 for none."""
+    while isinstance(value, int) and value not in makers:
+        position = program.producer.get(value)
+        if position is None or program.steps[position].primitive is not None:
+            return -1
+        (value,) = program.steps[position].inputs
+    return makers.get(value, -1) if isinstance(value, int) else -1
 
 
 def _is_live(program: Program, step: Step) -> bool:

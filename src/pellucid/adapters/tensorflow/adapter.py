@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pellucid.adapters.derived import info_of
 from pellucid.adapters.keras.description import described
 from pellucid.adapters.keras.inputs import Inputs, guessed_specs
 from pellucid.adapters.keras.layers import LayerTree, channel_axis, layer_tree
@@ -190,9 +191,7 @@ class TensorFlowAdapter(Adapter):
             result = op()
             first = result if tf.is_tensor(result) else result[0]
             shape = tuple(first.shape) if first.shape.rank is not None else None
-            found.append(
-                OperationInfo(op.index, op.kind, op.name, op.path, op.call, shape, op.live)
-            )
+            found.append(info_of(op, shape))
             return result
 
         self.run(self._batches(x)[0][0], peel=False, intercept=note)

@@ -19,7 +19,7 @@ from pellucid.adapters.tensorflow.interpret import (
     plan,
 )
 from pellucid.adapters.tensorflow.loops import Loop
-from pellucid.adapters.tensorflow.operations import FORMS, LOOPS
+from pellucid.adapters.tensorflow.operations import LOOPS, form_of
 from pellucid.adapters.tensorflow.raw import Perform, arguments
 from pellucid.adapters.tensorflow.sliding import sliding_of
 from pellucid.errors import CapabilityError, InputError
@@ -60,11 +60,13 @@ class TracedOperation(Operation):
         inputs: Sequence[Any],
         perform: Perform,
         names: Mapping[int, str],
+        marks: frozenset[int],
     ) -> None:
         self.kind, self.name = program.kind(step), step.type
-        self.form = _form(step)
         self.path, self.call, self.index = step.path, step.call, step.index
         self.live, self.inputs = program.liveness(step), tuple(inputs)
+        self.form = _form(step, self.kind, self.live)
+        self.sources = tuple(maker_of(program, v, marks) for v in step.inputs)
         self._perform, self._single = perform, single_output(program, step)
         self._places: dict[str, int] = {}
         for place, value in enumerate(step.inputs):
@@ -103,18 +105,26 @@ class TracedOperation(Operation):
         return sliding_of(self.name, self.arguments, self.inputs)
 
 
-def _form(step: Step) -> str:
+def _form(step: Step, kind: str, live: tuple[bool, ...]) -> str:
     """What a step computes, in the words of `Operation.form`."""
     if step.type == "Maximum":  # with 0 it is a ReLU
         known = [tf.get_static_value(t) for t in step.operation.inputs]
         if any(k is not None and not np.any(k) for k in known):
             return "relu"
-    return FORMS.get(step.type, "")
+    return form_of(step.type, kind, live)
 
 
 def single_output(program: Program, step: Step) -> bool:
     """Whether nothing reads more than the first output."""
     return not any(v in program.used for v in step.outputs[1:])
+
+
+def maker_of(program: Program, value: int, marks: frozenset[int]) -> int:
+    """The index of the step that made a value, behind the identities in `marks`; -1 for none."""
+    step = program.producer.get(value)
+    while step is not None and step.outputs[0] in marks:
+        step = program.producer.get(step.inputs[0])
+    return -1 if step is None else step.index
 
 
 def intercepting(
@@ -152,8 +162,10 @@ def intercepting(
             return _unrolled(loop, program, step, inputs, inside, overrides, first)
         if kinds is not None and program.kind(step) not in kinds:
             return perform(inputs)
-        op = TracedOperation(program, step, inputs, perform, names)
+        op = TracedOperation(program, step, inputs, perform, names, marks)
         op.path, op.index = op.path or around, op.index + first
+        if first:  # what a body is given comes from somewhere outside of it: -2, not the inputs
+            op.sources = tuple(-2 if s < 0 else s + first for s in op.sources)
         result = intercept(op)
         if single_output(program, step):
             return [result, *[None] * (len(step.outputs) - 1)]

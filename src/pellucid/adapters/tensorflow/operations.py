@@ -83,8 +83,29 @@ FORMS: dict[str, str] = {
         "maximum",
         "MaxPool MaxPoolV2 MaxPool3D Max Min Maximum Minimum SegmentMax UnsortedSegmentMax",
     ),
+    "Sigmoid": "sigmoid",
+    **_each("tanh", "Tanh Softsign"),
+    **_each("erf", "Erf Erfc"),
+    "ClipByValue": "clip",
+    "Rsqrt": "rsqrt",
+    **_each(
+        "move",
+        "Identity Snapshot EnsureShape Reshape Squeeze ExpandDims Transpose Cast BatchToSpaceND"
+        " SpaceToBatchND BatchToSpace SpaceToBatch CheckNumerics",
+    ),
 }
 """What an operation computes, in the words of `Operation.form`."""
+
+LINEAR_FORMS: dict[str, str] = {
+    **_each(
+        "convolution",
+        "Conv Conv2D Conv3D DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInput"
+        " Conv3DBackpropInputV2 XlaConvV2",
+    ),
+    **_each("dense", "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum XlaDotV2"),
+    **_each("scale", "Mul MulNoNan Div RealDiv DivNoNan"),
+}
+"""The same for an operation of one live input that is linear in it."""
 
 CALLS: frozenset[str] = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 """Calls of a function graph, opened where they stand."""
@@ -163,10 +184,19 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "lookup"  # rows of a table, by token
     if name in ("RealDiv", "Div", "DivNoNan") and live and not live[0]:
         return "activation"  # a constant over x bends
-    if name == "SquaredDifference":
+    if name == "Prod":
+        return "other"  # a product of many
+    if name in ("SquaredDifference", "FloorMod", "Atan2", "Xlogy", "Xdivy"):
         return "mul" if several else "activation"
     if name in ("Select", "SelectV2"):
         return "mul" if several else "activation"  # a kink, where the condition is of the input
     if kind == "mul":
         return "mul" if several else "linear"
     return kind
+
+
+def form_of(name: str, kind: str, live: tuple[bool, ...]) -> str:
+    """What an operation of this type computes where it is of this kind."""
+    if kind == "bias" and name == "Sub" and not live[0]:
+        return "mirror"
+    return (LINEAR_FORMS if kind == "linear" else FORMS).get(name, "")

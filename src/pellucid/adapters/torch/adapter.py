@@ -10,6 +10,7 @@ import array_api_compat.torch
 import numpy as np
 import torch
 
+from pellucid.adapters.derived import info_of
 from pellucid.adapters.protocol import (
     LAYERS_ONLY,
     Adapter,
@@ -31,11 +32,10 @@ from pellucid.adapters.torch.layers import (
 from pellucid.adapters.torch.modes import (
     FrozenWeights,
     InterceptMode,
-    Position,
     map_tensors,
-    watching,
 )
 from pellucid.adapters.torch.peeling import LastLayers, Peeling
+from pellucid.adapters.torch.position import Position, watching
 from pellucid.adapters.torch.reading import ModuleReading, Reading
 from pellucid.adapters.torch.state import quietly
 from pellucid.types import Array, Leaves, Outputs
@@ -166,7 +166,7 @@ class TorchAdapter(Adapter):
         def note(op: Any) -> Array:
             out = op()
             shape = tuple(out.shape) if isinstance(out, torch.Tensor) else None
-            seen.append(OperationInfo(op.index, op.kind, op.name, op.path, op.call, shape, op.live))
+            seen.append(info_of(op, shape))
             return out
 
         self.run(x, peel=False, intercept=note)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pellucid.adapters.torch.modes import tensors_in
+from pellucid.adapters.torch.position import tensors_in
 
 SUMS: frozenset[str] = frozenset(
     (

@@ -29,13 +29,15 @@ class TorchOperation(Operation):
         live: tuple[bool, ...],
         weights: Mapping[str, Any],
         arguments: Mapping[str, Any],
+        sources: tuple[int, ...] = (),
     ) -> None:
         self._call = call
         self.name, self.kind, self.path = name, kind, path
-        self.form = form_of(name, arguments)
+        self.form = form_of(name, kind, live, arguments)
         self.call, self.index = number, index
         self.inputs, self.live = inputs, live
         self.weights, self.arguments = weights, arguments
+        self.sources = sources
         if self.form in {"softmax", "log_softmax"}:
             self.arguments = {**arguments, "axis": arguments.get("dim")}
 

@@ -18,15 +18,13 @@ from pellucid.adapters.protocol import Cut
 from pellucid.adapters.torch.affine import ESCAPES, AffineWatch
 from pellucid.adapters.torch.layers import call_number, with_first
 from pellucid.adapters.torch.modes import (
-    Position,
     WeightFreezer,
     is_question,
     map_tensors,
     name_of,
-    tensors_in,
-    watching,
 )
 from pellucid.adapters.torch.peeling import Peeling
+from pellucid.adapters.torch.position import Position, tensors_in, watching
 from pellucid.adapters.torch.reading import Named
 from pellucid.errors import LayerError
 from pellucid.types import Leaves, Outputs

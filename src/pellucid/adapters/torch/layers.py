@@ -8,7 +8,8 @@ import torch
 
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import Intercept, LayerInfo
-from pellucid.adapters.torch.modes import Position, TorchOperation, tensors_in, watching
+from pellucid.adapters.torch.calls import TorchOperation
+from pellucid.adapters.torch.position import Position, tensors_in, watching
 from pellucid.adapters.torch.reading import Named, Reading
 from pellucid.errors import CapabilityError, LayerError
 

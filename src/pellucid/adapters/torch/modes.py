@@ -1,8 +1,6 @@
 """Reading a torch model as it runs: one function mode, and hooks for the layers asked for."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from pellucid.adapters.torch.calls import (
     out_of_place_of,
 )
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
+from pellucid.adapters.torch.position import Makers, Position, tensors_in
 from pellucid.adapters.torch.recurrent import STEPPED, in_steps
 
 
@@ -36,18 +35,6 @@ def is_question(function: Any, name: str) -> bool:
     if getattr(function, "__name__", "") == "__get__":
         return name in METADATA
     return name in QUESTIONS
-
-
-def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """The tensors of a nested result, in order."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
 
 
 def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
@@ -166,7 +153,7 @@ class InterceptMode(TorchFunctionMode):
     """Hands every operation to an interceptor, parameters detached, in-place made invisible."""
 
     def __init__(
-        self, intercept: Intercept, position: "Position", kinds: frozenset[str] | None
+        self, intercept: Intercept, position: Position, kinds: frozenset[str] | None
     ) -> None:
         super().__init__()
         self.intercept = intercept
@@ -174,11 +161,13 @@ class InterceptMode(TorchFunctionMode):
         self.kinds = kinds
         self.index = 0
         self.freeze = WeightFreezer()
+        self.makers = Makers()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         name = name_of(func)
-        if is_question(func, name) or getattr(func, "__name__", "") == "__set__":
+        own = self.position.paused or getattr(func, "__name__", "") == "__set__"
+        if own or is_question(func, name):
             return func(*args, **kwargs)
         out_of_place, target = out_of_place_of(func, name, args, kwargs)
         if out_of_place is None:
@@ -196,6 +185,7 @@ class InterceptMode(TorchFunctionMode):
         if target is not None:
             # What is handed out must not change when the user's tensor does, below.
             before = target.clone()
+            self.makers.moved(target, before)
             args = map_tensors(args, lambda t: before if t is target else t)
             kwargs = map_tensors(kwargs, lambda t: before if t is target else t)
         result = self._intercepted(
@@ -206,6 +196,7 @@ class InterceptMode(TorchFunctionMode):
         )
         if target is not None:
             target.copy_(result)
+            self.makers.moved(result, target)
             return target
         return result
 
@@ -257,7 +248,7 @@ class InterceptMode(TorchFunctionMode):
             return func(*map_tensors(args, swap), **changed)
 
         path, number = self.position.here()
-        return self.intercept(
+        result = self.intercept(
             TorchOperation(
                 call,
                 name=name,
@@ -269,56 +260,8 @@ class InterceptMode(TorchFunctionMode):
                 live=live,
                 weights={k: kwargs[k] for k in ("weight", "bias") if k in kwargs},
                 arguments=normalised(func, name, args, kwargs),
+                sources=tuple(map(self.makers.of, inputs)),
             )
         )
-
-
-class Position:
-    """Which call of which module is running, kept by hooks that other threads do not disturb."""
-
-    def __init__(self) -> None:
-        self.stack: list[tuple[str, int]] = []
-        self.calls: dict[str, int] = {}
-
-    def here(self) -> tuple[str, int]:
-        return self.stack[-1] if self.stack else ("", 1)
-
-
-@contextmanager
-def watching(
-    modules: Sequence[tuple[str, torch.nn.Module]],
-    position: Position,
-    on_exit: Callable[[str, int, torch.nn.Module, Any], Any] | None,
-) -> Iterator[None]:
-    """Follow the calls of `modules`; `on_exit(path, call, module, output)` may replace outputs."""
-    owner = threading.get_ident()
-    handles = []
-
-    def enter(path: str) -> Callable[..., None]:
-        def hook(module: Any, args: Any) -> None:
-            if threading.get_ident() != owner:
-                return
-            position.calls[path] = position.calls.get(path, 0) + 1
-            position.stack.append((path, position.calls[path]))
-
-        return hook
-
-    def leave(path: str) -> Callable[..., Any]:
-        def hook(module: Any, args: Any, output: Any) -> Any:
-            if threading.get_ident() != owner:
-                return None
-            while position.stack and position.stack[-1][0] != path:
-                position.stack.pop()
-            number = position.stack.pop()[1] if position.stack else 1
-            return on_exit(path, number, module, output) if on_exit and output is not None else None
-
-        return hook
-
-    try:
-        for path, module in modules:
-            handles.append(module.register_forward_pre_hook(enter(path)))
-            handles.append(module.register_forward_hook(leave(path)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        self.makers.note(result, index)
+        return result

@@ -86,8 +86,33 @@ FORMS: dict[str, str] = {
     "where": "select",
     "masked_fill": "select",
     "scaled_dot_product_attention": "dot_product_attention",
+    **dict.fromkeys("sigmoid hardsigmoid".split(), "sigmoid"),
+    **dict.fromkeys("tanh softsign".split(), "tanh"),
+    "erf": "erf",
+    **dict.fromkeys("clamp clip hardtanh".split(), "clip"),
+    "rsqrt": "rsqrt",
+    **dict.fromkeys(
+        "reshape view view_as flatten unflatten permute transpose swapaxes movedim contiguous"
+        " clone squeeze unsqueeze T mT identity dropout dropout1d dropout2d dropout3d alpha_dropout"
+        " feature_dropout".split(),
+        "move",
+    ),
 }
 """What a function computes, in the words of `Operation.form`."""
+
+LINEAR_FORMS: dict[str, str] = {
+    **dict.fromkeys(
+        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split(),
+        "convolution",
+    ),
+    **dict.fromkeys(
+        "linear matmul __matmul__ __rmatmul__ mm bmm einsum tensordot inner mv dot addmm baddbmm"
+        " bilinear".split(),
+        "dense",
+    ),
+    **dict.fromkeys("mul __mul__ __rmul__ multiply div __truediv__ divide".split(), "scale"),
+}
+"""The same for a function of one live input that is linear in it."""
 
 METADATA: frozenset[str] = frozenset(
     (
@@ -145,19 +170,27 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "add" if several else "bias"
     if name in {"where", "masked_fill"}:
         return "mul" if several else "activation"  # a kink, where the condition is of the input
+    if name == "__rtruediv__" or (name in _QUOTIENTS and len(live) > 1 and not live[0]):
+        return "mul" if several else "activation"  # a constant over x bends
     if kind == "mul":
         return "mul" if several else "linear"
     return kind
 
 
-def form_of(name: str, arguments: Mapping[str, Any]) -> str:
+_QUOTIENTS = frozenset({"div", "__truediv__", "divide"})
+_DIFFERENCES = frozenset({"sub", "subtract", "__sub__"})
+
+
+def form_of(name: str, kind: str, live: tuple[bool, ...], arguments: Mapping[str, Any]) -> str:
     """What a function computes, in the words of `Operation.form`; "" for what has no word."""
+    if kind == "bias" and (name in {"rsub", "__rsub__"} or (name in _DIFFERENCES and not live[0])):
+        return "mirror"
     if name in {"clamp", "clip", "clamp_min", "hardtanh"}:
         low, high = arguments.get("min_val", arguments.get("min")), arguments.get("max")
         high = arguments.get("max_val", high)
         if _is(low, 0):
             return "relu" if high is None else "relu6" if _is(high, 6) else ""
-    return FORMS.get(name, "")
+    return (LINEAR_FORMS if kind == "linear" else FORMS).get(name, "")
 
 
 def _is(value: Any, number: float) -> bool:

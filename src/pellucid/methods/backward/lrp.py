@@ -1,0 +1,117 @@
+"""Layer-wise relevance propagation: the score handed down layer by layer, by rules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pellucid.adapters.protocol import Operation, Tier
+from pellucid.errors import InputError
+from pellucid.methods.backward.rules.composites import Composite, composite_of
+from pellucid.methods.backward.rules.plan import rule_of
+from pellucid.methods.backward.rules.relevance import bounds_for, planned, relevances
+from pellucid.methods.backward.uncovered import Uncovered
+from pellucid.methods.base import Attribution, Method
+from pellucid.methods.registry import register_method
+from pellucid.task import Task
+
+
+@register_method("lrp")
+@dataclass(frozen=True)
+class LRP(Method):
+    """Hand the score down from layer to layer, each sharing it out among its inputs by a rule.
+
+    R_i = Σ_j (x_i ∂s_j/∂x_i) R_j / z_j, s_j the part of the layer's value z_j that its rule counts
+
+    Returns the input's shape, or that of `layer`, signed, in units of the explained score.
+    `composite` says which rule a layer gets: a preset ("epsilon", "epsilon_plus",
+    "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_gamma_box", "attnlrp", ...; all in
+    docs/methods.md) or a mapping from kinds of layers ("first", "last", "convolution", "dense",
+    "linear") and paths to rules, such as {"features.*": "gamma:0.25", "dense": "epsilon"}.
+    `epsilon` keeps denominators from zero: relative to the largest value a layer has for the
+    sample, or `absolute`. `low` and `high` bound the inputs for the rule "box". A batch
+    normalisation belongs to the layer before it. `gap` is |Σ R − f(x)| / |f(x)|: what biases and ε
+    keep for themselves, which is no error. Cost: a forward and a backward for epsilon; up to three
+    more for rules that look at signs.
+    Source: Bach et al. 2015 (10.1371/journal.pone.0130140); rules and composites: Montavon et al.
+    2019 (10.1007/978-3-030-28954-6_10); transformers: Achtibat et al. 2024 (arXiv 2402.05602).
+    Departs from the papers: ε is relative. LRP may be covered by patents in some countries:
+    commercial users check that for themselves.
+
+    Raises `CoverageError` for an operation that bends and has no rule (`on_uncovered="gradient"`
+    lets it pass on its derivative, which the result then says), `InputError` for a rule that does
+    not exist.
+
+    >>> explain(linear, x, "lrp", composite="epsilon").values.round(4)
+    array([[6., 4.]], dtype=float32)
+    """
+
+    composite: str | Mapping[str, str] = "epsilon_plus"
+    epsilon: float = 1e-6
+    absolute: bool = False
+    low: Any = None
+    high: Any = None
+    on_uncovered: str = "error"
+    layer: str | None = None
+
+    family = "backward"
+    needs = Tier.TRANSPARENT
+    claims_completeness = True
+    shares_with_biases = True
+    shares_forward = True
+    works_at_layer = True
+    cost = "3 F, up to 8 F"
+    source = "Bach et al. 2015"
+
+    def __post_init__(self) -> None:
+        composite_of(self.composite)
+        if not self.epsilon >= 0:
+            raise InputError(f"Expected an epsilon of 0 or more, got {self.epsilon!r}.")
+
+    def rule_of(self, op: Operation) -> str | None:
+        rule = rule_of(op)
+        if rule != "weights":
+            return rule
+        return composite_of(self.composite).rule(op.path, frozenset({op.form, "linear"})).name
+
+    def attribute(self, task: Task) -> Attribution:
+        return self.attribute_each(task)[0]
+
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
+        found = propagated(
+            task, composite_of(self.composite), uncovered, epsilon=self.epsilon,
+            absolute=self.absolute, low=self.low, high=self.high,
+        )  # fmt: skip
+        zeros = np.zeros(task.count)
+        return tuple(
+            Attribution(values, baseline_score=zeros, uncovered=uncovered.met) for values in found
+        )
+
+
+def propagated(
+    task: Task,
+    composite: Composite,
+    uncovered: Uncovered,
+    *,
+    epsilon: float,
+    absolute: bool = False,
+    low: Any = None,
+    high: Any = None,
+) -> list[tuple[np.ndarray, ...]]:
+    """The relevance of every sample for each target, one array for each leaf."""
+    layer = None if task.opened is None else task.opened.layer
+    plan = bounds_for(task, planned(task, composite, layer), low, high)
+
+    def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
+        found = relevances(
+            task, np.arange(start, stop), plan, composite, uncovered=uncovered, epsilon=epsilon,
+            absolute=absolute,
+        )  # fmt: skip
+        return tuple(part for each in found for part in each)
+
+    parts = [out for _, _, out in task.schedule.run(task.count, evaluate, key="backward")]
+    joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    size = len(task.batch.arrays)
+    return [tuple(joined[i : i + size]) for i in range(0, len(joined), size)]

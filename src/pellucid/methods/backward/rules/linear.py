@@ -1,0 +1,185 @@
+"""Rules of layers with weights: how a sum's relevance is shared out among what was summed.
+
+A layer is a chain: an operation with weights, and what adds a bias or scales afterwards (a batch
+normalisation is so merged into the layer before it). A rule starts streams at the operation,
+shares of the layer's value that are linear in x, takes them through the chain, and makes the
+surrogate of the layer's value z from them at its end.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from pellucid.adapters.protocol import Operation
+from pellucid.errors import CoverageError
+from pellucid.methods.backward.rules.arithmetic import Arithmetic
+from pellucid.types import Array
+
+
+@dataclass
+class Streams:
+    """Shares of a layer's value on their way through its chain, and the bias so far."""
+
+    shares: dict[str, Array]
+    spare: dict[str, Callable[[], Array]] = field(default_factory=dict)
+    """Shares that are computed only where a scale turns signs around."""
+    bias: Array | None = None
+    squares: bool = False
+    """Whether the share is one of squared weights, which a scale multiplies twice."""
+
+
+class Weighted:
+    """An operation with weights as a function of its input and its weights."""
+
+    def __init__(self, op: Operation) -> None:
+        self._op = op
+        self._place = op.live.index(True)
+        self.x: Array = op.inputs[self._place]
+        others = [
+            i
+            for i, (a, live) in enumerate(zip(op.inputs, op.live, strict=True))
+            if not live and "float" in str(a.dtype)
+        ]
+        self._named = op.weights.get("weight") is not None and not others
+        if not self._named and len(others) != 1:
+            raise CoverageError(
+                f"Found {len(others)} arrays of weights in {op.name} at {op.path or 'the model'},"
+                " expected one: only the rule epsilon fits it.\n"
+                '  Name it in the composite: {"' + (op.path or "*") + '": "epsilon"}.'
+            )
+        self._other = -1 if self._named else others[0]
+        self.weight: Array = op.weights["weight"] if self._named else op.inputs[self._other]
+
+    def __call__(self, x: Array, weight: Array) -> Array:
+        inputs = list(self._op.inputs)
+        inputs[self._place] = x
+        if self._named:
+            return self._op(inputs=tuple(inputs), weights={"weight": weight}, bias=False)
+        inputs[self._other] = weight
+        return self._op(inputs=tuple(inputs), bias=False)
+
+
+class Rule(ABC):
+    """How the relevance of a layer's value is shared out. Frozen dataclasses, and final."""
+
+    name: ClassVar[str]
+    streamed: ClassVar[bool] = True
+    """Whether it needs more than the layer's value."""
+    on_zeros: ClassVar[bool] = False
+    """Whether an input that is zero may get relevance."""
+
+    def start(self, made: Arithmetic, op: Operation, *, nonnegative: bool) -> Streams:
+        """The streams at the operation with weights."""
+        raise NotImplementedError(f"{self.name} needs no streams.")
+
+    @abstractmethod
+    def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
+        """What z is replaced by in the backward pass."""
+
+
+@dataclass(frozen=True)
+class Epsilon(Rule):
+    """R_i = Σ_j x_i w_ij / (z_j ± ε) R_j (Bach et al. 2015, eq. 58)."""
+
+    epsilon: float | None = None
+
+    name = "epsilon"
+    streamed = False
+
+    def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
+        return z * made.epsilon_slope(z, self.epsilon)
+
+
+@dataclass(frozen=True)
+class Norm(Rule):
+    """As epsilon without the bias in the denominator, so that the inputs get all relevance."""
+
+    name = "norm"
+
+    def start(self, made: Arithmetic, op: Operation, *, nonnegative: bool) -> Streams:
+        return Streams({"plain": op(bias=False)})
+
+    def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
+        assert streams is not None
+        share = streams.shares["plain"]
+        margin = made.margin(share, None)
+        return share * (made.holding(z) / made.away(made.stop(share), margin))
+
+
+@dataclass(frozen=True)
+class Pass(Rule):
+    """R_i = R_i: for a layer whose value has the shape of its input."""
+
+    name = "pass"
+    on_zeros = True
+
+    def start(self, made: Arithmetic, op: Operation, *, nonnegative: bool) -> Streams:
+        return Streams({"fixed": Weighted(op).x})
+
+    def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
+        assert streams is not None
+        x = streams.shares["fixed"]
+        if tuple(x.shape) != tuple(z.shape):
+            raise CoverageError(
+                f"The rule pass fits a layer that keeps the shape of its input, not one from"
+                f" {tuple(x.shape)} to {tuple(z.shape)}."
+            )
+        return x * (made.holding(z) / made.nudged(x))
+
+
+def through(made: Arithmetic, op: Operation, place: int, streams: Streams, *, moves: bool) -> None:
+    """Take the streams through a later operation of the chain, whose live input is at `place`.
+
+    `moves` says whether an operation that moves numbers comes later still, so that a bias needs
+    the whole shape.
+    """
+    xp = made.xp
+
+    def at(value: Array) -> Array:
+        return op(inputs=(*op.inputs[:place], value, *op.inputs[place + 1 :]))
+
+    if op.form == "move":
+        streams.shares = {k: v if k == "fixed" else at(v) for k, v in streams.shares.items()}
+        streams.spare = {k: _after(at, v) for k, v in streams.spare.items()}
+        streams.bias = None if streams.bias is None else at(streams.bias)
+        return
+    value = made.stop(op.inputs[place])
+    if not moves and all(
+        len(a.shape) < len(value.shape) or int(a.shape[0]) == 1
+        for i, a in enumerate(op.inputs)
+        if i != place
+    ):
+        value = value[:1]
+    offset = at(xp.zeros_like(value))
+    if op.kind == "bias":
+        streams.bias = offset if streams.bias is None else streams.bias + offset
+        return
+    slope = at(xp.ones_like(value)) - offset
+    _scale(made, streams, slope)
+    if streams.bias is not None:
+        offset = offset + slope * streams.bias
+    streams.bias = offset
+
+
+def _scale(made: Arithmetic, streams: Streams, slope: Array) -> None:
+    """Multiply the streams, of which those with a sign change places under a negative slope."""
+    xp, shares = made.xp, streams.shares
+    if "for" in shares and not made.all_positive(slope):
+        p = shares["for"]
+        n = shares["against"] if "against" in shares else streams.spare.pop("against")()
+        up = slope > 0
+        shares["for"] = xp.where(up, slope * p, slope * n)
+        shares["against"] = xp.where(up, slope * n, slope * p)
+    else:
+        for key in {"for", "against"} & shares.keys():
+            shares[key] = shares[key] * slope
+        streams.spare = {k: _after(lambda v: v * slope, f) for k, f in streams.spare.items()}
+    if "plain" in shares:
+        shares["plain"] = shares["plain"] * slope
+    if "square" in shares and streams.squares:
+        shares["square"] = shares["square"] * slope * slope
+
+
+def _after(then: Callable[[Array], Array], first: Callable[[], Array]) -> Callable[[], Array]:
+    return lambda: then(first())

@@ -1,0 +1,207 @@
+"""The interceptor that gives every operation its rule, and the relevance that then flows."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pellucid.adapters.derived import numbered
+from pellucid.adapters.protocol import Operation
+from pellucid.errors import CoverageError, InputError
+from pellucid.methods.backward.rules import others
+from pellucid.methods.backward.rules.arithmetic import Arithmetic
+from pellucid.methods.backward.rules.composites import Composite
+from pellucid.methods.backward.rules.linear import Streams, through
+from pellucid.methods.backward.rules.plan import REFUSED, Plan, Role, plan_of
+from pellucid.methods.backward.rules.signed import Box
+from pellucid.methods.backward.uncovered import Uncovered
+from pellucid.running.gradients import cotangents
+from pellucid.types import Array, Leaves
+
+if TYPE_CHECKING:
+    from pellucid.task import Task
+
+
+class Relevance:
+    """Decides what operations return in one run: their values, with the derivatives of rules."""
+
+    def __init__(
+        self, made: Arithmetic, plan: Plan, uncovered: Uncovered, *, frozen_attention: bool = False
+    ) -> None:
+        self._made, self._plan, self._uncovered = made, plan, uncovered
+        self._frozen = frozen_attention
+        self._streams: dict[int, Streams] = {}
+
+    def __call__(self, op: Operation) -> Array:
+        role = self._plan.roles.get(op.index)
+        if role is None:
+            hidden = op.kind in REFUSED or op.index not in self._plan.known
+            return self._uncovered(op) if hidden and any(op.live) else op()
+        if role.info.name != op.name:
+            raise CoverageError(
+                f"The model does something else for these samples than for the first: at operation"
+                f" {op.index}, {op.name} in place of {role.info.name}.\n"
+                f"  Explain them one by one, or by integrated_gradients."
+            )
+        return self._uncovered(op) if role.rule == "none" else self._by(role, op)
+
+    def _by(self, role: Role, op: Operation) -> Array:
+        made, places = self._made, others.live_places(op, role.info.live)
+        match role.rule:
+            case "chain":
+                return self._chain(role, op, places[0])
+            case "pass" | "shift":
+                return others.elementwise(made, op, places[0])
+            case "one":
+                return others.to_one(made, op, places, role.taker)
+            case "halves":
+                return others.halved(made, others.at(op, places), *(op.inputs[i] for i in places))
+            case "squared_difference":
+                return others.squared_difference(made, op, places)
+            case "norm":
+                return others.normalised(made, op)
+            case "attention":
+                return others.attention(made, op, frozen=self._frozen)
+        raise AssertionError(role.rule)
+
+    def _chain(self, role: Role, op: Operation, place: int) -> Array:
+        chain, made = role.chain, self._made
+        assert chain is not None
+        if chain.rule.streamed:
+            if op.index == chain.start:
+                begun = chain.rule.start(made, op, nonnegative=chain.nonnegative)
+                self._streams[chain.start] = begun
+            else:
+                moves = op.index < chain.last_move
+                through(made, op, place, self._streams[chain.start], moves=moves)
+        z = op()
+        if op.index != chain.end:
+            return z
+        return made.keep(z, chain.rule.surrogate(made, z, self._streams.pop(chain.start, None)))
+
+
+def planned(task: "Task", composite: Composite, layer: str | None) -> Plan:
+    """The plan for the model of a task, from one look at its operations."""
+    origin = task.origin
+    first = tuple(a[:1] for a in origin.x)
+    with origin.naming_samples(first, np.arange(1)):
+        infos = origin.model.operations(first)
+    return plan_of(infos, composite, layer)
+
+
+def relevances(
+    task: "Task",
+    rows: np.ndarray,
+    plan: Plan,
+    composite: Composite,
+    *,
+    uncovered: Uncovered,
+    epsilon: float,
+    absolute: bool,
+) -> tuple[tuple[np.ndarray, ...], ...]:
+    """R of each leaf of the task for each target, `(targets)(leaves)`, float32.
+
+    At a layer, the derivative is taken in a zero that is added to what the layer returns.
+    """
+    origin, adapter = task.origin, task.model.adapter
+    made = Arithmetic(adapter, len(rows), epsilon=epsilon, absolute=absolute, zeros=plan.zeros)
+    inputs = origin.in_own_type(origin.take(origin.x, rows))
+    decide = Relevance(made, plan, uncovered, frozen_attention=composite.frozen_attention)
+    opened = task.opened
+    if opened is None:
+
+        def run(given: Leaves) -> tuple[Array, None]:
+            outputs = task.model.run(given, intercept=decide, kinds=plan.kinds)
+            return task.score_each(outputs, rows), None
+
+        leaves, values = inputs, [task.batch.arrays[k][rows] for k in range(len(inputs))]
+    else:
+        held = task.take(task.x, rows)[0]
+
+        def run(given: Leaves) -> tuple[Array, None]:
+            def probed(op: Operation) -> Array:
+                if op.kind != "layer":
+                    return decide(op)
+                return op() + given[0] if numbered(op) == opened.layer else op()
+
+            outputs = task.model.run(
+                inputs, intercept=probed, layers=(opened.layer,), kinds=plan.kinds | {"layer"}
+            )
+            return task.score_each(outputs, rows), None
+
+        leaves, values = (task.xp.zeros_like(held),), [task.to_numpy(held)]
+    with origin.naming_samples(inputs, rows):
+        _, _, pullback = task.model.vjp(run, leaves)
+        found = [pullback(one) for one in cotangents(task, len(rows))]
+    tiny = 1.0842021724855044e-19
+    return tuple(
+        tuple(
+            (_nudged(v, tiny) * task.to_numpy(g).astype(np.float64)).astype(np.float32)
+            for v, g in zip(values, each, strict=True)
+        )
+        for each in found
+    )
+
+
+def _nudged(x: np.ndarray, tiny: float) -> np.ndarray:
+    if x.dtype.kind != "f":
+        return x.astype(np.float64)
+    x = x.astype(np.float64)
+    return np.where(np.abs(x) < tiny, tiny, x)
+
+
+def bounds_for(task: "Task", plan: Plan, low: object, high: object) -> Plan:
+    """The plan with the bounds of the input put into its rules of a bounded input.
+
+    Bounds are a number, one for each channel, or an array of an input's shape. What the layer sees
+    for the smallest and the largest input is found by running the model on both.
+    """
+    boxes = {
+        r.chain.start for r in plan.roles.values() if r.chain and isinstance(r.chain.rule, Box)
+    }
+    if not boxes:
+        return plan
+    if low is None or high is None:
+        raise InputError(
+            "The rule box needs the smallest and the largest value that inputs have: pass low= and"
+            " high=, such as low=0.0, high=1.0."
+        )
+    origin = task.origin
+    seen: dict[int, list[Array]] = {start: [] for start in boxes}
+
+    def keep(op: Operation) -> Array:
+        if op.index in boxes:
+            seen[op.index].append(
+                origin.model.adapter.stop_gradient(op.inputs[op.live.index(True)])
+            )
+        return op()
+
+    for bound in (low, high):
+        rows = tuple(_bound(a, bound, origin) for a in origin.batch.arrays)
+        leaves = origin.in_own_type(tuple(map(origin.asarray, rows)))
+        with origin.naming_samples(leaves, np.arange(1)):
+            origin.model.run(leaves, intercept=keep, kinds=frozenset({"linear"}))
+    roles = dict(plan.roles)
+    for i, role in plan.roles.items():
+        if role.chain and role.chain.start in boxes:
+            rule = Box(*seen[role.chain.start])
+            roles[i] = replace(role, chain=replace(role.chain, rule=rule))
+    return replace(plan, roles=roles)
+
+
+def _bound(array: np.ndarray, bound: object, task: "Task") -> np.ndarray:
+    """One row of a bound in the shape of an input."""
+    shape = (1, *array.shape[1:])
+    if array.dtype.kind != "f":
+        return array[:1]
+    given = np.asarray(bound, dtype=np.float32)
+    if given.ndim == 1 and len(shape) > 2:
+        axis = task.model.adapter.channel_axis_of(len(shape))
+        given = given.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
+    try:
+        return np.broadcast_to(given, shape).copy()
+    except ValueError as error:
+        raise InputError(
+            f"Expected a bound that is a number, one for each channel, or of shape {shape[1:]}, got"
+            f" shape {given.shape}."
+        ) from error
