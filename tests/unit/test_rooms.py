@@ -51,7 +51,6 @@ LONGER = {
     "adapters/tensorflow/adapter.py": 480,
     "adapters/tensorflow/namespace.py": 370,
     "adapters/torch/cut.py": 370,
-    "adapters/torch/modes.py": 330,
     "methods/registry.py": 380,
     "reports/words.py": 400,
     "task.py": 350,

@@ -1,6 +1,6 @@
 """Reading a torch model as it runs: one function mode, and hooks for the layers asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
