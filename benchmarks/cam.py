@@ -26,8 +26,8 @@ _BESIDE_KERAS = (
     " 1.5 for the look at 157 layers, the rest for checks and copies of the pictures"
 )
 _BESIDE_TORCH = (
-    "beside the model: 2 to 5 ms to follow the operations below the layer, replay those above it and"
-    " see that no weight has changed"
+    "beside the model: 2 to 5 ms to follow the operations below the layer, replay those above it"
+    " and see that no weight has changed"
 )
 
 
