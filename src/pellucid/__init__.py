@@ -13,6 +13,7 @@ from pellucid.explainer import Comparison, Explainer
 from pellucid.explanation import Explanation
 from pellucid.methods.registry import register_method
 from pellucid.model import Model, wrap
+from pellucid.standard import Scorecard, evaluate, register_metric
 from pellucid.tables import methods
 
 __all__ = [
@@ -20,12 +21,15 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Model",
+    "Scorecard",
     "__version__",
     "effects",
     "errors",
+    "evaluate",
     "explain",
     "load",
     "methods",
+    "register_metric",
     "register_method",
     "wrap",
 ]

@@ -146,6 +146,17 @@ class Explainer:
                 failures[name] = str(error)
         return Comparison(made, failures)
 
+    def evaluate(self, x: Any, *, target: TargetLike = None, **options: Any) -> Any:
+        """All methods judged by the standard on the same inputs: a `Scorecard`.
+
+        `options` are those of `pellucid.evaluate`.
+        """
+        from pellucid.standard import evaluate
+
+        found = self.compare(x, target=target)
+        return evaluate(self.model, x, found, target=self.target if target is None else target,
+                        **options)  # fmt: skip
+
     def visualize_all(
         self, x: Any, save_path: str | Path, *, target: TargetLike = None, **parameters: Any
     ) -> list[Path]:

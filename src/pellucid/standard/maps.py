@@ -1,0 +1,83 @@
+"""Attributions as one number a position, and positions in order; nothing here runs a model."""
+
+import numpy as np
+
+from pellucid.explanation import Explanation, Part
+from pellucid.inputs.layout import space_axes
+
+
+def position_shape(shape: tuple[int, ...], dims: tuple[str, ...]) -> tuple[int, ...]:
+    """The shape of what is removed as one: pixels, steps, columns; without the sample axis."""
+    space = space_axes(dims)
+    return tuple(shape[i] for i in space) or tuple(shape[1:])
+
+
+def positions_of(explanation: Explanation) -> np.ndarray:
+    """Each sample's attributions, one signed number a position, `(n, positions)` float64.
+
+    Channels of a pixel or step are summed; several inputs come one after the other. A map that is
+    coarser or flatter than the input (a class activation map) is drawn over it first.
+    """
+    return np.concatenate([_of_part(p) for p in explanation.parts], axis=1)
+
+
+def _of_part(part: Part) -> np.ndarray:
+    values = part.values.astype(np.float64)
+    if "channel" in part.dims:
+        values = values.sum(axis=part.dims.index("channel"))
+    return values.reshape(len(values), -1)
+
+
+def order_of(positions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Positions from the largest to the smallest, `(n, positions)`; equal ones in random order.
+
+    The random order is the same for all samples and explanations. NaN counts as the smallest.
+    """
+    shuffled = generator.permutation(positions.shape[1])
+    known = np.where(np.isnan(positions), -np.inf, positions)
+    order = np.argsort(-known[:, shuffled], axis=1, kind="stable")
+    return shuffled[order]
+
+
+def ranks_of(positions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The place of each position in `order_of`, 0 the largest, `(n, positions)`."""
+    order = order_of(positions, generator)
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(order.shape[1])[None], axis=1)
+    return ranks
+
+
+def mid_ranks(a: np.ndarray) -> np.ndarray:
+    """Ranks of each row, ties sharing the mean of theirs, `(n, k)` float64."""
+    found = np.empty(a.shape, np.float64)
+    for own, row in zip(found, a, strict=True):
+        _, inverse, counts = np.unique(row, return_inverse=True, return_counts=True)
+        own[:] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return found
+
+
+def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of each row of `a` with that of `b`, `(n,)`; NaN where one is constant.
+
+    Rows whose spread is at rounding level count as constant.
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    spread_a, spread_b = _centred(a), _centred(b)
+    norms = np.linalg.norm(spread_a, axis=1) * np.linalg.norm(spread_b, axis=1)
+    flat = _is_flat(a, spread_a) | _is_flat(b, spread_b)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.einsum("nk,nk->n", spread_a, spread_b) / norms
+    return np.where(flat, np.nan, np.clip(found, -1, 1))
+
+
+def _centred(a: np.ndarray) -> np.ndarray:
+    return a - a.mean(axis=1, keepdims=True)
+
+
+def _is_flat(a: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    return np.abs(spread).max(axis=1) <= 1e-9 * np.maximum(np.abs(a).max(axis=1), 1e-300)
+
+
+def rank_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of `a` with that of `b`, `(n,)`."""
+    return correlations(mid_ranks(a), mid_ranks(b))

@@ -1,0 +1,288 @@
+"""The model over one batch, asked about changed copies: what all metrics share."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pellucid.counting import CountedModel
+from pellucid.engine.schedule import Progress, Schedule
+from pellucid.errors import InputError
+from pellucid.model import Model
+from pellucid.running.outputs import check_class_names
+from pellucid.standard.imputers import Imputer, default_names, make_imputer, spread_of
+from pellucid.standard.maps import position_shape
+from pellucid.targets import resolve_target
+from pellucid.task import Task
+from pellucid.types import Evaluations, Leaves, TargetLike, shape_of
+
+Kept = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What the model says of changed copies: scores and whether the class is kept, `(n, count)`.
+
+    Scores are NaN where the model returned no finite number.
+    """
+
+    scores: np.ndarray
+    same_class: np.ndarray
+
+
+class Subject:
+    """One model, one batch and what is explained of it; f(x) and f(x') are asked once.
+
+    `background (rows, ...)` is what "the data" means: removed features are drawn from it, noise is
+    measured in its spread.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        x: Any,
+        *,
+        target: TargetLike = None,
+        background: Any = None,
+        imputers: Sequence[str] | None = None,
+        seed: int = 0,
+        batch_size: int | str = "auto",
+        progress: Progress | None = None,
+    ) -> None:
+        # An adapter remembers how the last inputs were held together.
+        model = replace(model, adapter=model.adapter.for_one_explanation())
+        batch = model.accept(x)
+        counted = CountedModel(model.adapter, peel=model.peel)
+        schedule = Schedule(
+            batch_size, is_out_of_memory=model.adapter.is_out_of_memory, memory=model.batch_sizes,
+            progress=progress, kind=" ".join(f"{a.shape[1:]}{a.dtype}" for a in batch.arrays) + " ",
+            layouts=model.adapter.layouts,
+        )  # fmt: skip
+        self.task = Task(model, batch, counted, seed=seed, schedule=schedule, keeps_integers=False)
+        self.task.predict()
+        check_class_names(model.class_names, self.task.outputs)
+        self.explained = model.explained(batch.leaves)
+        self.task.set_target(
+            resolve_target(
+                target, self.task.outputs, len(batch), model.class_names,
+                explained=self.explained, to_numpy=model.adapter.to_numpy,
+            )
+        )  # fmt: skip
+        self.background = _background(model, batch.arrays, background)
+        self.scores = self.task.scores()[0]
+        self.outputs = _matrix(self.task)
+        self.imputers = self._make_imputers(imputers)
+        self._empty: dict[str, np.ndarray] = {}
+
+    @property
+    def count(self) -> int:
+        return self.task.count
+
+    @property
+    def seed(self) -> int:
+        return self.task.seed
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return self.task.model.evaluations
+
+    @property
+    def dims(self) -> tuple[tuple[str, ...], ...]:
+        """The names of each input's axes."""
+        return self.task.batch.dims
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each input's positions."""
+        batch = self.task.batch
+        pairs = zip(batch.arrays, batch.dims, strict=True)
+        return tuple(position_shape(a.shape, dims) for a, dims in pairs)
+
+    @property
+    def positions(self) -> int:
+        """How many there are, over all inputs."""
+        return sum(int(np.prod(shape)) for shape in self.shapes)
+
+    def generator(self, *purpose: int) -> np.random.Generator:
+        """A random generator of the seed; the same for every explanation that is judged."""
+        return np.random.default_rng([self.seed, 40, *purpose])
+
+    def target_of(self, rows: np.ndarray) -> Any:
+        """What is explained of these samples, as `explain` takes it."""
+        target, names = self.task.target, self.task.wrapped.class_names
+        if target.function is not None:
+            return target.function
+        if target.chosen is not None and target.against is not None:
+            return [(int(target.chosen[i]), int(target.against[i])) for i in rows]
+        if target.chosen is not None:
+            return [int(target.chosen[i]) for i in rows]
+        if names is None or len(names) != 2 or target.first is None:
+            return None
+        first = target.first[rows]
+        if target.paired:
+            return [(0, 1) if own else (1, 0) for own in first]
+        return [0 if own else 1 for own in first]
+
+    def runner_up(self) -> np.ndarray | None:
+        """The class with the largest output but the explained one, `(n,)`; None without classes."""
+        chosen = self.task.target.chosen
+        if self.outputs is None or self.outputs.shape[1] < 2 or chosen is None:
+            return None
+        others = self.outputs.copy()
+        np.put_along_axis(others, chosen[:, None], -np.inf, axis=1)
+        return others.argmax(axis=1)
+
+    def nonzero_positions(self) -> np.ndarray:
+        """Where each sample's input is not all zero, `(n, positions)`."""
+        batch, found = self.task.batch, []
+        for array, dims in zip(batch.arrays, batch.dims, strict=True):
+            there = array != 0
+            if "channel" in dims:
+                there = there.any(axis=dims.index("channel"))
+            found.append(there.reshape(len(there), -1))
+        return np.concatenate(found, axis=1)
+
+    def forward_seconds(self, sample: int) -> float:
+        """How long the model takes for one sample alone."""
+        leaves = tuple(a[sample : sample + 1] for a in self.task.x)
+        began = time.perf_counter()
+        outputs = self.task.run(leaves, np.array([sample]))
+        self.task.to_numpy(self.task.score(outputs, np.array([sample])))
+        return time.perf_counter() - began
+
+    def spreads(self) -> tuple[np.ndarray, ...]:
+        """The standard deviation of the data, for each input, to broadcast over one sample."""
+        pairs = zip(self.background, self.task.batch.dims, strict=True)
+        return tuple(spread_of(rows, dims) for rows, dims in pairs)
+
+    def removed(self, imputer: str, count: int, kept: Kept) -> Copies:
+        """The model on `count` copies of each sample with positions removed.
+
+        `kept(samples, numbers)` says of copy `numbers[k]` of sample `samples[k]` what stays,
+        `(m, positions)` booleans over the positions of all inputs.
+        """
+        fillers = self.imputers[imputer]
+        rows = max(f.rows for f in fillers)
+
+        def leaves(samples: np.ndarray, numbers: np.ndarray, draws: np.ndarray) -> Leaves:
+            pieces = np.split(kept(samples, numbers), self.borders, axis=1)
+            return tuple(
+                self.task.asarray(f.fill(samples, draws % f.rows, p.reshape(-1, *shape)))
+                for f, p, shape in zip(fillers, pieces, self.shapes, strict=True)
+            )
+
+        return self._stream(count, rows, leaves)
+
+    def shifted(self, noise: tuple[np.ndarray, ...]) -> Copies:
+        """The model on x + noise for each of some draws `(draws, ...)`, the same for all samples.
+
+        Inputs of whole numbers stay as they are.
+        """
+        arrays = self.task.batch.arrays
+
+        def leaves(samples: np.ndarray, numbers: np.ndarray, draws: np.ndarray) -> Leaves:
+            return tuple(
+                self.task.asarray((a[samples] + z[numbers]).astype(a.dtype))
+                if a.dtype.kind == "f"
+                else self.task.asarray(a[samples])
+                for a, z in zip(arrays, noise, strict=True)
+            )
+
+        return self._stream(len(noise[0]), 1, leaves)
+
+    def empty_scores(self, imputer: str) -> np.ndarray:
+        """f(x') of each sample with every position removed, `(n,)`."""
+        if imputer not in self._empty:
+
+            def nothing(samples: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+                return np.zeros((len(samples), self.positions), dtype=bool)
+
+            self._empty[imputer] = self.removed(imputer, 1, nothing).scores[:, 0]
+        return self._empty[imputer]
+
+    def _make_imputers(self, names: Sequence[str] | None) -> dict[str, tuple[Imputer, ...]]:
+        batch, rows = self.task.batch, len(self.background[0])
+        chosen = default_names(batch.dims[0], rows) if names is None else tuple(names)
+        if not chosen:
+            raise InputError("Expected one imputer or more; None is two that fit the input.")
+        found: dict[str, tuple[Imputer, ...]] = {}
+        for name in dict.fromkeys(chosen):
+            found[name] = tuple(
+                make_imputer(name, a, dims, own, seed=self.seed)
+                for a, dims, own in zip(batch.arrays, batch.dims, self.background, strict=True)
+            )
+        return found
+
+    @property
+    def borders(self) -> np.ndarray:
+        return np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
+
+    def _stream(
+        self,
+        count: int,
+        rows: int,
+        leaves: Callable[[np.ndarray, np.ndarray, np.ndarray], Leaves],
+    ) -> Copies:
+        """`count` copies of each sample, each evaluated `rows` times and averaged."""
+        scores = np.zeros((self.count, count))
+        same = np.zeros((self.count, count))
+        size = count * rows
+
+        def evaluate(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+            samples, rest = np.divmod(np.arange(start, stop), size)
+            numbers, draws = np.divmod(rest, rows)
+            return self._evaluated(leaves(samples, numbers, draws), samples)
+
+        for start, stop, (score, kept) in self.task.schedule.run(
+            self.count * size, evaluate, key="forward", layouts=True
+        ):
+            samples, rest = np.divmod(np.arange(start, stop), size)
+            np.add.at(scores, (samples, rest // rows), score)
+            np.add.at(same, (samples, rest // rows), kept)
+        return Copies(scores / rows, same > 0.5 * rows)
+
+    def _evaluated(self, leaves: Leaves, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        task = self.task
+        leaves = task.model.adapter.arranged(task.in_own_type(leaves), task.schedule.layout)
+        with task.naming_samples(leaves, samples):
+            outputs = task.run(leaves, samples)
+        scores = task.scores_of(outputs, samples)[0]
+        scores = np.where(np.isfinite(scores), scores, np.nan)
+        return scores, self._same_class(outputs, samples)
+
+    def _same_class(self, outputs: Any, samples: np.ndarray) -> np.ndarray:
+        """Whether the model still decides as it does for the sample itself; True of regression."""
+        if self.outputs is None:
+            return np.ones(len(samples), dtype=bool)
+        found = self.task.to_numpy(outputs).astype(np.float64).reshape(len(samples), -1)
+        return decisions(found, self.explained) == decisions(self.outputs, self.explained)[samples]
+
+
+def decisions(outputs: np.ndarray, explained: str) -> np.ndarray:
+    """The class of each row of outputs; of a single output, its side; all alike of a regression."""
+    if outputs.shape[1] > 1:
+        return outputs.argmax(axis=1)
+    limit = {"logit": 0.0, "probability": 0.5}.get(explained, -np.inf)
+    return (outputs[:, 0] > limit).astype(np.int64)
+
+
+def _matrix(task: Task) -> np.ndarray | None:
+    shape = shape_of(task.outputs)
+    if len(shape) not in {1, 2}:
+        return None
+    return task.to_numpy(task.outputs).astype(np.float64).reshape(shape[0], -1)
+
+
+def _background(model: Model, arrays: Sequence[np.ndarray], given: Any) -> tuple[np.ndarray, ...]:
+    if given is None:
+        return tuple(arrays)
+    rows = model.accept(given, more=True).arrays
+    for own, array in zip(rows, arrays, strict=True):
+        if own.shape[1:] != array.shape[1:]:
+            raise InputError(
+                f"Expected a background of rows like the inputs, {array.shape[1:]}, got"
+                f" {own.shape[1:]}."
+            )
+    return rows

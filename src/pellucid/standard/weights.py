@@ -1,0 +1,42 @@
+"""Does it depend on what the model learned: C7, a gate."""
+
+import numpy as np
+
+from pellucid.standard.case import Case
+from pellucid.standard.maps import rank_correlations
+from pellucid.standard.metric import register_metric
+
+LIMIT = 0.2
+
+
+@register_metric(
+    "parameter_dependence", better="lower", needs=("explainer", "weights"), identifier="C7",
+    limits=(-2.0, 2.0), limit=LIMIT, cost="3 explanations",
+    source="Adebayo et al. 2018, section 3, in one step, over its null floor",
+)  # fmt: skip
+def parameter_dependence(case: Case) -> np.ndarray:
+    """How like the map is to those of models that have learned nothing, over what chance gives.
+
+    Spearman's correlation of the signed map with that of the same architecture with other weights,
+    the mean of two such models, minus that of these two with each other: what the input alone
+    makes alike. Only positions where the input is not zero count. About 0 for a map that depends
+    on what was learned, larger for one that would look the same without; a gate at 0.2. The weights
+    are drawn by `pellucid.standard.drawing.drawn_anew`. NaN where a map is constant.
+    """
+    if case.asker is None:
+        return np.full(case.count, np.nan)
+    arrays = case.subject.task.batch.arrays
+    others = [
+        case.asker.with_other_weights([case.subject.seed, 44, number]).positions(
+            arrays, target=case.target_of()
+        )
+        for number in (0, 1)
+    ]
+    looked_at = case.subject.nonzero_positions()
+    found = np.empty(case.count)
+    for sample in range(case.count):
+        at = looked_at[sample] if looked_at[sample].sum() > 2 else slice(None)
+        own, *rest = (m[sample : sample + 1, at] for m in (case.positions, *others))
+        alike = [rank_correlations(own, other)[0] for other in rest]
+        found[sample] = np.mean(alike) - rank_correlations(rest[0], rest[1])[0]
+    return found
