@@ -29,7 +29,7 @@ __all__ = [
     "explain",
     "load",
     "methods",
-    "register_metric",
     "register_method",
+    "register_metric",
     "wrap",
 ]

@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_scores_and_another_gives_others():
 
 def test_made_explanations_maps_and_methods_are_judged_alike():
     x = data()
-    made = explain(model, x, "occlusion", target=1)
+    made = explain(model, x, "occlusion", target=1, batch_size=32)
     given = {"made": made, "map": made.values, "method": ("occlusion", {})}
     card = evaluate(model, x, given, target=1, standard=["C1", "C2", "I1"], batch_size=32)
     np.testing.assert_array_equal(flat(card, "made"), flat(card, "map"))

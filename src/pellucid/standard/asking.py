@@ -10,8 +10,8 @@ from pellucid.adapters.reweighted import ReweightedAdapter
 from pellucid.explain import explain
 from pellucid.explanation import Explanation
 from pellucid.model import Model
-from pellucid.standard.maps import positions_of
 from pellucid.standard.drawing import drawn_anew
+from pellucid.standard.maps import positions_of
 
 
 @dataclass(frozen=True, eq=False)

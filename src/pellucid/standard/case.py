@@ -48,6 +48,15 @@ class Case:
         return found
 
     @cached_property
+    def units(self) -> np.ndarray:
+        """The sums of its values over what is removed as one, `(n, units)`."""
+        unit_of = self.subject.unit_of
+        if self.subject.units == len(unit_of):
+            return self.positions
+        count = self.subject.units
+        return np.stack([np.bincount(unit_of, row, count) for row in self.positions])
+
+    @cached_property
     def elements(self) -> tuple[np.ndarray, ...]:
         """Its values at each number of each input: those of a pixel are shared by its channels."""
         batch = self.subject.task.batch

@@ -14,6 +14,8 @@ from pellucid.inputs.noise import seed_of
 from pellucid.standard.stencil import neighbour_means
 
 NAMES = ("dataset", "blur", "mean", "zeros", "linear", "inpaint")
+SPATIAL = frozenset({"blur", "linear", "inpaint"})
+"""Those that want spatial axes."""
 
 
 class Imputer(ABC):
@@ -85,8 +87,8 @@ def make_imputer(
     for a table, one for all else; "blur": the sample's own, sigma an eighth of its longest side;
     "mean": that of the background; "zeros"; "linear": each removed position the mean of its eight
     neighbours, diagonal ones half as heavy, plus noise of a tenth of the spread of the data (Rong
-    et al. 2022, section 4.2); "inpaint": smoothly from what surrounds it. The last two and "blur"
-    want spatial axes.
+    et al. 2022, section 4.2); "inpaint": smoothly from what surrounds it. Those of
+    `SPATIAL` want spatial axes.
 
     Raises `InputError` for another name and where the input has no such axes.
     """
@@ -94,7 +96,7 @@ def make_imputer(
         raise InputError(
             f"No imputer {name!r}: expected one of {', '.join(NAMES)}. {quote_nearest(name, NAMES)}"
         )
-    if name in {"blur", "linear", "inpaint"} and not space_axes(dims):
+    if name in SPATIAL and not space_axes(dims):
         raise InputError(f"The imputer {name!r} is for images and series, not for axes {dims}.")
     if name in {"linear", "inpaint"}:
         generator = np.random.default_rng([seed, 41])

@@ -35,9 +35,9 @@ def effective_fraction(case: Case) -> np.ndarray:
     source="Dabkowski & Gal 2017, section 3 (smallest sufficient region)",
 )  # fmt: skip
 def minimal_sufficient_fraction(case: Case) -> dict[str, np.ndarray]:
-    """The smallest share of top positions that alone keeps the class and 90 % of f(x) − f(x').
+    """The smallest share of top features that alone keeps the class and 90 % of f(x) − f(x').
 
-    Of twelve shares from 1 to 100 %, the first k/d for which the k largest positions, all others
+    Of twelve shares from 1 to 100 %, the first k/d for which the k largest units, all others
     removed, leave the model's class as it is and (f(x_k) − f(x')) ≥ 0.9 (f(x) − f(x')). NaN where
     f(x) ≤ f(x'): there is then nothing to keep.
     """
@@ -45,9 +45,9 @@ def minimal_sufficient_fraction(case: Case) -> dict[str, np.ndarray]:
 
 
 def _sufficient(case: Case, imputer: str) -> np.ndarray:
-    size = case.positions.shape[1]
+    size = case.units.shape[1]
     counts = np.unique(np.ceil(np.array(FRACTIONS) * size).astype(int))
-    ranks = ranks_of(case.positions, case.subject.generator(1))
+    ranks = ranks_of(case.units, case.subject.generator(1))
 
     def kept(samples: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         return ranks[samples] < counts[numbers][:, None]

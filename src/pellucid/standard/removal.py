@@ -7,20 +7,17 @@ from pellucid.standard.maps import correlations, ranks_of
 from pellucid.standard.metric import register_metric
 
 STEPS = 16
-SIZES = (0.05, 0.1, 0.2, 0.4, 0.8)
-SUBSETS = 20
-"""Random subsets of each size."""
 
 
 def removal_curve(case: Case, imputer: str, *, most_first: bool, steps: int = STEPS) -> np.ndarray:
-    """f(x) with the first 0, 1/steps, ..., all of the positions removed, `(n, steps + 1)`.
+    """f(x) with the first 0, 1/steps, ..., all of the units removed, `(n, steps + 1)`.
 
-    The positions go from the largest to the smallest, or the other way round; those that are
+    The units (see `Subject.unit_of`) go from the largest to the smallest, or the other way round; those that are
     equal in an order drawn from the seed.
     """
-    size = case.positions.shape[1]
+    size = case.units.shape[1]
     counts = np.unique(np.rint(np.linspace(0, size, steps + 1)).astype(int))
-    ranks = ranks_of(case.positions, case.subject.generator(3))
+    ranks = ranks_of(case.units, case.subject.generator(3))
     ranks = ranks if most_first else size - 1 - ranks
     inner = counts[1:-1]
 
@@ -39,11 +36,17 @@ def area(curve: np.ndarray) -> np.ndarray:
     return (curve[:, 1:] + curve[:, :-1]).mean(axis=1) / 2
 
 
-def _span(case: Case, imputer: str) -> np.ndarray:
-    """|f(x) − f(x')|, NaN where it is at rounding level."""
+def unit_of(case: Case, imputer: str) -> np.ndarray:
+    """What the score moves through when features are removed, `(n,)`: the unit of C1.
+
+    The larger of |f(x) − f(x')| and the range of f over the random subsets of C2: the same for all
+    explanations of a sample. NaN where the score does not move.
+    """
+    some = case.subject.subset_scores(imputer).reshape(case.count, -1)
+    moved = some.max(axis=1) - some.min(axis=1)
     full, empty = case.subject.scores, case.subject.empty_scores(imputer)
-    span = np.abs(full - empty)
-    return np.where(span > 1e-6 * np.maximum(np.abs(full) + np.abs(empty), 1e-30), span, np.nan)
+    unit = np.maximum(np.abs(full - empty), moved)
+    return np.where(unit > 1e-6 * np.maximum(np.abs(full) + np.abs(empty), 1e-30), unit, np.nan)
 
 
 @register_metric(
@@ -53,14 +56,19 @@ def _span(case: Case, imputer: str) -> np.ndarray:
 def srg(case: Case) -> dict[str, np.ndarray]:
     """Area under the score, least important removed first, minus most important first.
 
-    (AUC_least − AUC_most) / |f(x) − f(x')|, each curve in 16 steps and averaged by the trapezoid
-    rule: 0 for a map that knows nothing, about 1 for one that finds all. NaN where f(x) = f(x').
+    (AUC_least − AUC_most) / u, each curve in 16 steps and averaged by the trapezoid rule; u is the
+    larger of |f(x) − f(x')| and the range of f over the random subsets of `subset_correlation`,
+    the same for all explanations. 0 for a map that knows nothing, about 1 for one that finds all.
+    NaN where the score does not move. What is removed as one are the cells of a grid in large
+    images, single positions elsewhere (`Subject.unit_of`). Departs from |f(x) − f(x')| alone as
+    the unit: where what is put in place of the features says the same as they do, that quotient
+    says how little, and not how well they are ordered.
     """
 
     def of(imputer: str) -> np.ndarray:
-        last = area(removal_curve(case, imputer, most_first=False))
-        first = area(removal_curve(case, imputer, most_first=True))
-        return (last - first) / _span(case, imputer)
+        last = removal_curve(case, imputer, most_first=False)
+        first = removal_curve(case, imputer, most_first=True)
+        return (area(last) - area(first)) / unit_of(case, imputer)
 
     return dict(case.of_each_imputer(of))
 
@@ -90,14 +98,14 @@ def insertion(case: Case) -> dict[str, np.ndarray]:
 
 @register_metric(
     "subset_correlation", better="higher", needs=("forward",), identifier="C2",
-    limits=(-1.0, 1.0), ideal=1.0, cost="100 F an imputer",
+    limits=(-1.0, 1.0), ideal=1.0, cost="100 F an imputer, once for all explanations",
     source="Ancona et al. 2018, section 4.1 (sensitivity-n), over five sizes",
 )  # fmt: skip
 def subset_correlation(case: Case) -> dict[str, np.ndarray]:
     """Whether a removed subset's Σ a tells by how much the score falls.
 
     Pearson's r over 20 random subsets S of one size between Σ_S a and f(x) − f(x without S), the
-    mean over subsets of 5, 10, 20, 40 and 80 % of the positions (those sizes that differ and are
+    mean over subsets of 5, 10, 20, 40 and 80 % of the units (those sizes that differ and are
     not all). The subsets are the same for all samples and explanations. 1 for the exact map of a
     linear model, 0 ± 0.1 for a random map; 0 for one that is the same everywhere, which tells
     nothing; NaN where the score never changes.
@@ -105,23 +113,11 @@ def subset_correlation(case: Case) -> dict[str, np.ndarray]:
     return dict(case.of_each_imputer(lambda name: _sensitivity(case, name)))
 
 
-def subsets_of(case: Case) -> np.ndarray:
-    """What is removed, `(sizes, 20, positions)` booleans."""
-    size, generator = case.positions.shape[1], case.subject.generator(4)
-    wanted = sorted({min(max(1, round(f * size)), max(size - 1, 1)) for f in SIZES})
-    drawn = [
-        [np.isin(np.arange(size), generator.choice(size, k, replace=False)) for _ in range(SUBSETS)]
-        for k in wanted
-    ]
-    return np.array(drawn)
-
-
 def _sensitivity(case: Case, imputer: str) -> np.ndarray:
-    subsets = subsets_of(case)
+    subsets = case.subject.subsets
     flat = subsets.reshape(-1, subsets.shape[-1])
-    scores = case.subject.removed(imputer, len(flat), lambda _, numbers: ~flat[numbers]).scores
-    fall = (case.subject.scores[:, None] - scores).reshape(-1, *subsets.shape[:2])
-    said = (case.positions @ flat.T.astype(np.float64)).reshape(fall.shape)
+    fall = case.subject.scores[:, None, None] - case.subject.subset_scores(imputer)
+    said = (case.units @ flat.T.astype(np.float64)).reshape(fall.shape)
     found = []
     for number in range(subsets.shape[0]):
         r = correlations(said[:, number], fall[:, number])

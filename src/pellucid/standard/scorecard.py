@@ -254,7 +254,8 @@ def _mean_ranks(columns: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
         medians = np.full(drawn.shape[:2], -np.inf)
         some = ~missing.all(axis=2)
         medians[some] = np.nanmedian(drawn[some], axis=1)
-        better = (medians[:, None] > medians[None, :]).sum(axis=0)
-        equal = (medians[:, None] == medians[None, :]).sum(axis=0)
-        total += (better.T if better.ndim == 2 else better) + (equal.T + 1) / 2
+        # What differs by rounding only is equal: places are then shared.
+        close = np.isclose(medians[:, None], medians[None, :], rtol=1e-5, atol=1e-9)
+        better = ((medians[:, None] > medians[None, :]) & ~close).sum(axis=0)
+        total += better.T + (close.sum(axis=0).T + 1) / 2
     return total / len(columns)

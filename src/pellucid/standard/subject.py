@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,21 @@ import numpy as np
 from pellucid.counting import CountedModel
 from pellucid.engine.schedule import Progress, Schedule
 from pellucid.errors import InputError
+from pellucid.inputs.features import make_features
+from pellucid.inputs.layout import space_axes
 from pellucid.model import Model
 from pellucid.running.outputs import check_class_names
-from pellucid.standard.imputers import Imputer, default_names, make_imputer, spread_of
+from pellucid.standard.imputers import SPATIAL, Imputer, default_names, make_imputer, spread_of
 from pellucid.standard.maps import position_shape
 from pellucid.targets import resolve_target
 from pellucid.task import Task
 from pellucid.types import Evaluations, Leaves, TargetLike, shape_of
+
+FINE = 1024
+CELLS = 14
+SIZES = (0.05, 0.1, 0.2, 0.4, 0.8)
+SUBSETS = 20
+"""Random subsets of each size."""
 
 Kept = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -75,6 +84,7 @@ class Subject:
         self.outputs = _matrix(self.task)
         self.imputers = self._make_imputers(imputers)
         self._empty: dict[str, np.ndarray] = {}
+        self._subsets: dict[str, np.ndarray] = {}
 
     @property
     def count(self) -> int:
@@ -104,6 +114,32 @@ class Subject:
     def positions(self) -> int:
         """How many there are, over all inputs."""
         return sum(int(np.prod(shape)) for shape in self.shapes)
+
+    @cached_property
+    def unit_of(self) -> np.ndarray:
+        """Which unit each position is removed with, `(positions,)`.
+
+        Cells of a grid, 14 along the longest side, of images, series and volumes of more than
+        1 024 positions: single pixels, chosen anywhere, tell a network nothing but noise. Each
+        position its own of all else.
+        """
+        found, first = [], 0
+        for shape, dims in zip(self.shapes, self.dims, strict=True):
+            size = int(np.prod(shape))
+            if size <= FINE or not space_axes(dims):
+                own = np.arange(size)
+            else:
+                own = make_features(
+                    f"grid:{CELLS}", np.empty((1, *shape)), _bare(dims)
+                ).units.ravel()
+            found.append(first + own)
+            first += int(own.max()) + 1
+        return np.concatenate(found)
+
+    @property
+    def units(self) -> int:
+        """How many units there are."""
+        return int(self.unit_of.max()) + 1
 
     def generator(self, *purpose: int) -> np.random.Generator:
         """A random generator of the seed; the same for every explanation that is judged."""
@@ -161,13 +197,13 @@ class Subject:
         """The model on `count` copies of each sample with positions removed.
 
         `kept(samples, numbers)` says of copy `numbers[k]` of sample `samples[k]` what stays,
-        `(m, positions)` booleans over the positions of all inputs.
+        `(m, units)` booleans over the units of all inputs; see `unit_of`.
         """
         fillers = self.imputers[imputer]
         rows = max(f.rows for f in fillers)
 
         def leaves(samples: np.ndarray, numbers: np.ndarray, draws: np.ndarray) -> Leaves:
-            pieces = np.split(kept(samples, numbers), self.borders, axis=1)
+            pieces = np.split(kept(samples, numbers)[:, self.unit_of], self.borders, axis=1)
             return tuple(
                 self.task.asarray(f.fill(samples, draws % f.rows, p.reshape(-1, *shape)))
                 for f, p, shape in zip(fillers, pieces, self.shapes, strict=True)
@@ -193,25 +229,53 @@ class Subject:
         return self._stream(len(noise[0]), 1, leaves)
 
     def empty_scores(self, imputer: str) -> np.ndarray:
-        """f(x') of each sample with every position removed, `(n,)`."""
+        """The score f(x') of each sample with everything removed, `(n,)`."""
         if imputer not in self._empty:
 
             def nothing(samples: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-                return np.zeros((len(samples), self.positions), dtype=bool)
+                return np.zeros((len(samples), self.units), dtype=bool)
 
             self._empty[imputer] = self.removed(imputer, 1, nothing).scores[:, 0]
         return self._empty[imputer]
 
+    @cached_property
+    def subsets(self) -> np.ndarray:
+        """Random subsets of the units, the same for everything judged: `(sizes, 20, units)`.
+
+        Of 5, 10, 20, 40 and 80 % of them, those sizes that differ.
+        """
+        size, generator = self.units, self.generator(4)
+        wanted = sorted({min(max(1, round(f * size)), max(size - 1, 1)) for f in SIZES})
+        found = np.zeros((len(wanted), SUBSETS, size), dtype=bool)
+        for own, k in zip(found, wanted, strict=True):
+            for row in own:
+                row[generator.choice(size, k, replace=False)] = True
+        return found
+
+    def subset_scores(self, imputer: str) -> np.ndarray:
+        """The score of each sample without each of `subsets`, `(n, sizes, 20)`; asked once."""
+        if imputer not in self._subsets:
+            flat = self.subsets.reshape(-1, self.units)
+            copies = self.removed(imputer, len(flat), lambda _, numbers: ~flat[numbers])
+            self._subsets[imputer] = copies.scores.reshape(-1, *self.subsets.shape[:2])
+        return self._subsets[imputer]
+
     def _make_imputers(self, names: Sequence[str] | None) -> dict[str, tuple[Imputer, ...]]:
         batch, rows = self.task.batch, len(self.background[0])
-        chosen = default_names(batch.dims[0], rows) if names is None else tuple(names)
+        spatial = [bool(space_axes(dims)) for dims in batch.dims]
+        first = batch.dims[spatial.index(True) if any(spatial) else 0]
+        chosen = default_names(first, rows) if names is None else tuple(names)
         if not chosen:
             raise InputError("Expected one imputer or more; None is two that fit the input.")
         found: dict[str, tuple[Imputer, ...]] = {}
         for name in dict.fromkeys(chosen):
+            # Beside an image, a table's columns are filled with their means.
+            own = ["mean" if name in SPATIAL and any(spatial) and not s else name for s in spatial]
             found[name] = tuple(
-                make_imputer(name, a, dims, own, seed=self.seed)
-                for a, dims, own in zip(batch.arrays, batch.dims, self.background, strict=True)
+                make_imputer(n, a, dims, rows, seed=self.seed)
+                for n, a, dims, rows in zip(
+                    own, batch.arrays, batch.dims, self.background, strict=True
+                )
             )
         return found
 
@@ -286,3 +350,7 @@ def _background(model: Model, arrays: Sequence[np.ndarray], given: Any) -> tuple
                 f" {own.shape[1:]}."
             )
     return rows
+
+
+def _bare(dims: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(d for d in dims if d != "channel")
