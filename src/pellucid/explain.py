@@ -21,7 +21,7 @@ from pellucid.explaining.before import (
 )
 from pellucid.explaining.building import build
 from pellucid.explaining.partial import keep_finished
-from pellucid.explanation import Explanation
+from pellucid.explanation import Explanation, remember
 from pellucid.inputs.batch import Batch
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import make_method
@@ -122,7 +122,9 @@ def explain_each(
         keeps_integers=type(chosen).needs >= Tier.DIFFERENTIABLE and not layered,
     )  # fmt: skip
     with _watched(task, method, progress):
-        return _explained(task, chosen, recorded, targets, layered=layered, began=began)
+        found = _explained(task, chosen, recorded, targets, layered=layered, began=began)
+    held = replace(wrapped, adapter=wrapped.adapter.for_one_explanation())
+    return tuple(remember(e, held, x, target) for e, target in zip(found, targets, strict=True))
 
 
 def _explained(

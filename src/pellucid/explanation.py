@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pellucid.feature_table import FeatureTable
     from pellucid.importance import Importance
+    from pellucid.standard.scorecard import Scorecard
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,9 @@ class Explanation:
     warnings: tuple[str, ...] = ()
     batched: bool = True
     structure: Any = None
+    asked_of = None
+    """The model, inputs and target as they were given, where `explain` made it: no field, for it
+    is no part of the result and in no file. Set by `remember`."""
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -128,7 +132,7 @@ class Explanation:
         def take(a: np.ndarray | None) -> Any:
             return None if a is None else a[index]
 
-        return replace(
+        some = replace(
             self,
             parts=tuple(
                 replace(
@@ -144,6 +148,9 @@ class Explanation:
             prediction_names=tuple(self.prediction_names[i] for i in index),
             **{n: take(getattr(self, n)) for n in _SAMPLED},
         )
+        if self.asked_of is not None:
+            remember(some, self.asked_of[0], None, self.asked_of[2])
+        return some
 
     @property
     def values(self) -> Any:
@@ -207,6 +214,15 @@ class Explanation:
         from pellucid.shap_interchange import from_shap
 
         return from_shap(explanation, method=method)
+
+    def evaluate(self, model: Any = None, **options: Any) -> "Scorecard":
+        """Judge it by the standard: a `Scorecard`; see `pellucid.standard.itself`.
+
+        `model` is the one it is of, which a result that was loaded from a file does not hold.
+        """
+        from pellucid.standard.itself import evaluate_itself
+
+        return evaluate_itself(self, model, options)
 
     def plot(self, sample: int = 0, **options: Any) -> Any:
         """Draw one sample as its kind of input asks for; a Figure, never shown.
@@ -277,6 +293,12 @@ class Explanation:
 
 _SAMPLED = ("target", "prediction", "score", "outputs", "probabilities", "baseline_score", "gap")
 _SAMPLED_IN_PART = ("values", "inputs", "baseline", "stderr", "display")
+
+
+def remember(e: Explanation, model: Any, x: Any, target: Any) -> Explanation:
+    """Note what `e` was made of, for `e.evaluate()`; `x` None where only `e` holds the inputs."""
+    object.__setattr__(e, "asked_of", (model, x, target))
+    return e
 
 
 def shorten(name: str) -> str:

@@ -17,7 +17,9 @@ FLOORS = [
     {"methods"},
     {"explanation", "feature_table"},
     {"explaining", "explain", "coverage", "tables", "plots", "store", "reproduce"},
-    {"comparison", "explainer", "reports", "effects", "importance", "shap_interchange"},
+    {"comparison", "reports", "effects", "importance", "shap_interchange"},
+    {"standard"},
+    {"explainer"},
     {"__init__"},
     {"testing", "demo", "cli", "__main__"},
 ]
@@ -30,6 +32,7 @@ LATE = {
     ("explanation", "store"): "e.save()",
     ("explanation", "reproduce"): "e.reproduce()",
     ("explanation", "importance"): "e.importance()",
+    ("explanation", "standard"): "e.evaluate()",
     ("explanation", "shap_interchange"): "e.to_shap()",
 }
 """Imported upwards inside of a method only, for what a result can be asked to do with itself."""

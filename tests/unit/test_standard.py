@@ -201,3 +201,41 @@ def test_paired_tests_and_their_correction():
     assert paired_p(worse, better) == 1.0
     assert paired_p(better, better) == 1.0
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_an_explanation_evaluates_itself(tmp_path):
+    x = data()
+    e = explain(model, x, "occlusion", target=lambda outputs: outputs[:, 0] + outputs[:, 1])
+    assert e.evaluate(standard=["I1", "C1"]).explanations == ("occlusion",)
+    part = explain(model, x, "occlusion", target=1)[2:5]
+    assert part.evaluate(standard=["I1"]).count == 3
+    single = explain(model, x[0], "occlusion")
+    assert single.evaluate(standard=["C1"], imputers=["zeros"]).count == 1
+    loaded = Explanation.load(part.save(tmp_path / "part.zarr"))
+    with pytest.raises(InputError, match="holds no model"):
+        loaded.evaluate()
+    assert loaded.evaluate(model, standard=["I1"]).count == 3
+
+
+def test_a_data_frame_is_judged_as_the_model_takes_it():
+    pandas = pytest.importorskip("pandas")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {"age": rng.normal(40, 9, 60), "job": rng.choice(["cook", "smith", "clerk"], 60)}
+    )
+    label = (frame["age"] + 12 * (frame["job"] == "cook") > 43).to_numpy()
+    columns = make_column_transformer(
+        (StandardScaler(), ["age"]), (OneHotEncoder(handle_unknown="ignore"), ["job"])
+    )
+    fitted = pipeline.make_pipeline(columns, LogisticRegression()).fit(frame, label)
+    e = explain(fitted, frame[:8], "kernel_shap", background=frame[8:28])
+    card = e.evaluate(standard=["I1", "C1", "C2", "C6"], background=frame[8:28])
+    assert set(card.scores["kernel_shap"]) == {
+        "effective_fraction", "srg", "subset_correlation", "seed_stability"
+    }  # fmt: skip
+    assert card.imputers == ("dataset", "mean")

@@ -66,10 +66,11 @@ def evaluate(
     given = made_or_given(explanations_or_methods)
     target = _target(given, target)
     bar = ProgressBar("evaluate") if progress is True else None
+    shown = bar or (None if isinstance(progress, bool) else progress)
     try:
         subject = Subject(
             wrapped, x, target=target, background=background, imputers=imputers, seed=int(seed),
-            batch_size=batch_size, progress=bar or (None if isinstance(progress, bool) else progress),
+            batch_size=batch_size, progress=shown,
         )  # fmt: skip
         found, failures = _made(subject, x, wrapped, given, target, seed, batch_size)
         where = make_masks(masks, subject)
@@ -88,7 +89,7 @@ def _metrics(standard: str | Sequence[str]) -> tuple[Metric, ...]:
     return tuple(dict.fromkeys(metric_named(name) for name in names))
 
 
-def _target(given: Mapping[str, Given], target: TargetLike) -> TargetLike:
+def _target(given: Mapping[str, Given], target: TargetLike) -> Any:
     """What is explained; of explanations that were made before, what they were made for."""
     made = [g.explanation for g in given.values() if g.explanation is not None]
     if target is not None or not made:
@@ -132,8 +133,13 @@ def _made(
     if not found:
         raise CapabilityError("\n  ".join(["There is nothing to judge.", *failures.values()]))
     for name in FIXED:
-        if name not in found:
+        if name in found:
+            continue
+        try:
             found[name] = explain(model, x, name, target=target, seed=seed)
+        except InputError:  # of categories there are no zeros, and a constant map needs none
+            flat = tuple(np.ones(a.shape) for a in subject.task.batch.arrays)
+            found[name] = _of_array(name, flat, subject, model, x, target)
     return found, failures
 
 
@@ -158,7 +164,7 @@ def _of_array(
     name: str, values: Any, subject: Subject, model: Model, x: Any, target: Any
 ) -> Explanation:
     """A map that came as an array, in the form of an explanation."""
-    held = explain(model, x, "constant", target=target)
+    held = explain(model, x, "random", target=target)
     maps = values if isinstance(values, tuple | list) else (values,)
     parts = []
     for part, own in zip(held.parts, maps, strict=True):

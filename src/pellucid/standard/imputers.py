@@ -61,7 +61,9 @@ class Painted(Imputer):
     noise: np.ndarray
     """What is added to what "linear" fills in, the same for all samples, like one of them."""
 
-    rows = 1
+    @property
+    def rows(self) -> int:
+        return 1
 
     def fill(self, samples: np.ndarray, draws: np.ndarray, kept: np.ndarray) -> np.ndarray:
         own = self.x[samples]

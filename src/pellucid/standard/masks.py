@@ -18,8 +18,9 @@ def make_masks(masks: Any, subject: Subject) -> np.ndarray | None:
     given = np.asarray(masks)
     if len(subject.shapes) > 1:
         raise InputError("Masks say where an object is in one input; this model has several.")
-    wanted = (subject.count, *subject.shapes[0])
-    if given.shape == wanted[1:] and not subject.task.batch.batched:
+    shape = next(iter(subject.shapes))
+    wanted = (subject.count, *shape)
+    if given.shape == shape and not subject.task.batch.batched:
         given = given[None]
     if given.shape != wanted:
         raise InputError(f"Expected masks of shape {wanted}, one a sample, got {given.shape}.")

@@ -12,8 +12,8 @@ STEPS = 16
 def removal_curve(case: Case, imputer: str, *, most_first: bool, steps: int = STEPS) -> np.ndarray:
     """f(x) with the first 0, 1/steps, ..., all of the units removed, `(n, steps + 1)`.
 
-    The units (see `Subject.unit_of`) go from the largest to the smallest, or the other way round; those that are
-    equal in an order drawn from the seed.
+    The units (see `Subject.unit_of`) go from the largest to the smallest, or the other way round;
+    those that are equal in an order drawn from the seed.
     """
     size = case.units.shape[1]
     counts = np.unique(np.rint(np.linspace(0, size, steps + 1)).astype(int))

@@ -135,9 +135,9 @@ class Scorecard:
         """Each explanation's score on each axis: 0 is the random control, 1 the ideal.
 
         u = (m − m_random) / (m_ideal − m_random) for the medians of each score that has an ideal,
-        between −1 and 1, the mean over its ways, then over the axis' scores; gates stay out. Speed is
-        1 − log₁₀(forwards) / 4: 1 for one forward, 0 for ten thousand. NaN where nothing of an
-        axis could be asked.
+        between −1 and 1, the mean over its ways, then over the axis' scores; gates stay out.
+        Speed is 1 − log₁₀(forwards) / 4: 1 for one forward, 0 for ten thousand. NaN where nothing
+        of an axis could be asked.
         """
         return {name: self._utilities_of(name) for name in self.explanations}
 

@@ -49,7 +49,8 @@ def paired_p(better: np.ndarray, worse: np.ndarray) -> float:
         return 1.0
     from scipy.stats import wilcoxon
 
-    return float(wilcoxon(difference, alternative="greater").pvalue)
+    _, p = wilcoxon(difference, alternative="greater")
+    return float(p)
 
 
 def holm(p: Sequence[float]) -> list[float]:

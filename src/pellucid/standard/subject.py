@@ -11,18 +11,17 @@ import numpy as np
 from pellucid.counting import CountedModel
 from pellucid.engine.schedule import Progress, Schedule
 from pellucid.errors import InputError
-from pellucid.inputs.features import make_features
 from pellucid.inputs.layout import space_axes
 from pellucid.model import Model
 from pellucid.running.outputs import check_class_names
 from pellucid.standard.imputers import SPATIAL, Imputer, default_names, make_imputer, spread_of
 from pellucid.standard.maps import position_shape
+from pellucid.standard.outputs import decisions, output_matrix
+from pellucid.standard.units import unit_numbers
 from pellucid.targets import resolve_target
 from pellucid.task import Task
-from pellucid.types import Evaluations, Leaves, TargetLike, shape_of
+from pellucid.types import Evaluations, Leaves, TargetLike
 
-FINE = 1024
-CELLS = 14
 SIZES = (0.05, 0.1, 0.2, 0.4, 0.8)
 SUBSETS = 20
 """Random subsets of each size."""
@@ -81,7 +80,7 @@ class Subject:
         )  # fmt: skip
         self.background = _background(model, batch.arrays, background)
         self.scores = self.task.scores()[0]
-        self.outputs = _matrix(self.task)
+        self.outputs = output_matrix(self.task)
         self.imputers = self._make_imputers(imputers)
         self._empty: dict[str, np.ndarray] = {}
         self._subsets: dict[str, np.ndarray] = {}
@@ -117,24 +116,8 @@ class Subject:
 
     @cached_property
     def unit_of(self) -> np.ndarray:
-        """Which unit each position is removed with, `(positions,)`.
-
-        Cells of a grid, 14 along the longest side, of images, series and volumes of more than
-        1 024 positions: single pixels, chosen anywhere, tell a network nothing but noise. Each
-        position its own of all else.
-        """
-        found, first = [], 0
-        for shape, dims in zip(self.shapes, self.dims, strict=True):
-            size = int(np.prod(shape))
-            if size <= FINE or not space_axes(dims):
-                own = np.arange(size)
-            else:
-                own = make_features(
-                    f"grid:{CELLS}", np.empty((1, *shape)), _bare(dims)
-                ).units.ravel()
-            found.append(first + own)
-            first += int(own.max()) + 1
-        return np.concatenate(found)
+        """Which unit each position is removed with, `(positions,)`; see `unit_numbers`."""
+        return unit_numbers(self.shapes, self.dims)
 
     @property
     def units(self) -> int:
@@ -169,16 +152,6 @@ class Subject:
         others = self.outputs.copy()
         np.put_along_axis(others, chosen[:, None], -np.inf, axis=1)
         return others.argmax(axis=1)
-
-    def nonzero_positions(self) -> np.ndarray:
-        """Where each sample's input is not all zero, `(n, positions)`."""
-        batch, found = self.task.batch, []
-        for array, dims in zip(batch.arrays, batch.dims, strict=True):
-            there = array != 0
-            if "channel" in dims:
-                there = there.any(axis=dims.index("channel"))
-            found.append(there.reshape(len(there), -1))
-        return np.concatenate(found, axis=1)
 
     def forward_seconds(self, sample: int) -> float:
         """How long the model takes for one sample alone."""
@@ -324,21 +297,6 @@ class Subject:
         return decisions(found, self.explained) == decisions(self.outputs, self.explained)[samples]
 
 
-def decisions(outputs: np.ndarray, explained: str) -> np.ndarray:
-    """The class of each row of outputs; of a single output, its side; all alike of a regression."""
-    if outputs.shape[1] > 1:
-        return outputs.argmax(axis=1)
-    limit = {"logit": 0.0, "probability": 0.5}.get(explained, -np.inf)
-    return (outputs[:, 0] > limit).astype(np.int64)
-
-
-def _matrix(task: Task) -> np.ndarray | None:
-    shape = shape_of(task.outputs)
-    if len(shape) not in {1, 2}:
-        return None
-    return task.to_numpy(task.outputs).astype(np.float64).reshape(shape[0], -1)
-
-
 def _background(model: Model, arrays: Sequence[np.ndarray], given: Any) -> tuple[np.ndarray, ...]:
     if given is None:
         return tuple(arrays)
@@ -350,7 +308,3 @@ def _background(model: Model, arrays: Sequence[np.ndarray], given: Any) -> tuple
                 f" {own.shape[1:]}."
             )
     return rows
-
-
-def _bare(dims: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(d for d in dims if d != "channel")

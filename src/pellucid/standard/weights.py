@@ -32,7 +32,7 @@ def parameter_dependence(case: Case) -> np.ndarray:
         )
         for number in (0, 1)
     ]
-    looked_at = case.subject.nonzero_positions()
+    looked_at = _nonzero(case)
     found = np.empty(case.count)
     for sample in range(case.count):
         at = looked_at[sample] if looked_at[sample].sum() > 2 else slice(None)
@@ -40,3 +40,14 @@ def parameter_dependence(case: Case) -> np.ndarray:
         alike = [rank_correlations(own, other)[0] for other in rest]
         found[sample] = np.mean(alike) - rank_correlations(rest[0], rest[1])[0]
     return found
+
+
+def _nonzero(case: Case) -> np.ndarray:
+    """Where each sample's input is not all zero, `(n, positions)`."""
+    batch, found = case.subject.task.batch, []
+    for array, dims in zip(batch.arrays, batch.dims, strict=True):
+        there = array != 0
+        if "channel" in dims:
+            there = there.any(axis=dims.index("channel"))
+        found.append(there.reshape(len(there), -1))
+    return np.concatenate(found, axis=1)
