@@ -66,6 +66,11 @@ class ForwardOnlyAdapter(Adapter):
             return super().accept_more(x)
         return (self._frame.encode(x if is_frame(x) else self._frame.named(x)),)
 
+    def as_given(self, leaves: Sequence[Any]) -> Any:
+        if self._frame is None:
+            return super().as_given(leaves)
+        return self._frame.decode(np.asarray(leaves[0]))
+
     def accept_row(self, row: Mapping[str, Any]) -> np.ndarray:
         return super().accept_row(row) if self._frame is None else self._frame.encode_row(row)
 

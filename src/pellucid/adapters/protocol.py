@@ -203,6 +203,10 @@ class Adapter(ABC):
     def restore(self, leaves: Sequence[Any]) -> Any:
         """`leaves` (of any type) in the structure the user passed to `accept`."""
 
+    def as_given(self, leaves: Sequence[Any]) -> Any:
+        """Rows like those accepted last in the form they came in, a data frame as one."""
+        return self.restore(leaves)
+
     @abstractmethod
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
         """Per output: "softmax", "log_softmax", "sigmoid" where the model ends in one, else None.

@@ -68,6 +68,9 @@ class ReweightedAdapter(Adapter):
     def restore(self, leaves: Sequence[Any]) -> Any:
         return self.inner.restore(leaves)
 
+    def as_given(self, leaves: Sequence[Any]) -> Any:
+        return self.inner.as_given(leaves)
+
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
         return self.inner.final_activation(x)
 

@@ -12,6 +12,7 @@ from pellucid._version import __version__
 from pellucid.cli import console
 from pellucid.cli.demo import demo
 from pellucid.cli.doctor import doctor
+from pellucid.cli.evaluate import evaluate
 from pellucid.cli.explain import explain
 from pellucid.cli.inspect import inspect
 from pellucid.cli.methods import methods
@@ -41,7 +42,7 @@ application = typer.Typer(
     name="pellucid",
     help="Explain what a deep-learning model does, and measure whether the explanation "
     "can be believed.",
-    epilog="Exit codes: 0 ok, 1 run error or unreadable file, 2 usage, 3 kept for quality gates, "
+    epilog="Exit codes: 0 ok, 1 run error or unreadable file, 2 usage, 3 a quality gate failed, "
     "4 unsafe model refused, 5 missing extra, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -67,7 +68,7 @@ def _globals(
     """Options before the command."""
 
 
-for _command in (demo, explain, methods, inspect, doctor):
+for _command in (demo, explain, evaluate, methods, inspect, doctor):
     application.command()(_command)
 
 

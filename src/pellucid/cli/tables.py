@@ -53,10 +53,8 @@ def run_table(request: Request, table: Table, *, dry_run: bool = False) -> bool:
     check_methods(request)
     facts = models.file_facts(request.model)
     check_class_names(request, is_demo=False)
-    frame = _dropped(read_table(table.path), table.drop, table.path).iloc[table.rows]
-    if not len(frame):
-        raise InputError(f"--rows leaves nothing of {table.path} to explain.")
-    request = _with_background(request, table)
+    frame = inputs_of_table(table)
+    request = with_background(request, table)
     if dry_run:
         _plan(request, table, frame)
         return True
@@ -69,6 +67,17 @@ def run_table(request: Request, table: Table, *, dry_run: bool = False) -> bool:
     else:
         table_files.print_result(document)
     return not outcome.failed
+
+
+def inputs_of_table(table: Table) -> Any:
+    """The rows and columns of the file that are asked about.
+
+    Raises `InputError` for an unknown column and where no row is left.
+    """
+    frame = _dropped(read_table(table.path), table.drop, table.path).iloc[table.rows]
+    if not len(frame):
+        raise InputError(f"--rows leaves nothing of {table.path} to explain.")
+    return frame
 
 
 def read_table(path: Path) -> Any:
@@ -121,7 +130,7 @@ def _dropped(frame: Any, names: tuple[str, ...], path: Path) -> Any:
     return frame.drop(columns=list(names))
 
 
-def _with_background(request: Request, table: Table) -> Request:
+def with_background(request: Request, table: Table) -> Request:
     """The request with the background's rows for the methods that take them."""
     if table.background is None:
         return request

@@ -37,7 +37,7 @@ class Asker:
         self, arrays: tuple[np.ndarray, ...], *, target: Any, seed: int | None = None
     ) -> Explanation:
         """The explanation of each row of `arrays`."""
-        held = self.model.adapter.restore(arrays)
+        held = self.model.adapter.as_given(arrays)
         return explain(
             replace(self.model, preprocess=None), held, self.method, target=target,
             seed=self.seed if seed is None else seed, batch_size=self.batch_size,

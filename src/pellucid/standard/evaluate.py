@@ -27,6 +27,10 @@ from pellucid.standard.subject import Subject
 from pellucid.types import TargetLike
 
 
+OF_NUMBERS = "numbers"
+"""What stands for the method of a map that came as an array."""
+
+
 def evaluate(
     model: Any,
     x: Any,
@@ -56,8 +60,8 @@ def evaluate(
     inputs or targets, unknown metrics and imputers, and where nothing is left to judge.
 
     >>> card = pellucid.evaluate(model, x, ["saliency", "occlusion"], standard=["I1", "srg"])
-    >>> [row["metric"] for row in card.table()][:3]
-    ['effective_fraction', 'srg', 'srg']
+    >>> list(card.scores["occlusion"]["srg"])
+    ['dataset', 'blur']
     """
     began = time.perf_counter()
     check_seed(seed)
@@ -163,7 +167,7 @@ def _check_same(name: str, explanation: Explanation, subject: Subject) -> None:
 def _of_array(
     name: str, values: Any, subject: Subject, model: Model, x: Any, target: Any
 ) -> Explanation:
-    """A map that came as an array, in the form of an explanation."""
+    """A map that came as an array, in the form of an explanation of no known method."""
     held = explain(model, x, "random", target=target)
     maps = values if isinstance(values, tuple | list) else (values,)
     parts = []
@@ -180,12 +184,14 @@ def _of_array(
         if array.shape != part.inputs.shape:
             dims = tuple(d for d in dims if d != "channel")
         parts.append(replace(part, values=array, dims=dims))
-    return replace(held, parts=tuple(parts), method=name, gap=None, baseline_score=None)
+    return replace(held, parts=tuple(parts), method=OF_NUMBERS, gap=None, baseline_score=None)
 
 
 def _asker(subject: Subject, explanation: Explanation, batch_size: int | str) -> Asker | str:
     """Who makes it anew, or why nobody can."""
     name = explanation.method
+    if name == OF_NUMBERS:
+        return "it came as numbers, so nothing can be asked again"
     if name not in registered():
         return "the method that made the map is not known, so it cannot be asked again"
     parameters = {k: v for k, v in explanation.parameters.items() if v is not None}

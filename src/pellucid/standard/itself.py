@@ -16,7 +16,7 @@ def evaluate_itself(e: Explanation, model: Any, options: Mapping[str, Any]) -> S
     `options` are those of `pellucid.evaluate`. Raises `InputError` where no model is given to an
     explanation that was loaded from a file, which holds none.
 
-    >>> explain(model, x, "occlusion").evaluate(standard=["I1"]).explanations
+    >>> pellucid.explain(model, x, "occlusion").evaluate(standard=["I1"]).explanations
     ('occlusion',)
     """
     asked, x, target = e.asked_of or (None, None, None)

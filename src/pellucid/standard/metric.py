@@ -90,7 +90,7 @@ def register_metric(
     >>> @register_metric("largest_share", axis="interpretability", better="higher")
     ... def largest_share(case):
     ...     return abs(case.positions).max(axis=1) / abs(case.positions).sum(axis=1)
-    >>> pellucid.evaluate(model, x, ["saliency"], standard=["largest_share"]).table()[0]["metric"]
+    >>> pellucid.evaluate(model, x, ["saliency"], standard=["largest_share"]).metrics[0].name
     'largest_share'
     """
     if not isinstance(name, str) or not name.isidentifier():

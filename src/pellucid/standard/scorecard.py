@@ -1,5 +1,6 @@
 """The result of an evaluation: every sample's scores, their summary, and which can be believed."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -25,7 +26,7 @@ class Scorecard:
     why a metric could not be asked. `controls` are the explanations that know nothing.
 
     >>> card = pellucid.evaluate(model, x, ["integrated_gradients"], standard=["srg"])
-    >>> card.scores["integrated_gradients"]["srg"]["zeros"].shape
+    >>> card.scores["integrated_gradients"]["srg"]["blur"].shape
     (2,)
     """
 
@@ -59,6 +60,31 @@ class Scorecard:
         ways = self._ways(explanation, metric)
         chosen = next(iter(ways)) if way is None else way
         return summarise(ways[chosen], seed=self.seed)
+
+    def median(self, explanation: str, metric: str, way: str) -> float:
+        """The median over samples; NaN where it was not asked or no sample has a number."""
+        values = self.scores[explanation].get(self.metric(metric).name, {}).get(way)
+        return np.nan if values is None else summarise(values, seed=self.seed).median
+
+    def document(self) -> dict[str, Any]:
+        """All of it as plain data: summaries, gates, contests, and every sample's numbers."""
+        return {
+            "samples": self.count,
+            "seed": self.seed,
+            "imputers": list(self.imputers),
+            "summary": self.table(),
+            "gates": self.gates(),
+            "utilities": self.utilities(),
+            "contests": {
+                name: [dataclasses.asdict(c) | {"won": c.won} for c in own]
+                for name, own in self.contests.items()
+            },
+            "scores": self.scores,
+            "skipped": self.skipped,
+            "notes": list(self.notes),
+            "evaluations": self.evaluations._asdict(),
+            "seconds": self.seconds,
+        }
 
     def _ways(self, explanation: str, metric: str) -> Ways:
         name = self.metric(metric).name

@@ -1,0 +1,115 @@
+"""`pellucid evaluate`: judge methods on pictures or a table, and fail where they are not good."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pellucid.cli import console, options
+
+QUALITY = 3
+"""The exit code of a gate that failed (contract.md 5)."""
+
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        metavar="NAMES",
+        help="default, or names with commas, such as C1,I2,deletion. See the docs on the standard.",
+    ),
+]
+FailUnder = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-under",
+        metavar="SCORE=VALUE,...",
+        help="Exit with 3 unless every method's median reaches these, such as srg=0.2; a score of "
+        "which less is better may not exceed its value. A gate is named alone: controls.",
+        show_default=False,
+    ),
+]
+Imputers = Annotated[
+    str | None,
+    typer.Option(
+        help="How features are removed, with commas: dataset, blur, mean, zeros, linear, inpaint.",
+        show_default=False,
+    ),
+]
+Target = Annotated[str, typer.Option("--target", "-t", help="top, a class number, a name, or a/b.")]
+
+
+def evaluate(
+    model: options.ModelArgument,
+    inputs: options.Inputs,
+    method: options.Methods = ["integrated_gradients"],  # noqa: B006  # Typer copies it
+    target: Target = "top",
+    metrics: Metrics = "default",
+    fail_under: FailUnder = None,
+    imputers: Imputers = None,
+    out: options.Out = None,
+    as_json: console.AsJson = False,
+    seed: options.Seed = 0,
+    batch_size: options.BatchSize = "auto",
+    classes: options.Classes = None,
+    preprocess: options.Preprocess = None,
+    size: options.Size = None,
+    background: options.Background = None,
+    background_rows: options.BackgroundRows = 100,
+    rows: options.Rows = None,
+    drop: options.Drop = None,
+    param: options.Parameters = None,
+    trust_model: options.TrustModel = None,
+    no_progress: console.NoProgress = False,
+    verbose: console.Verbose = 0,
+    quiet: console.Quiet = False,
+) -> None:
+    """Judge methods by the standard: scores with intervals, gates, and what not to trust.
+
+    Prints the scorecard; with --out also scorecard.json and scorecard.png.
+    """
+    console.configure(verbose, quiet)
+    from pellucid.cli import parameters, targets
+    from pellucid.cli.evaluating import Judgement, failures, judge, parse_limits, write
+    from pellucid.cli.explaining import Request
+    from pellucid.cli.tables import Table, refuse, table_of
+
+    table = table_of(inputs)
+    names = parameters.parse_names(method)
+    limits = parse_limits(fail_under)
+    request = Request(
+        model=model,
+        images=() if table is not None else tuple(inputs),
+        methods=tuple(names),
+        targets=(targets.parse_target(target),),
+        out=out,
+        formats=frozenset(),
+        settings={"seed": seed, "batch_size": parameters.parse_batch_size(batch_size)},
+        parameters=parameters.parse_parameters(param or [], names),
+        class_names=None if classes is None else tuple(parameters.read_labels(classes)),
+        preprocess=None if preprocess is None else parameters.find_preprocess(preprocess),
+        preprocess_name=preprocess,
+        size=None if size is None else parameters.parse_size(size),
+        trust=trust_model,
+        progress=not no_progress,
+        as_json=as_json,
+    )
+    given = None
+    if table is None:
+        refuse(background=background, rows=rows, drop=drop)
+    else:
+        refuse(preprocess=preprocess, size=size)
+        chosen = parameters.parse_rows(rows)
+        given = Table(Path(table), chosen, tuple(drop or ()), background, background_rows)
+    wanted = "default" if metrics == "default" else [m.strip() for m in metrics.split(",")]
+    listed = None if imputers is None else [i.strip() for i in imputers.split(",")]
+    card = judge(request, Judgement(given, wanted, listed, tuple(limits)))
+    write(card, out)
+    if as_json:
+        console.result_json(card.document())
+    else:
+        console.result(str(card))
+    failed = failures(card, limits)
+    for message in failed:
+        console.error(message)
+    if failed:
+        raise typer.Exit(QUALITY)
