@@ -26,7 +26,6 @@ from pellucid.standard.scorecard import Scorecard, Ways
 from pellucid.standard.subject import Subject
 from pellucid.types import TargetLike
 
-
 OF_NUMBERS = "numbers"
 """What stands for the method of a map that came as an array."""
 
