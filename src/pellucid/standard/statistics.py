@@ -1,7 +1,7 @@
 """Medians with intervals, and paired tests that are corrected for how many they are."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,8 +49,8 @@ def paired_p(better: np.ndarray, worse: np.ndarray) -> float:
         return 1.0
     from scipy.stats import wilcoxon
 
-    _, p = wilcoxon(difference, alternative="greater")
-    return float(p)
+    found: Any = wilcoxon(difference, alternative="greater")
+    return float(found.pvalue)
 
 
 def holm(p: Sequence[float]) -> list[float]:
