@@ -101,7 +101,8 @@ def test_a_metric_in_five_lines():
 def test_maps_of_zeros_and_constants_get_no_number_or_nothing():
     x = data()
     card = evaluate(model, x, {"zeros": np.zeros((9, 12)), "flat": np.ones((9, 12))},
-                    standard=["I1", "C1", "C2", "C3"], imputers=["zeros"], batch_size=32)  # fmt: skip
+                    standard=["I1", "C1", "C2", "C3"], imputers=["zeros"],
+                    batch_size=32)  # fmt: skip
     assert card.summary("zeros", "I1").missing == 9
     np.testing.assert_array_equal(card.scores["zeros"]["local_infidelity"][""], 1.0)
     np.testing.assert_array_equal(card.scores["flat"]["subset_correlation"]["zeros"], 0.0)
