@@ -11,11 +11,16 @@ from pellucid.adapters.functions import function_fingerprint
 from pellucid.adapters.structure import unflatten
 from pellucid.errors import InputError
 from pellucid.inputs.frames import Frame, is_frame, is_frame_row
+from pellucid.number_types import in_type, real_table
 from pellucid.types import Leaves, Outputs
 
 
 class CallableAdapter(ForwardOnlyAdapter):
-    """A function that can only be run. Methods that need no gradient work on it."""
+    """A function that can only be run. Methods that need no gradient work on it.
+
+    Tables of whole numbers are real numbers to it, as a mean or half of one may be asked about;
+    where its first call refuses those (it looks rows up by number), it gets whole ones.
+    """
 
     framework = "callable"
     refusal = (
@@ -27,6 +32,8 @@ class CallableAdapter(ForwardOnlyAdapter):
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._structure: Any = None
+        self._types: tuple[np.dtype, ...] = ()
+        self._takes_real: bool | None = None
 
     @property
     def takes_missing(self) -> bool:
@@ -43,7 +50,9 @@ class CallableAdapter(ForwardOnlyAdapter):
             self._structure, leaves = len(x), x
         else:
             self._structure, leaves = None, (x,)
-        return tuple(map(_as_numbers, leaves))
+        arrays = tuple(map(_as_numbers, leaves))
+        self._types = tuple(a.dtype for a in arrays)
+        return tuple(map(real_table, arrays))
 
     def accept_more(self, x: Any) -> Leaves:
         if self._frame is None:
@@ -69,7 +78,36 @@ class CallableAdapter(ForwardOnlyAdapter):
     def forward(self, x: Leaves, *, peel: bool) -> Outputs:
         # Copies: a function that works in place would change the caller's arrays.
         copies = [a.copy() for a in x]
-        given = self.restore(copies) if self._frame is None else self._frame.decode(copies[0])
+        if self._frame is not None:
+            return self._called(self._frame.decode(copies[0]))
+        as_given = all(a.dtype == t for a, t in zip(x, self._types, strict=False))
+        if as_given or self._takes_real:
+            return self._called(self.restore(copies))
+        if self._takes_real is None:
+            return self._first_called(x, copies)
+        return self._called_with_whole(x)
+
+    def _first_called(self, x: Leaves, copies: list[np.ndarray]) -> Outputs:
+        """The outputs for whole numbers as real ones, or as they came if it refuses those."""
+        try:
+            found = self._called(self.restore(copies))
+            self._takes_real = True
+        except Exception as error:
+            if self.is_out_of_memory(error):
+                raise
+            try:
+                found = self._called_with_whole(x)
+            except Exception:  # not for its type: what was said first holds
+                raise error from None
+            self._takes_real = False
+        return found
+
+    def _called_with_whole(self, x: Leaves) -> Outputs:
+        what = "the rows this function is asked about, and it takes whole numbers only"
+        whole = [in_type(a.copy(), t, what) for a, t in zip(x, self._types, strict=True)]
+        return self._called(self.restore(whole))
+
+    def _called(self, given: Any) -> Outputs:
         out = self._function(*given) if isinstance(given, tuple) else self._function(given)
         return _map(out, np.asarray)
 

@@ -10,6 +10,7 @@ from pellucid.effects.effect import Effect, column_of, the_table, words_of
 from pellucid.engine.schedule import Progress
 from pellucid.errors import InputError
 from pellucid.explaining.preparing import prepare
+from pellucid.number_types import in_type, nearest_in_type
 from pellucid.task import Task
 from pellucid.types import TargetLike
 
@@ -82,11 +83,12 @@ def _points(
     words, own = words_of(task, column), the_table(task)[:, column]
     if words is not None:
         return _categories(words, own, grid)
-    there = own[np.isfinite(own)].astype(np.float64)
+    kind, there = own.dtype, own[np.isfinite(own)].astype(np.float64)
     if grid is not None and not isinstance(grid, int | np.integer):
         points = np.asarray(grid, dtype=np.float64)
         if points.ndim != 1 or not len(points) or not np.isfinite(points).all():
             raise InputError(f"Expected grid to be a number of points or finite values: {grid!r}.")
+        in_type(points, kind, "the grid")
         return points
     count = few if grid is None else int(grid)
     low, high = percentiles
@@ -100,7 +102,9 @@ def _points(
     distinct = np.unique(there)
     if len(distinct) <= count:
         return distinct
-    return np.linspace(np.quantile(there, low), np.quantile(there, high), count)
+    even = np.linspace(np.quantile(there, low), np.quantile(there, high), count)
+    # A model of whole numbers is asked about whole numbers.
+    return even if kind.kind == "f" else np.unique(nearest_in_type(even, kind)).astype(np.float64)
 
 
 def _categories(words: tuple[str, ...], own: np.ndarray, grid: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 
 from pellucid.arrays import resize
 from pellucid.inputs.features import Features
+from pellucid.number_types import nearest_in_type
 
 _ROUNDS = 4
 
@@ -11,7 +12,8 @@ _ROUNDS = 4
 def unit_means(x: np.ndarray, features: Features, dims: tuple[str, ...]) -> np.ndarray:
     """Every unit in its own mean, channel by channel: a batch like `x` `(n, ...)`.
 
-    Positions of no unit stay as they are. It is what LIME's authors hide superpixels with.
+    Positions of no unit stay as they are; means of whole numbers are rounded. It is what
+    LIME's authors hide superpixels with.
     """
     axis = dims.index("channel") if "channel" in dims else None
     last = x if axis is None else np.moveaxis(x, axis, -1)
@@ -26,7 +28,7 @@ def unit_means(x: np.ndarray, features: Features, dims: tuple[str, ...]) -> np.n
             axis=1,
         )
         pixels[held] = means[units[held]]
-        filled[sample] = pixels.reshape(image.shape).astype(x.dtype)
+        filled[sample] = nearest_in_type(pixels.reshape(image.shape), x.dtype)
     return filled if axis is None else np.ascontiguousarray(np.moveaxis(filled, -1, axis))
 
 
@@ -47,7 +49,7 @@ def inpaint(x: np.ndarray, kept: np.ndarray, dims: tuple[str, ...]) -> np.ndarra
     filled = _pulled(last.astype(np.float32), known)
     middle = tuple(range(1, last.ndim - 1))
     filled[empty] = np.expand_dims(mean[empty], middle)
-    out = np.where(kept[..., None], last, filled.astype(x.dtype))
+    out = np.where(kept[..., None], last, nearest_in_type(filled, x.dtype))
     return out[..., 0] if axis is None else np.ascontiguousarray(np.moveaxis(out, -1, axis))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import InputError
+from pellucid.number_types import in_type
 from pellucid.task import Task
 
 
@@ -23,4 +24,4 @@ def background_rows(task: Task, given: Any) -> tuple[np.ndarray, ...]:
             f"Expected a background of shape {wanted}, got"
             f" {', '.join(str(a.shape) for a in found)}."
         )
-    return tuple(a.astype(b.dtype) for a, b in zip(found, own, strict=True))
+    return tuple(in_type(a, b.dtype, "the background") for a, b in zip(found, own, strict=True))

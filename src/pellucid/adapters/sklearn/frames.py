@@ -6,13 +6,14 @@ import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.inputs.frames import is_frame_row
+from pellucid.number_types import real_table
 
 Names = tuple[str, ...] | None
 """The columns an estimator was fitted on, where it knows them."""
 
 
 def as_table(x: Any) -> np.ndarray:
-    """Numbers in rows and columns. Raises `InputError` for words outside a data frame."""
+    """Real numbers in rows and columns. Raises `InputError` for words outside a data frame."""
     array = np.asarray(x.toarray() if hasattr(x, "toarray") else x)
     if array.dtype.kind not in "fiub":
         hint = (
@@ -23,7 +24,7 @@ def as_table(x: Any) -> np.ndarray:
         raise InputError(
             f"Expected a table of numbers, got a {type(x).__name__} of {array.dtype}.\n  {hint}"
         )
-    return array
+    return real_table(array)
 
 
 def as_fitted(table: np.ndarray, fitted: Names) -> Any:

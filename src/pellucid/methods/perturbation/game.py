@@ -13,6 +13,7 @@ from pellucid.inputs.layout import space_axes
 from pellucid.inputs.summaries import WeightedRows
 from pellucid.methods.perturbation.conditional import Conditional
 from pellucid.methods.perturbation.distinct import Stream, plain_stream, saves, stream_of_distinct
+from pellucid.number_types import in_type
 from pellucid.task import Task
 from pellucid.types import Leaves
 
@@ -282,9 +283,10 @@ def with_weights(background: Any) -> tuple[Any, np.ndarray | None]:
 
 
 def background_rows(task: Task, background: Any) -> tuple[np.ndarray, ...]:
-    """The rows of a background, `(1, rows, ...)` for each input.
+    """The rows of a background, `(1, rows, ...)` for each input, in its type.
 
-    Raises `MethodError` for rows that count differently: `with_weights` is for methods that can.
+    Raises `InputError` for numbers that whole-number inputs do not hold, and `MethodError` for rows
+    that count differently: `with_weights` is for methods that can.
     """
     if isinstance(background, WeightedRows):
         raise MethodError(
@@ -298,4 +300,7 @@ def background_rows(task: Task, background: Any) -> tuple[np.ndarray, ...]:
     ]  # fmt: skip
     if wrong:
         raise MethodError(f"The background's rows have another shape than x: {wrong}.")
-    return tuple(b[None].astype(a.dtype) for a, b in zip(batch.arrays, rows.arrays, strict=True))
+    return tuple(
+        in_type(b, a.dtype, "the background")[None]
+        for a, b in zip(batch.arrays, rows.arrays, strict=True)
+    )

@@ -9,6 +9,7 @@ import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.inputs.features import Features
+from pellucid.number_types import in_type
 
 _PARTS = {"quartile": 4, "decile": 10}
 DISCRETIZERS = (*_PARTS, None)
@@ -55,7 +56,8 @@ class Neighbourhood:
                 codes[:, column] = self._codes_of_rows[source, column]
         middle, spread = self.scale
         for column in np.flatnonzero(self.numeric):
-            drawn[:, column] = middle[column] + spread[column] * generator.standard_normal(count)
+            normal = middle[column] + spread[column] * generator.standard_normal(count)
+            drawn[:, column] = in_type(normal, drawn.dtype, "neighbours drawn for discretizer=None")
         return drawn, codes
 
     @cached_property
