@@ -196,7 +196,7 @@ def p4() -> Iterator[Case]:
     def ours(budget: int, count: int = 50, seed: int = 0) -> np.ndarray:
         found = explain_each(
             model, rows[:count], "kernel_shap", (0, 1, 2), seed=seed,
-            parameters={"background": background, "budget": budget},
+            parameters={"background": background, "budget": budget * len(background)},
         )  # fmt: skip
         return np.stack([e.values for e in found], axis=-1)
 

@@ -266,7 +266,7 @@ def test_a_sample_with_superpixels_of_its_own_does_not_depend_on_its_batch():
 def test_several_targets_share_the_forward_passes(method):
     model, x = network(6)
     rows = np.random.default_rng(5).normal(size=(4, 6))
-    options = {"budget": 40} if method in SAMPLED else {}
+    options = {"budget": 160} if method in SAMPLED else {}
     for given in ({}, {"background": rows}):
         parameters = {**options, **given}
         together = explain_each(model, x, method, (0, 2), parameters=parameters)

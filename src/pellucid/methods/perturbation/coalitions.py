@@ -16,7 +16,8 @@ class Coalitions:
 
     `masks (2p, players)`: rows 2j and 2j + 1 are pair j. `weights (2p,)` are those of the
     regression whose solution is the Shapley value. `strata (p,)` is the size of a pair's smaller
-    subset, `fractions (p,)` how large a share of all pairs of that size was drawn.
+    subset, `fractions (p,)` how large a share of all pairs of that size is drawn, on average over
+    draws.
     """
 
     masks: np.ndarray
@@ -24,19 +25,18 @@ class Coalitions:
     strata: np.ndarray
     fractions: np.ndarray
 
-    @property
-    def exact(self) -> bool:
-        """Whether every coalition is there, so that nothing was sampled."""
-        return bool((self.fractions == 1).all()) and len(self.masks) == 2 ** self.masks.shape[1] - 2
-
 
 def draw_coalitions(
-    drawn: dict[int, int], players: int, generator: Callable[[int], np.random.Generator]
+    drawn: dict[int, int],
+    players: int,
+    generator: Callable[[int], np.random.Generator],
+    means: dict[int, float] | None = None,
 ) -> Coalitions:
     """`drawn[size]` coalitions of each size and their complements, without replacement.
 
     Within a size all subsets are equally likely; `generator(size)` draws them, so that more of a
-    size begin with those that fewer have.
+    size begin with those that fewer have. Where the numbers of each size were drawn as well, they
+    are `means` on average, and the regression's weights are those of the average.
     """
     available = _pairs_by_size(players)
     masks, weights, strata, fractions = [], [], [], []
@@ -46,7 +46,7 @@ def draw_coalitions(
         subsets = _subsets(players, size, wanted, available[size], generator(size))
         pairs = np.stack([subsets, ~subsets], axis=1).reshape(-1, players)
         masks.append(pairs)
-        fraction = wanted / available[size]
+        fraction = (wanted if means is None else means[size]) / available[size]
         weights.append(np.full(len(pairs), _kernel(players, size) / fraction))
         strata.append(np.full(wanted, size))
         fractions.append(np.full(wanted, fraction))
@@ -57,14 +57,11 @@ def allot(players: int, count: int, before: dict[int, int] | None = None) -> dic
     """How many pairs of each size make `count` coalitions, from what was drawn `before` on.
 
     Every size gets the same number as far as it has that many, which is leverage sampling
-    (Musco & Witter 2025); where there are fewer than 8 a player, the single players come first.
-    With `count ≥ 2^players − 2` there are all.
+    (Musco & Witter 2025). With `count ≥ 2^players − 2` there are all.
     """
     available = _pairs_by_size(players)
     pairs = min(count // 2, sum(available.values()))
     drawn = dict(before or dict.fromkeys(available, 0))
-    if before is None and players <= pairs < 4 * players:
-        drawn[1] = available[1]
     share = {s: 1 if 2 * s == players else 2 for s in available}
     while (left := pairs - sum(drawn.values())) > 0:
         open_sizes = [s for s in available if drawn[s] < available[s]]
@@ -75,6 +72,39 @@ def allot(players: int, count: int, before: dict[int, int] | None = None) -> dic
         for size, portion in portions.items():
             drawn[size] += portion
     return drawn
+
+
+def allot_at_random(
+    players: int, count: int, generator: np.random.Generator
+) -> tuple[dict[int, int], dict[int, float]]:
+    """As `allot`, for so few coalitions that sizes would be left out: their numbers are drawn.
+
+    Systematically along the sizes, so that each is there by chance as often as its even share says
+    (Musco & Witter 2025, algorithm 2), and none never. Returns the numbers and their means.
+    """
+    available = _pairs_by_size(players)
+    pairs, means = count // 2, dict.fromkeys(available, 0.0)
+    share = {s: 1 if 2 * s == players else 2 for s in available}
+    open_sizes = list(available)
+    while open_sizes and (left := pairs - sum(means.values())) > 1e-9:
+        total = sum(share[s] for s in open_sizes)
+        for s in open_sizes:
+            means[s] = min(means[s] + left * share[s] / total, available[s])
+        open_sizes = [s for s in open_sizes if means[s] < available[s]]
+    borders = np.cumsum([0.0, *means.values()]) + generator.random()
+    numbers = np.diff(np.floor(borders + 1e-9)).astype(int)
+    return dict(zip(available, numbers.tolist(), strict=True)), means
+
+
+def exact_weights(masks: np.ndarray) -> np.ndarray:
+    """`(M, m)`: what each coalition's worth contributes to each player's Shapley value.
+
+    Of all 2^M coalitions `masks (m, M)`, in any order, the value is the sum of contributions.
+    """
+    players, sizes = masks.shape[1], masks.sum(axis=1)
+    joined = np.array([1 / (players * comb(players - 1, max(s - 1, 0))) for s in sizes])
+    apart = np.array([1 / (players * comb(players - 1, min(s, players - 1))) for s in sizes])
+    return np.where(masks.T, joined, -apart)
 
 
 def _kernel(players: int, size: int) -> float:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.errors import MethodError
 from pellucid.methods.perturbation.cooperative import CooperativeMethod
 from pellucid.methods.perturbation.distinct import first_of_each
 from pellucid.methods.perturbation.game import Game
@@ -19,6 +18,8 @@ from pellucid.methods.perturbation.shapley import (
 from pellucid.methods.perturbation.values import Estimate
 from pellucid.methods.registry import register_method
 
+_USUAL = 4096
+
 
 @register_method("shapley_interactions")
 @dataclass(frozen=True)
@@ -28,16 +29,17 @@ class ShapleyInteractions(CooperativeMethod):
     I_ij = Σ_{S ∌ i,j} |S|! (M − |S| − 2)! / (M − 1)! · δ_ij(S),
     δ_ij(S) = v(S ∪ ij) − v(S ∪ i) − v(S ∪ j) + v(S)
 
-    Returns the Shapley values as exact_shapley does, and the matrix in
-    `extras["interactions"] (n, M, M)` as shap does: I_ij / 2 on either side of the diagonal, on it
-    what is left of φ_i, so that rows add up to φ and all of it to f(x) − v(∅). v, `features`,
-    `baseline`, `background` and `value_function` as for exact_shapley. Exact where `budget` (4096,
-    M ≤ 12) allows all 2^M coalitions; else from random orders, each pair of features adjacent in as
-    many of them, with `stderr` and `extras["interactions_stderr"]` over repetitions.
-    Cost: `budget` coalitions a sample, each on every row of the background.
+    Returns the Shapley values as exact_shapley does, and the matrix in `extras["interactions"] (n,
+    M, M)` as shap does: I_ij / 2 on either side of the diagonal, on it what is left of φ_i, so that
+    rows add up to φ and all of it to f(x) − v(∅). v, `features`, `baseline`, `background` and
+    `value_function` as for exact_shapley. Exact where `budget` (4096 coalitions by default, M ≤ 12)
+    allows all 2^M; else from random orders, each pair of features adjacent in as many of them, with
+    `stderr` and `extras["interactions_stderr"]` over repetitions.
+    Cost: `budget` evaluations a sample, each coalition taking one on every row of the background.
     Source: Grabisch & Roubens 1999, eq. 3; Lundberg et al. 2020 (arXiv 1802.03888), section 4.2.
 
-    Raises `MethodError` for a budget that allows less than two repetitions, of about M² each.
+    Raises `MethodError` for a budget that allows less than two repetitions, of about M² coalitions
+    each.
 
     >>> e = explain(lambda z: z[:, 0] * z[:, 1], [[3.0, 4.0]], "shapley_interactions")
     >>> e.extras["interactions"]
@@ -49,15 +51,20 @@ class ShapleyInteractions(CooperativeMethod):
     baseline: Any = None
     background: Any = None
     value_function: str = "marginal"
-    budget: int = 4096
+    budget: int | None = None
 
     cost = "4096 F, times the rows of the background"
     source = "Grabisch & Roubens 1999"
 
     def solve(self, game: Game) -> Iterator[Estimate]:
-        if 2**game.players <= self.budget:
+        allowed = self.allowed(game.players, game.rows)
+        if 2**game.players <= allowed:
             return _exactly(game)
-        return _sampled(game, self.budget)
+        self.require(2 * _coalitions_of_repetition(game.players) + 2, game)
+        return _sampled(game, allowed)
+
+    def usual(self, players: int) -> int:
+        return _USUAL
 
 
 def _exactly(game: Game) -> Iterator[Estimate]:
@@ -88,17 +95,15 @@ def _as_shap(phi: np.ndarray, both: np.ndarray) -> np.ndarray:
     return matrix
 
 
+def _coalitions_of_repetition(players: int) -> int:
+    """Beginnings of the orders of a zigzag, and those with their last two exchanged, at most."""
+    return len(_zigzag(players)) * 2 * (players - 1)
+
+
 def _sampled(game: Game, budget: int) -> Iterator[Estimate]:
     players = game.players
     zigzag = _zigzag(players)
-    # What a repetition looks at: each order's beginnings, and those with its last two exchanged.
-    each = len(zigzag) * 2 * (players - 1)
-    repetitions = (budget - 2) // each
-    if repetitions < 2:
-        raise MethodError(
-            f"shapley_interactions needs a budget of {2 * each + 2} for {players} features, got"
-            f" {budget}.\n  features= makes fewer; with 2^features coalitions it is exact."
-        )
+    repetitions = (budget - 2) // _coalitions_of_repetition(players)
     generator = game.task.generator(30)
     names = np.stack([generator.permutation(players) for _ in range(repetitions)])
     orders = names[:, zigzag].reshape(-1, players)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.errors import MethodError
 from pellucid.methods.perturbation.cooperative import SampledCooperativeMethod
 from pellucid.methods.perturbation.distinct import first_of_each
 from pellucid.methods.perturbation.game import Game
@@ -37,16 +36,16 @@ class PartitionShap(SampledCooperativeMethod):
     tree: nested pairs of feature numbers, a linkage matrix as SciPy makes them, or None, which
     halves the features again and again by their place (cells of an image, segments of a series,
     columns of a table in their order). v, `features`, `baseline`, `background`,
-    `value_function` and what comes back as for exact_shapley. Where `budget` (512) allows all
+    `value_function` and what comes back as for exact_shapley. Where `budget` allows all
     coalitions that occur, about ⅔ M² of a balanced tree, values are exact and `stderr` is 0; else
     orders are drawn in pairs of one and its reverse, `stderr` is over the pairs, and `tolerance`
-    and `top` stop early as for kernel_shap. Cost: `budget` coalitions a sample, each on every row
-    of the background.
+    and `top` stop early as for kernel_shap. Cost: `budget` evaluations a sample, each coalition
+    taking one on every row of the background; without a budget as for permutation_shap.
     Source: Owen 1977; Winter 1989 for several levels. Departs from shap's PartitionExplainer,
     which shares out what its budget leaves open in equal parts: that is not done here.
 
     Raises `MethodError` for a hierarchy that is no binary tree of the features, and for a budget
-    below 4 M − 2 where the values are not exact.
+    below 4 M − 2 coalitions where the values are not exact.
 
     >>> explain(linear, x, "partition_shap").values
     array([[6., 4.]], dtype=float32)
@@ -57,7 +56,7 @@ class PartitionShap(SampledCooperativeMethod):
     background: Any = None
     value_function: str = "marginal"
     hierarchy: Any = None
-    budget: int = 512
+    budget: int | None = None
     tolerance: float | None = None
     top: int | None = None
 
@@ -84,17 +83,14 @@ class PartitionShap(SampledCooperativeMethod):
             tree = tree_of_places(game.features, int(game.samples[0]))
         else:
             tree = tree_from(self.hierarchy, players)
-        if contexts(tree) <= 2 * self.budget:
+        allowed = self.allowed(players, game.rows)
+        if contexts(tree) <= 2 * allowed:
             masks, solve = _every_step(tree, players)
-            if len(masks) + 2 <= self.budget:
+            if len(masks) + 2 <= allowed:
                 return _exactly(game, masks, solve)
+        self.require(4 * players - 2, game)
         design = OrderDesign(players, lambda pairs: self._orders(game.task, tree, pairs))
-        if design.pairs(self.budget) < 2:
-            raise MethodError(
-                f"partition_shap needs a budget of {4 * players - 2} for {players} features,"
-                f" got {self.budget}."
-            )
-        return sample(game, design, self.budget, self.precision)
+        return sample(game, design, allowed, self.precision)
 
     @staticmethod
     def _orders(task: Task, tree: Tree, pairs: int) -> np.ndarray:

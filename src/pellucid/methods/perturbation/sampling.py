@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pellucid.errors import MethodError
-from pellucid.methods.perturbation.coalitions import KernelRegression, allot, draw_coalitions
+from pellucid.methods.perturbation.coalitions import (
+    KernelRegression,
+    allot,
+    allot_at_random,
+    draw_coalitions,
+    exact_weights,
+)
 from pellucid.methods.perturbation.distinct import first_of_each
 from pellucid.methods.perturbation.game import Game
 from pellucid.methods.perturbation.values import Estimate
@@ -70,6 +76,8 @@ class Stage:
     masks: np.ndarray
     fresh: np.ndarray
     solve: Solver
+    warning: str = ""
+    """What is to be said of estimates from so few."""
 
 
 class Design(ABC):
@@ -103,16 +111,27 @@ def sample(game: Game, design: Design, budget: int, precision: Precision) -> Ite
             wider = np.empty((targets, len(waiting), len(stage.masks)))
             wider[..., ~stage.fresh] = worth
             done = np.zeros(len(waiting), dtype=bool)
-            for places, found in game.worths(waiting, stage.masks[stage.fresh]):
+            for places, found in _fresh_worths(game, stage, waiting):
                 rows = np.searchsorted(waiting, places)
                 wider[np.ix_(np.arange(targets), rows, np.flatnonzero(stage.fresh))] = found
                 phi, errors = _solved(stage, game, places, wider[:, rows])
                 done[rows] = precision.settled(phi, errors).all(axis=0)
                 settled = done[rows] if precision.asked else None
-                yield Estimate(places, phi, errors, len(stage.masks) + 2, settled)
+                yield Estimate(
+                    places, phi, errors, len(stage.masks) + 2, settled, warning=stage.warning
+                )
             if last or done.all():
                 break
             waiting, worth = waiting[~done], wider[:, ~done]
+
+
+def _fresh_worths(
+    game: Game, stage: Stage, waiting: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`Game.worths` of the stage's fresh coalitions, of which there may be none."""
+    if not stage.fresh.any():
+        return iter([(waiting, np.empty((len(game.none), len(waiting), 0)))])
+    return game.worths(waiting, stage.masks[stage.fresh])
 
 
 def _solved(
@@ -137,13 +156,21 @@ class KernelDesign(Design):
     def __init__(self, players: int, generator: Callable[[int], np.random.Generator]) -> None:
         self._players, self._generator = players, generator
         self._drawn: dict[int, int] | None = None
-        # From 8 coalitions a player on no size comes first, so stages can grow evenly.
-        self.least = min(8 * players + 2, 2**players)
+        self.least = enough_for_kernel(players)
 
     def stage(self, count: int) -> Stage:
-        before = self._drawn or {}
-        drawn = allot(self._players, count - 2, self._drawn)
-        coalitions = draw_coalitions(drawn, self._players, self._generator)
+        before, warning = self._drawn or {}, ""
+        if count < self.least:
+            drawn, means = allot_at_random(self._players, count - 2, self._generator(0))
+            coalitions = draw_coalitions(drawn, self._players, self._generator, means)
+            warning = (
+                f"few coalitions: {count} for {self._players} features, below the {self.least} from"
+                " which on every size of coalition is looked at several times; values and standard"
+                " errors are rough"
+            )
+        else:
+            drawn = allot(self._players, count - 2, self._drawn)
+            coalitions = draw_coalitions(drawn, self._players, self._generator)
         fresh = np.concatenate(
             [np.arange(2 * now) >= 2 * before.get(size, 0) for size, now in drawn.items() if now]
         )
@@ -156,19 +183,27 @@ class KernelDesign(Design):
             phi = regression.values(worth, none, everyone)
             return phi, regression.standard_errors(worth, none, phi)
 
-        return Stage(coalitions.masks, fresh, solve)
+        return Stage(coalitions.masks, fresh, solve, warning)
+
+
+def enough_for_kernel(players: int) -> int:
+    """Coalitions from which on every size is drawn several times: 8 a player, or all."""
+    return min(8 * players + 2, 2 ** min(players, 62))
 
 
 class OrderDesign(Design):
     """Walks along orders of the players, each followed by its reverse.
 
     `draw(pairs)` gives that many orders `(pairs, players)`, those of fewer pairs first. Coalitions
-    that several walks pass are looked at once.
+    that several walks pass are looked at once. With `all_orders`, every order is as likely as any
+    other: once all coalitions were seen, the values are exact.
     """
 
-    def __init__(self, players: int, draw: Callable[[int], np.ndarray]) -> None:
+    def __init__(
+        self, players: int, draw: Callable[[int], np.ndarray], *, all_orders: bool = False
+    ) -> None:
         self._players, self._draw = players, draw
-        self._seen = 0
+        self._seen, self._all_orders = 0, all_orders
         self.least = 16 * (players - 1) + 2
 
     def pairs(self, count: int) -> int:
@@ -186,6 +221,8 @@ class OrderDesign(Design):
         first, which = first_of_each(np.packbits(walks, axis=1))
         fresh = np.arange(len(first)) >= self._seen
         self._seen = len(first)
+        if self._all_orders and len(first) == 2 ** min(players, 62) - 2:
+            return Stage(walks[first], fresh, _exact_solver(walks[first]))
 
         def solve(
             worth: np.ndarray, none: np.ndarray, everyone: np.ndarray
@@ -198,3 +235,17 @@ class OrderDesign(Design):
             return by_pair.mean(axis=1), by_pair.std(axis=1, ddof=1) / np.sqrt(pairs)
 
         return Stage(walks[first], fresh, solve)
+
+
+def _exact_solver(masks: np.ndarray) -> Solver:
+    """Shapley values of games of which every coalition between none and all was seen."""
+    players = masks.shape[1]
+    weights = exact_weights(np.concatenate([masks, [[False] * players, [True] * players]]))
+
+    def solve(
+        worth: np.ndarray, none: np.ndarray, everyone: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        phi = np.column_stack([worth, none, everyone]) @ weights.T
+        return phi, np.zeros_like(phi)
+
+    return solve

@@ -3,23 +3,27 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from math import comb
 from typing import Any
 
 import numpy as np
 
 from pellucid.errors import MethodError
+from pellucid.methods.perturbation.coalitions import exact_weights
 from pellucid.methods.perturbation.cooperative import (
     MOST_PLAYERS,
+    USUAL_COALITIONS,
     CooperativeMethod,
     SampledCooperativeMethod,
 )
 from pellucid.methods.perturbation.game import Game
-from pellucid.methods.perturbation.sampling import KernelDesign, OrderDesign, sample
+from pellucid.methods.perturbation.sampling import (
+    KernelDesign,
+    OrderDesign,
+    enough_for_kernel,
+    sample,
+)
 from pellucid.methods.perturbation.values import Estimate
 from pellucid.methods.registry import register_method
-
-_BUDGET = 512
 
 
 @register_method("exact_shapley")
@@ -65,7 +69,7 @@ class ExactShapley(CooperativeMethod):
                 f" {self.max_players}.\n  kernel_shap samples them; features= makes fewer."
             )
         masks = all_coalitions(game.players)
-        solve = _exact_weights(masks)
+        solve = exact_weights(masks)
         for places, worth in all_worths(game, masks):
             yield Estimate(places, worth @ solve.T, None, len(masks))
 
@@ -87,14 +91,6 @@ def with_ends(game: Game, places: np.ndarray, worth: np.ndarray) -> np.ndarray:
     return np.concatenate(ends, axis=2)
 
 
-def _exact_weights(masks: np.ndarray) -> np.ndarray:
-    """`(M, 2^M)`: what each coalition's worth contributes to each player's value."""
-    players, sizes = masks.shape[1], masks.sum(axis=1)
-    joined = np.array([1 / (players * comb(players - 1, max(s - 1, 0))) for s in sizes])
-    apart = np.array([1 / (players * comb(players - 1, min(s, players - 1))) for s in sizes])
-    return np.where(masks.T, joined, -apart)
-
-
 @register_method("kernel_shap")
 @dataclass(frozen=True)
 class KernelShap(SampledCooperativeMethod):
@@ -104,18 +100,19 @@ class KernelShap(SampledCooperativeMethod):
 
     v, `features`, `baseline`, `background`, `value_function` and what comes back as for
     exact_shapley, with `stderr`: the standard error from sampling coalitions (0 where the budget
-    allows them all, and the values are then exact). Cost: `budget` (512) coalitions a sample, each
-    evaluated on every row of the background. No feature is dropped. Coalitions are drawn once, in
-    pairs of complements and without replacement, the same number of every size, and shared by all
-    samples. With `tolerance` (of the largest standard error, in units of the largest value) or
-    `top` (how many features' order is to be settled) the number of coalitions doubles until a
-    sample is there, `budget` at most: `extras["coalitions"]` says how many, `warnings` which are
-    not there.
+    allows them all, and the values are then exact). Cost: `budget` evaluations a sample, each
+    coalition taking one on every row of the background; without a budget 512 coalitions, or 8 M + 2
+    where that is more. No feature is dropped. Coalitions are drawn once, in pairs of complements
+    and without replacement, the same number of every size, and shared by all samples. Fewer than 8
+    M + 2 leave out sizes by chance: unbiased on average, rough, and `warnings` says so. With
+    `tolerance` (of the largest standard error, in units of the largest value) or `top` (how many
+    features' order is to be settled) the number of coalitions doubles until a sample is there,
+    `budget` at most: `extras["coalitions"]` says how many, `warnings` which are not there.
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), theorem 2. Departs from the paper: leverage
     sampling (Musco & Witter 2025, arXiv 2410.01917) within strata of size, and the sum is a
     constraint (Covert & Lee 2021, arXiv 2012.01536, eq. 7), not a large weight.
 
-    Raises `MethodError` for a budget below 2 M + 4, a tolerance or top out of range.
+    Raises `MethodError` for a budget below 2 M + 4 coalitions, a tolerance or top out of range.
 
     >>> explain(linear, x, "kernel_shap").values
     array([[6., 4.]], dtype=float32)
@@ -125,7 +122,7 @@ class KernelShap(SampledCooperativeMethod):
     baseline: Any = None
     background: Any = None
     value_function: str = "marginal"
-    budget: int = _BUDGET
+    budget: int | None = None
     tolerance: float | None = None
     top: int | None = None
 
@@ -133,13 +130,13 @@ class KernelShap(SampledCooperativeMethod):
 
     def solve(self, game: Game) -> Iterator[Estimate]:
         players = game.players
-        least = min(2 * players + 4, 2**players)
-        if self.budget < least:
-            raise MethodError(
-                f"kernel_shap needs a budget of {least} for {players} features, got {self.budget}."
-            )
+        self.require(min(2 * players + 4, 2**players), game)
         design = KernelDesign(players, lambda size: game.task.generator(5, size))
-        return sample(game, design, min(self.budget, 2**players), self.precision)
+        allowed = min(self.allowed(players, game.rows), 2**players)
+        return sample(game, design, allowed, self.precision)
+
+    def usual(self, players: int) -> int:
+        return max(USUAL_COALITIONS, enough_for_kernel(players))
 
 
 @register_method("permutation_shap")
@@ -152,13 +149,15 @@ class PermutationShap(SampledCooperativeMethod):
     v, `features`, `baseline`, `background`, `value_function` and what comes back as for
     exact_shapley, with `stderr` over the pairs of an order and its reverse; of few pairs (below
     about 8) it is an estimate of few numbers itself, and 0 where no order drawn shows a difference.
-    Cost: `budget` (512) coalitions a sample, each evaluated on every row of the background; the
-    orders are drawn once and shared by all samples. Every order adds up to f(x) − v(∅), so the mean
-    does. For the same budget kernel_shap is more exact. `tolerance` and `top` as for kernel_shap.
+    Cost: `budget` evaluations a sample, each coalition taking one on every row of the background;
+    without a budget 512 coalitions, or 16 M where that is more. Where all 2^M coalitions were seen
+    the values are exact, with an error of 0. The orders are drawn once and shared by all samples.
+    Every order adds up to f(x) − v(∅), so the mean does. For the same budget kernel_shap is more
+    exact. `tolerance` and `top` as for kernel_shap.
     Source: Castro, Gómez, Tejada 2009, algorithm 1; antithetic as in Mitchell, Cooper, Frank,
     Holmes 2022 (arXiv 2104.12199), section 2.
 
-    Raises `MethodError` for a budget below 4 M − 2, which is two pairs of orders, a tolerance or
+    Raises `MethodError` for a budget below 4 M − 2 coalitions (two pairs of orders), a tolerance or
     top out of range.
 
     >>> explain(linear, x, "permutation_shap").values
@@ -169,7 +168,7 @@ class PermutationShap(SampledCooperativeMethod):
     baseline: Any = None
     background: Any = None
     value_function: str = "marginal"
-    budget: int = _BUDGET
+    budget: int | None = None
     tolerance: float | None = None
     top: int | None = None
 
@@ -182,10 +181,6 @@ class PermutationShap(SampledCooperativeMethod):
             generator = game.task.generator(6)
             return np.stack([generator.permutation(players) for _ in range(pairs)])
 
-        design = OrderDesign(players, draw)
-        if design.pairs(self.budget) < 2:
-            raise MethodError(
-                f"permutation_shap needs a budget of {4 * players - 2} for {players} features,"
-                f" got {self.budget}."
-            )
-        return sample(game, design, self.budget, self.precision)
+        self.require(4 * players - 2, game)
+        design = OrderDesign(players, draw, all_orders=True)
+        return sample(game, design, self.allowed(players, game.rows), self.precision)

@@ -37,6 +37,7 @@ class Estimate:
     coalitions: int
     settled: np.ndarray | None = None
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
+    warning: str = ""
 
 
 Solve = Callable[[Game], Iterator[Estimate]]
@@ -169,6 +170,7 @@ class _Found:
         self.coalitions = np.zeros(task.count, dtype=np.int64)
         self.known = np.zeros(task.count, dtype=bool)
         self.late = np.zeros(task.count, dtype=bool)
+        self.warnings: dict[str, None] = {}
 
     def take(self, samples: np.ndarray, estimate: Estimate) -> None:
         players = estimate.phi.shape[2]
@@ -183,6 +185,8 @@ class _Found:
             into[(slice(None), samples, *(slice(n) for n in values.shape[2:]))] = values
         self.coalitions[samples] = estimate.coalitions
         self.known[samples] = True
+        if estimate.warning:
+            self.warnings[estimate.warning] = None
         if estimate.settled is not None:
             self.late[samples] = ~estimate.settled
 
@@ -201,7 +205,7 @@ class _Found:
             dims=tuple(tuple(d for d in dims if d != "channel") for dims in self.task.batch.dims),
             baseline_score=self.none[target],
             extras=extras,
-            warnings=self._unsettled(),
+            warnings=self._unsettled() + tuple(self.warnings),
             notes=(self.note,),
         )
 
