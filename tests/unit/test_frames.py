@@ -96,6 +96,34 @@ def test_every_kind_of_column_comes_back_as_it_was():
     assert frame.decode(half)["whole"].tolist() == [1.5] * 3
 
 
+MISSING_IN = {
+    "object": np.array(["b", None, "a", "b"], dtype=object),
+    "string": pandas.array(["b", pandas.NA, "a", "b"], dtype="string"),
+    "category": pandas.Categorical(["b", None, "a", "b"]),
+    "Int64": pandas.array([2, pandas.NA, 1, 2], dtype="Int64"),
+    "boolean": pandas.array([True, pandas.NA, False, True], dtype="boolean"),
+    "datetime": pandas.to_datetime(["2021-01-01", None, "2020-01-01", "2021-01-01"]),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING_IN)
+def test_what_is_missing_in_a_column_of_any_type_is_explained(kind):
+    """A function that asks `isna`: missing counts 5, and the background is not missing."""
+    table = pandas.DataFrame({"c": MISSING_IN[kind], "n": [1.0, 2.0, 3.0, 4.0]})
+    frame = Frame(table)
+    pandas.testing.assert_frame_equal(frame.decode(frame.encode(table)), table)
+    row = frame.encode_row(dict(table.iloc[1]))
+    np.testing.assert_array_equal(row, frame.encode(table)[1])
+
+    def f(t):
+        assert t["c"].dtype == table["c"].dtype
+        return (5 * t["c"].isna() + t["n"]).to_numpy(dtype=float)
+
+    e = explain(f, table, "exact_shapley", background=table[2:])
+    np.testing.assert_allclose(e.values[:, 0], [0, 5, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(e.values[:, 1], table["n"] - 3.5, atol=1e-6)
+
+
 def mixed_pipeline(table, y):
     encode = ColumnTransformer(
         [

@@ -207,7 +207,14 @@ def _numbered(values: Any) -> dict[Any, int]:
 
 def _key(value: Any) -> Any:
     """A value as a key: all that is missing is one."""
-    return None if value is None or value != value else value
+    return None if _is_missing(value) else value
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None:
+        return True
+    other = value != value  # so it is of NaN and NaT; pandas's NA does not even answer
+    return not isinstance(other, bool | np.bool_) or bool(other)
 
 
 def _word(value: Any) -> str:
@@ -227,7 +234,7 @@ def _numbers_of(name: Any, series: Any) -> np.ndarray:
 
 def _as_number(name: Any, value: Any) -> float:
     try:
-        return np.nan if value is None else float(value)
+        return np.nan if _is_missing(value) else float(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"The column {name!r} holds numbers, got {value!r}.") from error
 
