@@ -285,3 +285,26 @@ def test_a_short_batch_is_no_reason_not_to_grow(monkeypatch):
     work = clock.work(lambda n: 1e-4 if n == 8 else 5e-4 if n == 32 else 2e-4 + 1e-7 * n)
     seen = batches(Schedule(memory=memory), 50_000, work)
     assert max(seen) >= 2048
+
+
+def test_a_halved_size_is_remembered_after_an_error():
+    memory: dict[str, Choice] = {}
+    schedule = Schedule(is_out_of_memory=lambda e: isinstance(e, MemoryError), memory=memory)
+    tried = []
+
+    def evaluate(start: int, stop: int) -> int:
+        tried.append(stop - start)
+        if stop - start > 4:
+            raise MemoryError
+        if start >= 8:
+            raise ValueError("the ninth")
+        return start
+
+    with pytest.raises(ValueError, match="ninth"):
+        list(schedule.run(1000, evaluate))
+    limit = memory[""].limit
+    assert limit is not None and limit <= 4
+    tried.clear()
+    with pytest.raises(ValueError, match="ninth"):
+        list(schedule.run(1000, evaluate))
+    assert max(tried) <= 4

@@ -85,39 +85,42 @@ class Schedule:
         choice = self.memory.get(self.kind + key, Choice())
         others = self.layouts if layouts else ()
         fixed, start = self._fixed, 0
-        while start < total:
-            room = (total - start) * width
-            room = room if at_most is None else min(room, at_most)
-            setting = (fixed, "") if fixed else choice.following(room, total * width, others)
-            rows = setting[0] if at_most is None else min(setting[0], at_most)
-            full = max(1, rows // width)
-            stop = min(start + full, total)
-            self.layout, began = setting[1], time.perf_counter()
-            try:
-                result = evaluate(start, stop)
-            except Exception as error:
-                if not self.is_out_of_memory(error):
-                    raise
-                if stop - start == 1:
-                    raise _does_not_fit(width) from error
-                choice = choice.halved((stop - start) * width)
-                fixed = fixed and choice.limit
-                continue
-            finally:
-                self.layout = ""
-            if stop - start == full:
-                # As if the batch had been of the size it was cut from, so that sizes compare.
-                share = setting[0] / (full * width)
-                choice = choice.learned(setting, share * (time.perf_counter() - began))
-            self.used[key] = setting
-            yield start, stop, result
-            self.done += (stop - start) * width
-            start = stop
-            if self.progress is not None:
-                self.progress(self.done, max(self.expected, self.done + (total - start) * width))
-        # A size that the user fixed says nothing about what is fast.
-        if self.batch_size == "auto":
-            self.memory[self.kind + key] = choice
+        try:
+            while start < total:
+                room = (total - start) * width
+                room = room if at_most is None else min(room, at_most)
+                setting = (fixed, "") if fixed else choice.following(room, total * width, others)
+                rows = setting[0] if at_most is None else min(setting[0], at_most)
+                full = max(1, rows // width)
+                stop = min(start + full, total)
+                self.layout, began = setting[1], time.perf_counter()
+                try:
+                    result = evaluate(start, stop)
+                except Exception as error:
+                    if not self.is_out_of_memory(error):
+                        raise
+                    if stop - start == 1:
+                        raise _does_not_fit(width) from error
+                    choice = choice.halved((stop - start) * width)
+                    fixed = fixed and choice.limit
+                    continue
+                finally:
+                    self.layout = ""
+                if stop - start == full:
+                    # As if the batch had been of the size it was cut from, so that sizes compare.
+                    share = setting[0] / (full * width)
+                    choice = choice.learned(setting, share * (time.perf_counter() - began))
+                self.used[key] = setting
+                yield start, stop, result
+                self.done += (stop - start) * width
+                start = stop
+                if self.progress is not None:
+                    self.progress(self.done, max(self.expected, self.done + (total - start) * width))
+        finally:
+            # What was learned holds after an error too. A size that the user fixed says nothing
+            # about what is fast.
+            if self.batch_size == "auto":
+                self.memory[self.kind + key] = choice
 
 
 def _does_not_fit(width: int) -> ModelError:
