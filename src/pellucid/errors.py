@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class PellucidError(Exception):
     """The root of all errors below, for callers who want one `except`.
 
-    `partial` is the explanation of the samples that were finished before, where a method that
+    `partial` is the explanation of the samples that had values by then, where a method that
     goes from sample to sample was interrupted, else None.
     """
 

@@ -67,7 +67,8 @@ def explain(
     every micro-batch, with evaluations; `True` shows them as a bar on stderr, with the time left.
 
     Where a method that goes from sample to sample is interrupted, by an error or by Ctrl-C, the
-    exception's `partial` is the explanation of the samples that were finished.
+    exception's `partial` is the explanation of the samples that have values; its `warnings` say
+    which of them were to be known better.
 
     The user's model is left as it was: mode, weights, gradients, hooks, random state.
 

@@ -68,7 +68,7 @@ class Task:
         self.outputs: Outputs = None
         self.targets: tuple[Target, ...] = ()
         self.kept: tuple[np.ndarray, Attribution] | None = None
-        """Where a method was interrupted: the samples that are finished, and their part of it."""
+        """Where a method was interrupted: the samples that have values, and their part of it."""
         self.pullback: Callable[[Array], Leaves] | None = None
         self.compiled: dict[Any, Callable[..., tuple[Leaves, ...]] | None] = {}
 

@@ -77,7 +77,7 @@ def test_what_was_computed_before_is_kept(method, error):
     assert len(partial) == 3
     same_as_whole(partial, whole)
     assert "the samples [0, 1, 2] of a batch of 6" in partial.warnings[0]
-    assert "[3, 4, 5] were not" in caught.value.__notes__[0]
+    assert "[3, 4, 5] have none" in caught.value.__notes__[0]
 
 
 SURROGATES = {
@@ -191,6 +191,8 @@ def test_a_stage_that_fails_keeps_the_stage_before():
     partial = caught.value.partial
     assert len(partial) == 2
     assert (partial.extras["coalitions"] == 132).all()
+    assert "not converged: sample(s) [0, 1]" in partial.warnings[1]
+    assert "2 of 2 samples have values" in caught.value.__notes__[0]
 
 
 def test_equal_rows_of_a_sample_run_once():

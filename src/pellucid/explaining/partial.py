@@ -14,7 +14,9 @@ from pellucid.task import Task
 def keep_finished(
     error: BaseException, task: Task, explained: Callable[[Attribution], Explanation]
 ) -> None:
-    """Give `error` the explanation of the samples that were finished, as its `partial`.
+    """Give `error` the explanation of the samples that have values, as its `partial`.
+
+    What the method warned of stays, such as values that were to be known better.
 
     `explained` builds the explanation of an attribution of the whole batch.
     """
@@ -30,12 +32,12 @@ def keep_finished(
         f"interrupted by {type(error).__name__}: these are the samples {names} of a batch of"
         f" {task.count}"
     )
-    partial = replace(whole[rows], warnings=(warning,))
+    partial = replace(whole[rows], warnings=(warning, *attribution.warnings))
     if isinstance(error, PellucidError):
         error.partial = partial
     else:
         setattr(error, "partial", partial)  # noqa: B010 - any exception takes it
     error.add_note(
-        f"{len(rows)} of {task.count} samples were finished, {missing[:20].tolist()} were not."
-        " The exception's `partial` is the explanation of those that were."
+        f"{len(rows)} of {task.count} samples have values, {missing[:20].tolist()} have none."
+        " The exception's `partial` is the explanation of those that have."
     )
