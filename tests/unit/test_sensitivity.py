@@ -77,7 +77,7 @@ def slow_hsic(z, y, bandwidth):
     found = []
     for column in z.T.astype(float):
         inputs = 0.5 - (column[:, None] - column) ** 2
-        found.append(np.trace(inputs @ centre @ outputs @ centre) / n**2)
+        found.append(np.trace(inputs @ centre @ outputs @ centre) / (n - 1) ** 2)
     return np.array(found)
 
 

@@ -138,7 +138,7 @@ def _indices(
 class Hsic(Method):
     """How far the score depends on whether a part is shown: a test statistic of dependence.
 
-    HSIC_i = (1 / n²) tr(K_i H L H) = (2 / n²) z_iᵀ H L H z_i,  K_i = ½ − (z_i − z_i')²,
+    HSIC_i = tr(K_i H L H) / (n − 1)² = 2 z_iᵀ H L H z_i / (n − 1)²,  K_i = ½ − (z_i − z_i')²,
     L = exp(−(y − y')² / 2 σ²)
 
     z in {0, 1}^(n × parts) says which parts (`features`: a grid of 8 along the longer side by
@@ -225,10 +225,11 @@ def hsic_of_masks(
     rows = outputs @ signs
     rows *= signs
     rows *= 2 / n  # row j: mean over its pairs of both kernels' product
+    biased = (n / (n - 1)) ** 2  # the paper's sum over pairs, itself with itself too, by (n − 1)²
     values = rows.mean(axis=0)
     outputs *= outputs
     signs *= signs
     second = 4 * np.einsum("jp,jp->p", signs, outputs @ signs) / n**2
     first = rows.var(axis=0)
     variance = 4 * first / n + 2 * np.maximum(second - values**2 - 2 * first, 0) / n**2
-    return values, np.sqrt(np.maximum(variance, 0))
+    return biased * values, biased * np.sqrt(np.maximum(variance, 0))
