@@ -105,6 +105,8 @@ class Explanation:
     """What else the method found worth keeping, by name: a CAM's own `"grid"` and channel
     `"weights"`, the `"nodes"` a path took for each sample, the `"unit_values"` of features; each
     method's own page says which. Empty for most."""
+    shared_extras: tuple[str, ...] = ()
+    """Those of `extras` that are of the batch as a whole; the others have an entry a sample."""
     warnings: tuple[str, ...] = ()
     batched: bool = True
     structure: Any = None
@@ -142,7 +144,7 @@ class Explanation:
                 for p in self.parts
             ),
             extras={
-                k: v[index] if v.ndim and len(v) == len(self) else v for k, v in self.extras.items()
+                k: v if k in self.shared_extras else v[index] for k, v in self.extras.items()
             },
             target_names=tuple(self.target_names[i] for i in index),
             prediction_names=tuple(self.prediction_names[i] for i in index),

@@ -51,7 +51,8 @@ def top_features(explanation: Explanation, k: int, sample: int) -> FeatureTable:
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"Expected k to be a whole number of 1 or more, got {k!r}.")
     count = len(explanation)
-    if not isinstance(sample, int | np.integer) or not -count <= sample < count:
+    whole = isinstance(sample, int | np.integer) and not isinstance(sample, bool)
+    if not whole or not -count <= sample < count:
         raise InputError(f"No sample {sample!r} among {count}: expected 0 to {count - 1}.")
     rows: list[tuple[str, float, float | str]] = []
     for part in explanation.parts:

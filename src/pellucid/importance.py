@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
+from pellucid.methods.registry import registered
 
 _AT_ONCE = 64
 """Bootstrap draws held at a time."""
@@ -76,7 +77,8 @@ def importance(
     names, values = _columns(explanation)
     if len(values) < 2:
         raise InputError("Importance is a mean over samples with an interval: explain 2 or more.")
-    losses = "importance" in explanation.extras
+    method = registered().get(explanation.method)
+    losses = method is not None and method.values_are_losses
     sizes = values if losses else np.abs(values)
     means = _resampled(sizes, draws, seed)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)

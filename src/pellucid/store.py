@@ -62,7 +62,7 @@ def to_dataset(e: Explanation) -> "xarray.Dataset":
         coordinates["class_name"] = ("class", np.array(e.class_names, dtype=str))
     for name, array in e.extras.items():
         array = np.asarray(array)
-        first = ["sample"] if array.ndim and len(array) == len(e) else []
+        first = [] if name in e.shared_extras else ["sample"]
         rest = [f"{name}_{k}" for k in range(array.ndim - len(first))]
         variables[f"extra:{name}"] = ((*first, *rest), array)
     return xarray.Dataset(variables, coordinates, {"pellucid": json.dumps(_header(e))})
@@ -197,6 +197,11 @@ def from_dataset(data: "xarray.Dataset") -> Explanation:
         extras={
             str(n)[6:]: np.asarray(data[n].values) for n in data if str(n).startswith("extra:")
         },
+        shared_extras=tuple(
+            str(n)[6:]
+            for n in data
+            if str(n).startswith("extra:") and "sample" not in data[n].dims
+        ),
         warnings=tuple(header["warnings"]),
         batched=header["batched"],
         structure=_structure_in(header["structure"]),

@@ -7,7 +7,7 @@ from pellucid import explain
 from pellucid.arrays import resize
 from pellucid.errors import CapabilityError, InputError, MethodError
 from pellucid.inputs import WeightedRows, summarise
-from pellucid.inputs.features import make_features
+from pellucid.inputs.features import make_features, unit_names
 from pellucid.inputs.fills import inpaint, unit_means
 
 RNG = np.random.default_rng(4)
@@ -35,9 +35,11 @@ def test_units_have_names():
     assert cells.names == ("cell 0, 0", "cell 0, 1", "cell 1, 0", "cell 1, 1")
     assert cells.units[0, 0, 3] == 1
     table = make_features({"size": ["a", "b"]}, np.zeros((1, 3)), TABLE, columns=["a", "c", "b"])
-    assert [table.label(i) for i in range(2)] == ["size", "c"]
+    assert table.names == ("size", "c")
+    assert unit_names([table]).tolist() == ["size", "c"]
+    assert unit_names([cells, table]).tolist() == [*cells.names, "size", "c"]
     masked = make_features(np.array([0, 0, 1]), np.zeros((1, 3)), TABLE)
-    assert masked.label(1) == "segment 1"
+    assert unit_names([table, masked]) is None
 
 
 @pytest.mark.parametrize("spec", ["grid:0", "superpixels:0", "grid:", "cells:3"])

@@ -1,5 +1,7 @@
 """Tables: Shapley values through pipelines, shuffled columns, trees, importance over a data set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas
 import pytest
@@ -17,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from pellucid import Explainer, Explanation, explain, wrap
+from pellucid.effects import partial_dependence
 from pellucid.errors import CapabilityError, InputError, MethodError
 
 rng = np.random.default_rng(5)
@@ -331,3 +334,44 @@ def test_importance_refuses():
     picture = explain(lambda x: x.mean(axis=(1, 2)), np.ones((2, 8, 8, 1)), "occlusion", target=0)
     with pytest.raises(InputError, match="columns of a table"):
         picture.importance()
+
+
+def test_what_is_of_the_whole_batch_is_not_cut_up(tmp_path):
+    """Three columns and three rows: the length does not say which axis it is."""
+    e = explain(lambda z: z @ np.ones(3), X[:3, :3], "feature_permutation", repeats=3)
+    assert set(e.shared_extras) == {"importance", "importance_stderr"}
+    saved = Explanation.load(e.save(tmp_path / "e.zarr"))
+    for whole in (e, saved):
+        np.testing.assert_array_equal(whole[1].extras["importance"], e.extras["importance"])
+    units = explain(lambda z: z @ np.ones(3), X[:2, :3], "exact_shapley", features={"pair": [0, 2]})
+    assert units.extras["unit_names"].tolist() == ["pair", "feature 1"]
+    saved = Explanation.load(units.save(tmp_path / "units.zarr"))
+    assert saved[1].extras["unit_names"].tolist() == ["pair", "feature 1"]
+    np.testing.assert_array_equal(saved[1].extras["unit_values"], units.extras["unit_values"][1:])
+
+
+def test_importance_asks_the_method_what_its_values_are():
+    x = X[:20, :3]
+    lost = explain(lambda z: z @ np.ones(3), x, "feature_permutation", repeats=3)
+    assert lost.importance().statistic == "mean a"
+    named = replace(explain(lambda z: z @ np.ones(3), x, "occlusion"), extras={"importance": x})
+    assert named.importance().statistic == "mean |a|"
+
+
+def test_slips_are_explained_not_raised_raw():
+    x = X[:4, :3]
+
+    def f(z):
+        return z.sum(axis=1)
+
+    with pytest.raises(InputError, match="No sample True"):
+        explain(f, x, "occlusion").top(2, sample=True)
+    with pytest.raises(InputError, match="two columns, got 1"):
+        partial_dependence(f, x, (0, 1), grid=[[0.0, 1.0]])
+    assert partial_dependence(f, x, (0, 1), grid=np.int64(3)).values.shape == (3, 3)
+    with pytest.raises(InputError, match="is empty"):
+        explain(f, x, "exact_shapley", features={"a": [0], "b": []})
+    with pytest.raises(InputError, match="No column True"):
+        explain(f, x, "exact_shapley", features=[[True], [0]])
+    with pytest.raises(InputError, match="No column 7"):
+        explain(f, x, "exact_shapley", features=[[0, 7]])

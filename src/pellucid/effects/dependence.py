@@ -51,7 +51,10 @@ def partial_dependence(
     columns = [column_of(task, f) for f in named]
     if len({number for number, _ in columns}) < len(columns):
         raise InputError(f"Expected two different columns, got {features!r}.")
-    grids = grid if pair and grid is not None and not isinstance(grid, int) else [grid] * len(named)
+    several = pair and grid is not None and not isinstance(grid, int | np.integer)
+    grids = list(grid) if several else [grid] * len(named)  # type: ignore[arg-type]
+    if len(grids) != len(named):
+        raise InputError(f"Expected a grid for each of the two columns, got {len(grids)}.")
     points = [
         _points(task, c, g, percentiles, few=10 if pair else 20)
         for (c, _), g in zip(columns, grids, strict=True)

@@ -62,6 +62,7 @@ def build(
             gap=gap,
             class_names=model.class_names,
             extras=dict(found.extras),
+            shared_extras=_shared_extras(found, len(batch)),
             warnings=found.warnings
             + without_rules(found)
             + suspicions(method, found, batch)
@@ -69,6 +70,15 @@ def build(
             batched=batch.batched,
             structure=batch.structure,
         )
+    )
+
+
+def _shared_extras(found: Attribution, count: int) -> tuple[str, ...]:
+    """The extras without an entry a sample: those declared, and those of another length."""
+    return tuple(
+        name
+        for name, array in found.extras.items()
+        if name in found.shared_extras or np.shape(array)[:1] != (count,)
     )
 
 

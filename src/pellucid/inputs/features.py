@@ -38,10 +38,6 @@ class Features:
         """How many units each sample has, `(n or 1,)`."""
         return self.units.reshape(len(self.units), -1).max(axis=1) + 1
 
-    def label(self, unit: int) -> str:
-        """What people call a unit."""
-        return self.names[unit] if self.names else f"segment {unit}"
-
     @cached_property
     def natural(self) -> bool:
         """Whether each position is a unit, in order, as the columns of a table are."""
@@ -51,6 +47,16 @@ class Features:
     def of(self, sample: int) -> np.ndarray:
         """The units of one sample."""
         return self.units[sample if len(self.units) > 1 else 0]
+
+
+def unit_names(features: Sequence[Features]) -> np.ndarray | None:
+    """What people call the units of all inputs, one input's after the other's.
+
+    None where the columns' own names say it, and where some units have no name.
+    """
+    if any(f.names is None for f in features) or all(f.natural for f in features):
+        return None
+    return np.array([name for f in features for name in f.names or ()])
 
 
 def make_features(
@@ -169,14 +175,11 @@ def _groups(
     if len(shape) != 1:
         raise InputError(f"Groups of columns are for tables; {name} has positions {shape}.")
     groups = [
-        [g] if isinstance(g, str | int) else list(g)
+        [g] if isinstance(g, str | int | np.integer) else list(g)
         for g in (spec.values() if isinstance(spec, Mapping) else spec)
     ]
-    labels = (
-        list(map(str, spec))
-        if isinstance(spec, Mapping)
-        else ["+".join(_label(c, columns) for c in group) for group in groups]
-    )
+    if not all(groups):
+        raise InputError(f"A group of columns of {name} is empty: leave it out, got {spec!r}.")
     units = np.full(shape[0], -1)
     for number, group in enumerate(groups):
         for column in group:
@@ -184,6 +187,11 @@ def _groups(
             if units[position] >= 0:
                 raise InputError(f"The column {column!r} of {name} is in two groups.")
             units[position] = number
+    labels = (
+        list(map(str, spec))
+        if isinstance(spec, Mapping)
+        else ["+".join(_label(c, columns) for c in group) for group in groups]
+    )
     alone = np.flatnonzero(units < 0)
     units[alone] = len(groups) + np.arange(len(alone))
     labels += [_label(int(i), columns) for i in alone]
@@ -199,7 +207,8 @@ def _label(column: Any, columns: Sequence[str] | None) -> str:
 def _column(column: Any, count: int, columns: Sequence[str] | None, name: str) -> int:
     if isinstance(column, str) and columns is not None and column in columns:
         return list(columns).index(column)
-    if isinstance(column, int | np.integer) and 0 <= column < count:
+    whole = isinstance(column, int | np.integer) and not isinstance(column, bool)
+    if whole and 0 <= column < count:
         return int(column)
     raise InputError(
         f"No column {column!r} in {name}: expected a number from 0 to {count - 1}"

@@ -30,6 +30,8 @@ class Attribution:
     baseline_score: np.ndarray | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shared_extras: frozenset[str] = frozenset()
+    """Which `extras` are of the batch as a whole; all others of its length go by sample."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     all_against: np.ndarray | None = None
@@ -63,6 +65,8 @@ class Method(ABC):
     """`attribute_each` explains several targets from the same forward passes."""
     is_global: ClassVar[bool] = False
     """x is a data set whose rows serve to explain each other: no sample stands for itself."""
+    values_are_losses: ClassVar[bool] = False
+    """Its values are what is lost: their mean over samples counts, not that of their size."""
     needs_trees: ClassVar[bool] = False
     """Works on ensembles of trees only; see `Adapter.without_trees`."""
     needs_attention: ClassVar[bool] = False

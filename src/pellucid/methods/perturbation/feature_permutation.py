@@ -56,6 +56,7 @@ class FeaturePermutation(Method):
 
     family = "perturbation"
     modalities = frozenset({"table"})
+    values_are_losses = True
     is_global = True
     cost = "10 F a column"
     source = "Breiman 2001"
@@ -97,6 +98,7 @@ class FeaturePermutation(Method):
                     np.float32
                 ),
             },
+            shared_extras=frozenset({"importance", "importance_stderr"}),
             parameters={"repeats": repeats, "loss": loss.name},
             warnings=(
                 f"not converged: {repeats} shuffles leave a standard error above the tolerance;"

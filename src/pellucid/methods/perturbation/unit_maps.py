@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import MethodError
-from pellucid.inputs.features import Features
+from pellucid.inputs.features import Features, unit_names
 from pellucid.methods.base import Attribution
 from pellucid.methods.perturbation.game import against
 from pellucid.methods.perturbation.removal import Estimates, Removal, Units, alike
@@ -64,6 +64,7 @@ class _Found:
         self._maps = [np.zeros((2, targets, n, *f.units.shape[1:]), np.float32) for f in features]
         self._numbers: dict[str, np.ndarray] = {}
         self._sampled = False
+        self._names = unit_names(features)
         self.known = np.zeros(n, dtype=bool)
 
     def take(self, removal: Removal, found: Estimates, places: np.ndarray) -> None:
@@ -104,7 +105,9 @@ class _Found:
                 extras={"unit_values": values[t]}
                 | ({"unit_stderr": errors[t]} if sampled else {})
                 | {name: own[t].astype(np.float32) for name, own in self._numbers.items()}
+                | ({} if self._names is None else {"unit_names": self._names})
                 | extras,
+                shared_extras=frozenset({"unit_names"}),
                 notes=notes,
                 warnings=warnings,
             )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import MethodError, ModelError
-from pellucid.inputs.features import Features
+from pellucid.inputs.features import Features, unit_names
 from pellucid.methods.base import Attribution
 from pellucid.methods.perturbation.conditional import make_conditional
 from pellucid.methods.perturbation.game import (
@@ -198,6 +198,8 @@ class _Found:
         errors = None if self.errors is None else self.errors[target]
         if errors is not None:
             extras["unit_stderr"] = errors.astype(np.float32)
+        if (names := unit_names(features)) is not None:
+            extras["unit_names"] = names
         inputs = range(len(features))
         return Attribution(
             tuple(_spread(phi, features, k) for k in inputs),
@@ -205,6 +207,7 @@ class _Found:
             dims=tuple(tuple(d for d in dims if d != "channel") for dims in self.task.batch.dims),
             baseline_score=self.none[target],
             extras=extras,
+            shared_extras=frozenset({"unit_names"}),
             warnings=self._unsettled() + tuple(self.warnings),
             notes=(self.note,),
         )
@@ -214,7 +217,7 @@ class _Found:
         if not len(late):
             return ()
         return (
-            f"not converged: sample(s) {late[:20].tolist()} did not reach the tolerance, or the"
+            f"not converged: sample(s) {late[:20].tolist()} of the batch did not reach the tolerance, or the"
             " order of their top features, within the budget; raise budget, or accept this error",
         )
 
