@@ -143,9 +143,7 @@ class Explanation:
                 )
                 for p in self.parts
             ),
-            extras={
-                k: v if k in self.shared_extras else v[index] for k, v in self.extras.items()
-            },
+            extras={k: v if k in self.shared_extras else v[index] for k, v in self.extras.items()},
             target_names=tuple(self.target_names[i] for i in index),
             prediction_names=tuple(self.prediction_names[i] for i in index),
             **{n: take(getattr(self, n)) for n in _SAMPLED},

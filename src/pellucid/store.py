@@ -198,9 +198,7 @@ def from_dataset(data: "xarray.Dataset") -> Explanation:
             str(n)[6:]: np.asarray(data[n].values) for n in data if str(n).startswith("extra:")
         },
         shared_extras=tuple(
-            str(n)[6:]
-            for n in data
-            if str(n).startswith("extra:") and "sample" not in data[n].dims
+            str(n)[6:] for n in data if str(n).startswith("extra:") and "sample" not in data[n].dims
         ),
         warnings=tuple(header["warnings"]),
         batched=header["batched"],

@@ -303,7 +303,8 @@ def test_a_halved_size_is_remembered_after_an_error():
     with pytest.raises(ValueError, match="ninth"):
         list(schedule.run(1000, evaluate))
     limit = memory[""].limit
-    assert limit is not None and limit <= 4
+    assert limit is not None
+    assert limit <= 4
     tried.clear()
     with pytest.raises(ValueError, match="ninth"):
         list(schedule.run(1000, evaluate))

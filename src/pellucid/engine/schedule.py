@@ -115,7 +115,9 @@ class Schedule:
                 self.done += (stop - start) * width
                 start = stop
                 if self.progress is not None:
-                    self.progress(self.done, max(self.expected, self.done + (total - start) * width))
+                    self.progress(
+                        self.done, max(self.expected, self.done + (total - start) * width)
+                    )
         finally:
             # What was learned holds after an error too. A size that the user fixed says nothing
             # about what is fast.

@@ -217,8 +217,9 @@ class _Found:
         if not len(late):
             return ()
         return (
-            f"not converged: sample(s) {late[:20].tolist()} of the batch did not reach the tolerance, or the"
-            " order of their top features, within the budget; raise budget, or accept this error",
+            f"not converged: sample(s) {late[:20].tolist()} of the batch did not reach the"
+            " tolerance, or the order of their top features, within the budget; raise budget, or"
+            " accept this error",
         )
 
 
