@@ -29,14 +29,14 @@ def to_shap(explanation: Explanation) -> Any:
     base = explanation.baseline_score
     if base is None:
         base = explanation.score - values.reshape(len(values), -1).sum(axis=1)
-    names = part.feature_names
+    names, named = part.feature_names, tuple(dict.fromkeys(explanation.target_names))
     return shap.Explanation(
         values=values,
         base_values=np.asarray(base, dtype=np.float64),
         data=_shown(part),
         display_data=_shown(part),
         feature_names=None if names is None else list(names),
-        output_names=explanation.target_names[0],
+        output_names=named[0] if len(named) == 1 else "what was predicted",
         error_std=None if part.stderr is None else np.asarray(part.stderr, dtype=np.float64),
     )
 

@@ -32,12 +32,12 @@ def write(request: "Request", model: "Model", frame: Any, outcome: "Outcome") ->
     try:
         request.out.mkdir(parents=True, exist_ok=True)
         if "html" in request.formats:
-            files.append(_report(request, model, outcome))
+            files.append(_report(request, model, outcome, frame.index))
         for target, explanation in outcome.done:
             stem = f"{explanation.method}-{file_name_part(target)}"
             files.append(write_csv(explanation, frame.index, request.out / f"{stem}.csv"))
             if "png" in request.formats:
-                files += _pictures(explanation, request.out, stem)
+                files += _pictures(explanation, request.out, stem, frame.index)
         if "json" in request.formats:
             path = request.out / "result.json"
             text = console.json_text(document(request, model, None, frame, outcome))
@@ -65,12 +65,12 @@ def write_csv(explanation: "Explanation", index: Any, path: Path) -> Path:
     return path
 
 
-def _pictures(explanation: "Explanation", out: Path, stem: str) -> list[Path]:
+def _pictures(explanation: "Explanation", out: Path, stem: str, index: Any) -> list[Path]:
     wanted: list[tuple[str, int, str]] = []
     if len(explanation) > 1:
         wanted += [("importance", 0, "importance"), ("beeswarm", 0, "beeswarm")]
     count = min(len(explanation), _ROWS_DRAWN)
-    wanted += [("waterfall", i, f"waterfall-{i}") for i in range(count)]
+    wanted += [("waterfall", i, f"waterfall-{file_name_part(str(index[i]))}") for i in range(count)]
     files = []
     for kind, sample, name in wanted:
         path = out / f"{stem}-{name}.png"
@@ -79,7 +79,7 @@ def _pictures(explanation: "Explanation", out: Path, stem: str) -> list[Path]:
     return files
 
 
-def _report(request: "Request", model: "Model", outcome: "Outcome") -> Path:
+def _report(request: "Request", model: "Model", outcome: "Outcome", index: Any) -> Path:
     from pellucid.reports import Answer, Study, StudyItem, render_report
     from pellucid.reports.folder import model_facts
 
@@ -87,7 +87,7 @@ def _report(request: "Request", model: "Model", outcome: "Outcome") -> Path:
     first = outcome.done[0][1]
     items = [
         StudyItem(
-            name=f"row {i}",
+            name=f"row {index[i]}",
             answers=[Answer(f"Why {e.target_names[i]}?", e, i) for _, e in outcome.done],
         )
         for i in range(min(len(first), _ROWS_DRAWN))

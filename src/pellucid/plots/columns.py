@@ -19,7 +19,8 @@ _ON_DARK = {True: "#e8735c", False: "#7b9ff9"}
 class Columns:
     """A table's attributions `values (n, columns)` with names, inputs, and what a row adds up to.
 
-    `base` is what attributions start from and `score` the explained number, `(n,)`.
+    `base` is what attributions start from (`base_name` in words) and `score` the explained number,
+    `(n,)`.
     """
 
     names: tuple[str, ...]
@@ -27,6 +28,7 @@ class Columns:
     inputs: np.ndarray
     categories: tuple[tuple[str, ...] | None, ...]
     base: np.ndarray
+    base_name: str
     score: np.ndarray
     target: str
     explained: str
@@ -49,7 +51,7 @@ class Columns:
         raise InputError(f"No column {feature!r}: expected one of {known}, or its number.")
 
 
-def columns_of(explanation: Explanation, part: int = 0) -> Columns:
+def columns_of(explanation: Explanation, part: int = 0, sample: int | None = None) -> Columns:
     """The columns of a table. Raises `InputError` for another kind of input."""
     if not 0 <= part < len(explanation.parts):
         raise InputError(f"part {part} of {len(explanation.parts)} inputs (counted from 0).")
@@ -62,12 +64,14 @@ def columns_of(explanation: Explanation, part: int = 0) -> Columns:
     width = values.shape[1]
     score = np.asarray(explanation.score, np.float64)
     base = explanation.baseline_score
-    names = tuple(dict.fromkeys(explanation.target_names))
+    named = explanation.target_names if sample is None else (explanation.target_names[sample],)
+    names = tuple(dict.fromkeys(named))
     return Columns(
         names=chosen.feature_names or tuple(f"feature {i}" for i in range(width)),
         values=values,
         inputs=np.asarray(chosen.inputs, np.float64),
         categories=chosen.categories or (None,) * width,
+        base_name=base_words(explanation),
         base=score - values.sum(axis=1) if base is None else np.asarray(base, np.float64),
         score=score,
         target=short_name(names[0]) if len(names) == 1 else "what was predicted",
@@ -75,6 +79,15 @@ def columns_of(explanation: Explanation, part: int = 0) -> Columns:
         amount=amount_words(explanation),
         method=explanation.method,
     )
+
+
+def base_words(explanation: Explanation) -> str:
+    """What attributions start from: f of one reference, or its mean over many rows."""
+    if explanation.baseline_score is None:
+        return "the score less all shares"
+    given = explanation.parameters
+    one = "baseline" in given and given.get("background") is None
+    return "at the baseline" if one else "expected"
 
 
 def amount_words(explanation: Explanation) -> str:

@@ -28,8 +28,8 @@ def force(
 
     The arrows' lengths are the attributions; the k strongest are named. They meet at the score.
     """
-    colours, columns = theme_of(theme), columns_of(explanation, part)
     picked(explanation, sample, part)
+    colours, columns = theme_of(theme), columns_of(explanation, part, sample)
     every = top_features(explanation, sample, columns.values.shape[1], part=part)
     axes = axes_or_new(ax, 10, 2.9, colours)
     base = float(columns.base[sample])
@@ -48,8 +48,8 @@ def force(
     near = abs(base - score) < 0.16 * room
     axes.text(score, 1.3, f"f(x) = {number(score)}", ha="center", fontsize=9, weight="bold",
               color=colours.ink)  # fmt: skip
-    axes.text(base, 1.75 if near else 1.3, f"expected {number(base)}", ha="center", fontsize=8,
-              color=colours.muted)  # fmt: skip
+    axes.text(base, 1.75 if near else 1.3, f"{columns.base_name} {number(base)}", ha="center",
+              fontsize=8, color=colours.muted)  # fmt: skip
     axes.set_xlim(low - 0.05 * room, high + 0.05 * room)
     axes.set_ylim(-0.55 * lines - 0.25, 2.1 if near else 1.75)
     axes.yaxis.set_visible(False)

@@ -26,8 +26,8 @@ def waterfall(
     The strongest stands on top, next to the score; what is left is one step at the bottom. The
     base is f of the reference where the method has one, else the score less all attributions.
     """
-    colours, columns = theme_of(theme), columns_of(explanation, part)
     picked(explanation, sample, part)
+    colours, columns = theme_of(theme), columns_of(explanation, part, sample)
     features = top_features(explanation, sample, k, part=part)
     steps = [(replace(f, name=elide(f.name, 34)).label, f.attribution) for f in features]
     rest = float(columns.values[sample].sum() - sum(a for _, a in steps))
@@ -60,10 +60,9 @@ def waterfall(
     axes.set_xlim(low - 0.06 * span, high + 0.16 * span)
     axes.axvline(base, color=colours.muted, linewidth=0.8, linestyle="--", zorder=0)
     axes.axvline(ends, color=colours.muted, linewidth=0.8, zorder=0)
-    known = explanation.baseline_score is not None
     axes.set_xlabel(
         f"{columns.explained}: from {number(base)} "
-        f"({'expected' if known else 'the score less all shares'}, dashed) to {number(ends)}",
+        f"({columns.base_name}, dashed) to {number(ends)}",
         color=colours.ink, fontsize=9, parse_math=False,
     )  # fmt: skip
     title(axes, columns, colours, f"   f(x) = {number(float(columns.score[sample]))}")
