@@ -110,6 +110,11 @@ def explain_each(
     # so that a prediction in between (from a progress callback, say) changes nothing.
     wrapped = replace(wrapped, adapter=wrapped.adapter.for_one_explanation())
     chosen = _method(method, parameters)
+    if len(targets) > 1 and not chosen.shares_forward:
+        raise MethodError(
+            f"{method} explains one target at a time, got {len(targets)}.\n"
+            "  explain() each, or Explainer.explain_targets, which does so."
+        )
     check_seed(seed)
     require_tier(wrapped, type(chosen))
     batch = wrapped.accept(x)

@@ -11,6 +11,7 @@ from pellucid.adapters.derived import layer_gradient
 from pellucid.adapters.torch import TorchAdapter
 from pellucid.arrays import blur, resize
 from pellucid.errors import CapabilityError, InputError, LayerError, MethodError
+from pellucid.explain import explain_each
 from pellucid.testing import build
 
 RNG_X = np.random.default_rng(11)
@@ -454,3 +455,21 @@ def test_whole_numbers_have_no_gradient():
         with pytest.raises(CapabilityError, match=r"real numbers.*int64.*\n.*occlusion works"):
             explain(model, x, method)
     np.testing.assert_allclose(explain(model, x, "occlusion").values, x)
+
+
+def test_occlusion_of_several_targets_runs_once():
+    model, x = build("cnn", "torch")
+    for given in ({"window": 4}, {"window": 4, "incremental": True}):
+        together = explain_each(model, x, "occlusion", (0, 2), parameters=given)
+        for target, e in zip((0, 2), together, strict=True):
+            alone = explain(model, x, "occlusion", target=target, **given)
+            np.testing.assert_allclose(e.values, alone.values, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(e.baseline_score, alone.baseline_score, rtol=1e-5)
+            assert e.evaluations.forward <= alone.evaluations.forward + 8
+
+
+def test_a_method_that_shares_nothing_does_not_drop_targets():
+    with pytest.raises(MethodError, match="one target at a time, got 2"):
+        explain_each(
+            lambda z: z, np.ones((4, 3)), "feature_permutation", (0, 1), parameters={}
+        )  # fmt: skip

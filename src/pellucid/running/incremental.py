@@ -90,7 +90,7 @@ class PartialRuns:
         return found
 
     def each(self) -> Iterator[tuple[int, np.ndarray]]:
-        """`(sample, scores (windows,))` of one sample after another."""
+        """`(sample, scores (targets, windows))` of one sample after another."""
         for sample in range(self._task.count if self._windows else 0):
             scores = self._followed(sample)
             if scores is None:
@@ -137,9 +137,9 @@ class PartialRuns:
         saved = (1 - share) * runs[0].cost * self._count
         if not self._always and (share > _PAYS or saved < _WORTH):
             raise NotFollowed(f"a window reaches {share:.0%} of a forward pass")
-        scores = np.zeros(self._count)
+        scores = np.zeros((len(task.targets), self._count))
         for windows, run in zip(self._windows, runs, strict=True):
-            scores[windows.jobs] = self._run(sample, windows, run, recording)
+            scores[:, windows.jobs] = self._run(sample, windows, run, recording)
         self.share = share
         return scores
 
@@ -163,7 +163,7 @@ class PartialRuns:
             outputs += part
         whole = outputs[0] if len(outputs) == 1 else task.xp.concat(outputs, axis=0)
         self._check(sample, windows, whole, recording)
-        scores = task.scores_of(whole, np.full(count, sample))[0]
+        scores = task.scores_of(whole, np.full(count, sample))
         if not np.isfinite(scores).all():
             raise NotFollowed("a score is not finite")
         return scores

@@ -56,6 +56,7 @@ class Occlusion(Method):
     incremental: bool | None = None
 
     family = "perturbation"
+    shares_forward = True
     cost = "1 F a window: about 169 for an image"
     source = "Zeiler & Fergus 2014"
 
@@ -71,6 +72,9 @@ class Occlusion(Method):
         return [(leaf, box) for leaf, boxes in enumerate(windows) for box in boxes]
 
     def attribute(self, task: Task) -> Attribution:
+        return self.attribute_each(task)[0]
+
+    def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         baseline = task.baselines(self.baseline)
         jobs = self._jobs(task)
         if self.budget is not None and len(jobs) + 2 > self.budget:
@@ -78,18 +82,19 @@ class Occlusion(Method):
                 f"{len(jobs)} windows need {len(jobs) + 2} evaluations a sample, the budget is"
                 f" {self.budget}: take larger windows or strides."
             )
-        drops = np.zeros((task.count, len(jobs)))
+        drops = np.zeros((len(task.targets), task.count, len(jobs)))
         parts = self._in_part(task, baseline, jobs)
         finished = 0
         try:
             for done in self._drops(task, baseline, jobs, drops, parts):
                 finished = done
         except BaseException:
-            task.kept = np.arange(finished), _mean_drops(task, jobs, drops, baseline)
+            task.kept = np.arange(finished), _mean_drops(task, jobs, drops[0], baseline)
             raise
-        found = _mean_drops(task, jobs, drops, baseline)
-        return replace(
-            found, baseline_score=task.baseline_scores(baseline), **self._evidence(parts)
+        base, evidence = task.baseline_scores_each(baseline), self._evidence(parts)
+        return tuple(
+            replace(_mean_drops(task, jobs, own, baseline), baseline_score=b, **evidence)
+            for own, b in zip(drops, base, strict=True)
         )
 
     def _in_part(
@@ -122,28 +127,27 @@ class Occlusion(Method):
         drops: np.ndarray,
         parts: PartialRuns | None,
     ) -> Iterator[int]:
-        """Fill in f(x) − f(occluded x), `(n, windows)`; yields how many samples are finished.
+        """Fill in f(x) − f(occluded x), `(targets, n, windows)`; yields how many are finished.
 
         The score of x itself is not run again.
         """
-        rows, flat = np.arange(task.count), drops.reshape(-1)
-        whole = task.to_numpy(task.score(task.outputs, rows)).astype(np.float64)
+        flat, whole = drops.reshape(len(drops), -1), task.scores()
 
         first = 0
         for sample, scores in parts.each() if parts is not None else ():
-            drops[sample] = whole[sample] - scores
+            drops[:, sample] = whole[:, sample, None] - scores
             first = (sample + 1) * len(jobs)
             yield sample + 1
 
         def evaluate(start: int, stop: int) -> np.ndarray:
             samples, numbers = np.divmod(np.arange(first + start, first + stop), len(jobs))
             leaves = _occluded(task, baseline, jobs, samples, numbers)
-            return whole[samples] - task.score_of(leaves, samples)
+            return whole[:, samples] - task.scores_of_copies(leaves, samples)
 
         for start, stop, part in task.schedule.run(
-            flat.size - first, evaluate, key="forward", layouts=True
+            flat.shape[1] - first, evaluate, key="forward", layouts=True
         ):
-            flat[first + start : first + stop] = part
+            flat[:, first + start : first + stop] = part
             yield (first + stop) // len(jobs)
 
 
