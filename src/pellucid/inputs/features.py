@@ -207,9 +207,10 @@ def _label(column: Any, columns: Sequence[str] | None) -> str:
 def _column(column: Any, count: int, columns: Sequence[str] | None, name: str) -> int:
     if isinstance(column, str) and columns is not None and column in columns:
         return list(columns).index(column)
-    whole = isinstance(column, int | np.integer) and not isinstance(column, bool)
-    if whole and 0 <= column < count:
-        return int(column)
+    numbered = isinstance(column, int | np.integer) and not isinstance(column, bool)
+    number = int(column) if numbered else -1  # type: ignore[arg-type]
+    if 0 <= number < count:
+        return number
     raise InputError(
         f"No column {column!r} in {name}: expected a number from 0 to {count - 1}"
         + (f" or one of {', '.join(columns[:20])}." if columns else ".")
