@@ -91,7 +91,7 @@ def test_standard_errors_are_calibrated(sampling, budget):
     """95 % intervals cover the value of all 2^M masks 90 to 99 % of the time, over 200 seeds."""
     model, x = network(10), RNG.normal(size=(3, 10, 1))
     options = {"target": 0, "features": "grid:10", "baseline": 0.0, "batch_size": 4000}
-    truth = explain(model, x, "lime", budget=1024, **options)
+    truth = explain(model, x, "lime", budget=1025, **options)
     assert (truth.stderr == 0).all()
     inside = []
     for seed in range(200):
@@ -115,7 +115,7 @@ def test_a_linear_model_of_a_table_gives_the_step_into_the_bin():
     """Columns are independent under π, so b_i = w_i (mean in x's bin − mean out of it)."""
     w = np.array([1.0, -2.0, 3.0, 0.0])
     x = ROWS[:5]
-    e = explain(lambda z: z @ w, x, "lime", background=ROWS, budget=20_000)
+    e = explain(lambda z: z @ w, x, "lime", background=ROWS, budget=20_001)
     edges = np.quantile(ROWS, [0.25, 0.5, 0.75], axis=0)
     for sample, row in enumerate(x):
         same = (ROWS[:, None] > edges).sum(axis=1) == (row > edges).sum(axis=0)
@@ -175,7 +175,7 @@ def test_words_of_a_data_frame_are_categories():
 
 def test_fresh_draws_have_the_same_limit():
     model, x = network(4), ROWS[:3]
-    options = {"target": 0, "background": ROWS, "budget": 4000}
+    options = {"target": 0, "background": ROWS, "budget": 4001}
     shared = explain(model, x, "lime", **options)
     fresh = explain(model, x, "lime", fresh=True, **options)
     assert shared.evaluations.forward == 3 + 4000
@@ -189,7 +189,7 @@ def test_fresh_draws_have_the_same_limit():
 def test_several_targets_share_the_copies():
     """One Gram matrix and one set of evaluations for all labels."""
     model, x = network(12), RNG.normal(size=(2, 12, 1))
-    options = {"features": "grid:12", "baseline": 0.0, "budget": 100}
+    options = {"features": "grid:12", "baseline": 0.0, "budget": 101}
     together = explain_each(model, x, "lime", [0, 1, 2], parameters=options)
     assert {e.evaluations.forward for e in together} == {2 + 2 * 100}
     for target, e in enumerate(together):
@@ -217,7 +217,7 @@ def test_a_regression_and_a_background_of_images():
     x = RNG.random((1, 6, 6, 1))
     rows = RNG.random((5, 6, 6, 1))
     e = explain(
-        lambda z: z.sum(axis=(1, 2, 3)), x, "lime", features="grid:3", background=rows, budget=100
+        lambda z: z.sum(axis=(1, 2, 3)), x, "lime", features="grid:3", background=rows, budget=501
     )
     units = np.arange(6)[:, None] // 2 * 3 + np.arange(6) // 2
     away = (x - rows.mean(axis=0))[0, ..., 0]
@@ -246,7 +246,7 @@ def test_a_table_without_background_says_what_it_did():
         ({"sampling": "all"}, "'uniform', 'glime'"),
         ({"kernel_width": 0.0}, "kernel_width above 0"),
         ({"ridge": -1.0}, "ridge of 0 or more"),
-        ({"budget": 10}, "budget of 12"),
+        ({"budget": 10}, "budget of 13"),
         ({"background": ROWS, "sampling": "glime"}, "switched on and off"),
         ({"background": ROWS, "discretizer": "entropy"}, "quartile"),
         ({"background": ROWS, "categorical": ["a"]}, "number them from 0 to 3"),

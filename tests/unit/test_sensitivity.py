@@ -152,8 +152,8 @@ def test_models_of_three_classes_one_sigmoid_and_several_targets(method):
     ("method", "options", "message"),
     [
         ("sobol", {"order": "second"}, "'total' or 'first'"),
-        ("sobol", {"budget": 5}, "budget of 12 for 4 parts"),
-        ("hsic", {"budget": 4}, "8 or more"),
+        ("sobol", {"budget": 5}, "budget of 13 for 4 parts"),
+        ("hsic", {"budget": 4}, "9 or more"),
         ("hsic", {"bandwidth": 0.0}, "bandwidth above 0"),
     ],
 )

@@ -8,7 +8,9 @@ import numpy as np
 from pellucid.errors import MethodError
 from pellucid.inputs.features import Features, make_features
 from pellucid.methods.base import Attribution, Method
+from pellucid.methods.perturbation.game import make_units
 from pellucid.methods.perturbation.losses import Loss, make_loss
+from pellucid.methods.perturbation.removal import most_parts
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
@@ -107,6 +109,10 @@ class FeaturePermutation(Method):
             if late
             else (),
         )
+
+    def expected(self, task: Task) -> int | None:
+        made = make_units(task, self.features)
+        return task.count * (1 + self._repeats(most_parts(made)) * most_parts(made))
 
     def _repeats(self, units: int) -> int:
         if self.tolerance is not None and not self.tolerance > 0:

@@ -17,6 +17,8 @@ from pellucid.methods.perturbation.lime_tables import Neighbourhood, make_neighb
 from pellucid.methods.perturbation.removal import (
     Estimates,
     Removal,
+    copies_allowed,
+    most_parts,
     references_of,
 )
 from pellucid.methods.perturbation.surrogate import Fit, WeightedRidge
@@ -106,6 +108,16 @@ class Lime(Method):
         warnings = (_ON_OFF,) if tabular and self.baseline is None else ()
         return self._on_and_off(task, features, spec, tabular=tabular, warnings=warnings)
 
+    def expected(self, task: Task) -> int | None:
+        kinds = [modality(dims) for dims in task.batch.dims]
+        rows = 1
+        if self.background is not None:
+            if kinds == ["table"]:
+                drawn = copies_allowed(self.budget, _ROWS)
+                return task.count * (1 + drawn) if self.fresh else task.count + drawn
+            rows = len(task.wrapped.accept(self.background, more=True))
+        return task.count * (1 + copies_allowed(self.budget, _MASKS, rows) * rows)
+
     def _check(self) -> None:
         if self.sampling not in _SAMPLINGS:
             raise MethodError(
@@ -125,7 +137,7 @@ class Lime(Method):
         tabular: bool,
         warnings: tuple[str, ...],
     ) -> tuple[Attribution, ...]:
-        recorded: dict[str, Any] = {"features": spec, "budget": self.budget or _MASKS}
+        recorded: dict[str, Any] = {"features": spec}
         inpainted, note = False, against(None)
         if self.background is not None:
             references = background_rows(task, self.background)
@@ -134,6 +146,8 @@ class Lime(Method):
             kind = "zeros" if tabular else "unit_mean"
             recorded["baseline"] = kind if self.baseline is None else self.baseline
             references, inpainted = references_of(task, recorded["baseline"], features)
+        rows = references[0].shape[1]
+        recorded["budget"] = self.budget or _MASKS * rows + 1
         return explain_units(
             task, features, references,
             lambda removal: self._fit_masks(removal, recorded, euclidean=tabular),
@@ -143,12 +157,13 @@ class Lime(Method):
     def _fit_masks(
         self, removal: Removal, recorded: dict[str, Any], *, euclidean: bool
     ) -> Estimates:
-        units = removal.count
-        self._require(recorded["budget"], units)
+        units, rows = removal.count, removal.references[0].shape[1]
+        copies = copies_allowed(self.budget, _MASKS, rows)
+        self._require(copies, units, rows)
         width = self.kernel_width or (_WIDTH_OF_TABLES * np.sqrt(units) if euclidean else _WIDTH)
         recorded["kernel_width"] = float(width)
         masks = draw_masks(
-            proximity(units, width, euclidean), recorded["budget"],
+            proximity(units, width, euclidean), copies,
             removal.task.generator(8), glime=self.sampling == "glime",
         )  # fmt: skip
         ridge = WeightedRidge(
@@ -160,13 +175,16 @@ class Lime(Method):
         removal.scores(masks.kept, lambda place, y: found.keep(place, ridge.fit(y), np.ones(units)))
         return found.estimates
 
-    def _require(self, budget: int, units: int) -> None:
+    def _require(self, copies: int, units: int, rows: int = 1) -> None:
         wanted = 8 if self.ridge else 2 * units + 4  # a penalty makes up for what copies leave open
         least = min(wanted, 2 ** min(units, 30))
-        if budget < least:
+        if copies < least:
+            many = f" on {rows} background rows" if rows > 1 else ""
+            fewer = "; pellucid.inputs.summarise(background, n) makes fewer rows" if many else ""
             raise MethodError(
-                f"lime needs a budget of {least} for {units} features, got {budget}.\n"
-                "  features= makes fewer, such as 'grid:5' or 'superpixels:20'."
+                f"lime needs a budget of {least * rows + 1} for {units} features{many}, got"
+                f" {self.budget}.\n"
+                f"  features= makes fewer, such as 'grid:5' or 'superpixels:20'{fewer}."
             )
 
     def _around_the_data(self, task: Task, features: Features) -> tuple[Attribution, ...]:
@@ -175,7 +193,7 @@ class Lime(Method):
                 "sampling='glime' is for units that are switched on and off; of a table with a"
                 " background the neighbours come from the background."
             )
-        batch, budget = task.batch, self.budget or _ROWS
+        batch, budget = task.batch, copies_allowed(self.budget, _ROWS)
         (rows,) = background_rows(task, self.background)
         names = task.wrapped.feature_names or batch.columns
         around = make_neighbourhood(
@@ -205,7 +223,7 @@ class Lime(Method):
         conditions = np.array([around.conditions(row, names, batch.categories) for row in x])
         return explain_units(
             task, (features,), (), solve,
-            parameters={"budget": budget, "kernel_width": width},
+            parameters={"budget": budget + 1, "kernel_width": width},
             notes=(
                 f"lime: neighbours drawn around {len(rows[0])} background rows"
                 + ("" if self.fresh else f"; {budget} of them shared by all samples"),

@@ -197,6 +197,19 @@ def references_of(
     return tuple(b[:, None] for b in task.baselines("zeros" if painted else baseline)), painted
 
 
+def copies_allowed(budget: int | None, usual: int, rows: int = 1) -> int:
+    """Changed copies of a sample that `budget` evaluations of it allow, f(x) counted.
+
+    Without a budget `usual`. A copy takes one evaluation on each of `rows` rows of a background.
+    """
+    return usual if budget is None else (budget - 1) // rows
+
+
+def most_parts(features: tuple[Features, ...]) -> int:
+    """The units of all inputs, of the sample that has most."""
+    return sum(int(np.max(f.counts)) for f in features)
+
+
 def alike(parts: tuple[Parts, ...], count: int) -> Iterator[np.ndarray]:
     """The samples in groups of those with as many parts in each input."""
     counts = np.stack([np.broadcast_to(p.counts, count) for p in parts], axis=1)

@@ -8,13 +8,14 @@ import numpy as np
 from pellucid.arrays import resize
 from pellucid.errors import MethodError
 from pellucid.methods.base import Attribution, Method
-from pellucid.methods.perturbation.removal import Parts, Removal, Units
+from pellucid.methods.perturbation.removal import Parts, Removal, Units, copies_allowed
 from pellucid.methods.perturbation.smooth_grid import SmoothGrid, smooth_grid
 from pellucid.methods.perturbation.surrogate import WeightedRidge
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
 _ESTIMATORS = ("regression", "classic")
+_USUAL = 1000
 _CHUNK = 64
 """So many full-size masks are in memory at once."""
 
@@ -41,8 +42,8 @@ class Rise(Method):
     something, half of those above, and wants several times the masks for as sure a picture.
 
     Returns one map a sample without channels, in units of the explained score, signed, with the
-    standard error from drawing masks. Cost: `budget` (1000) forwards a sample; of "classic" 4000
-    are usual.
+    standard error from drawing masks. Cost: 1000 forwards a sample and f(x), or `budget`; of
+    "classic" 4000 are usual.
     Source: Petsiuk, Das, Saenko 2018 (arXiv 1806.07421), eq. 6. Departs from the paper: regression
     on complementary masks by default; "classic" divides by Σ m_j, not by its expectation.
 
@@ -54,7 +55,7 @@ class Rise(Method):
 
     grid: int = 7
     baseline: Any = "zeros"
-    budget: int = 1000
+    budget: int | None = None
     ridge: float = 0.1
     estimator: str = "regression"
     probability: float = 0.5
@@ -63,6 +64,13 @@ class Rise(Method):
     shares_forward = True
     cost = "1000 F"
     source = "Petsiuk et al. 2018"
+
+    @property
+    def _copies(self) -> int:
+        return copies_allowed(self.budget, _USUAL)
+
+    def expected(self, task: Task) -> int | None:
+        return task.count * (1 + self._copies)
 
     def attribute(self, task: Task) -> Attribution:
         return self.attribute_each(task)[0]
@@ -77,10 +85,10 @@ class Rise(Method):
         references = tuple(b[:, None] for b in task.baselines(self.baseline))
         removal = Removal(task, parts, references, np.arange(task.count))
         classic = self.estimator == "classic"
-        if not classic and not self.ridge and self.budget < 2 * removal.count + 2:
+        if not classic and not self.ridge and self._copies < 2 * removal.count + 2:
             cells = "cells" if all(isinstance(p, Units) for p in parts) else "half cells"
             raise MethodError(
-                f"rise without a ridge needs a budget of {2 * removal.count + 2} for"
+                f"rise without a ridge needs a budget of {2 * removal.count + 3} for"
                 f" {removal.count} {cells}, got {self.budget}."
             )
         maps = self._maps(removal)
@@ -93,8 +101,9 @@ class Rise(Method):
             raise
         return self._attributions(removal, maps)
 
-    @staticmethod
-    def _attributions(removal: Removal, maps: list[np.ndarray]) -> tuple[Attribution, ...]:
+    def _attributions(
+        self, removal: Removal, maps: list[np.ndarray]
+    ) -> tuple[Attribution, ...]:
         task = removal.task
         dims = tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims)
         return tuple(
@@ -102,6 +111,7 @@ class Rise(Method):
                 tuple(m[0, t].astype(np.float32) for m in maps),
                 stderr=tuple(m[1, t].astype(np.float32) for m in maps),
                 dims=dims,
+                parameters={"budget": self._copies + 1},
             )
             for t in range(len(task.targets))
         )
@@ -111,9 +121,9 @@ class Rise(Method):
             raise MethodError(
                 f"Expected rise's estimator to be one of {_ESTIMATORS}, got {self.estimator!r}."
             )
-        if self.grid < 1 or self.budget < 4 or not 0 <= self.ridge < np.inf:
+        if self.grid < 1 or self._copies < 4 or not 0 <= self.ridge < np.inf:
             raise MethodError(
-                "Expected rise's grid of 1 or more, budget of 4 or more and ridge of 0 or more, got"
+                "Expected rise's grid of 1 or more, budget of 5 or more and ridge of 0 or more, got"
                 f" {self.grid}, {self.budget} and {self.ridge}."
             )
         if not 0 < self.probability < 1:
@@ -135,7 +145,7 @@ class Rise(Method):
         return [np.zeros((*leading, *shape)) for shape in shapes]
 
     def _regression(self, removal: Removal, maps: list[np.ndarray]) -> None:
-        half = _drawn(removal.parts, removal.counts, self.budget // 2, removal.task.generator(9))
+        half = _drawn(removal.parts, removal.counts, self._copies // 2, removal.task.generator(9))
         kept = np.stack([half, 1 - half], axis=1).reshape(-1, removal.count)
         spreads = [_spread(p, n) for p, n in zip(removal.parts, removal.counts, strict=True)]
         worth = sum(np.trace(s) if s.ndim == 2 else s.sum() for s in spreads) / 4
@@ -156,7 +166,7 @@ class Rise(Method):
 
     def _classic(self, removal: Removal, maps: list[np.ndarray]) -> None:
         shifted = [
-            _Shifted(part, count, self.probability, self.budget, removal.task.generator(10 + k))
+            _Shifted(part, count, self.probability, self._copies, removal.task.generator(10 + k))
             for k, (part, count) in enumerate(zip(removal.parts, removal.counts, strict=True))
         ]
 
@@ -165,7 +175,7 @@ class Rise(Method):
                 own[:, :, place] = _weighted_means(grid, scores)
 
         removal.scores_of_masks(
-            self.budget, lambda samples, numbers: tuple(g.masks(numbers) for g in shifted), finish
+            self._copies, lambda samples, numbers: tuple(g.masks(numbers) for g in shifted), finish
         )
 
 

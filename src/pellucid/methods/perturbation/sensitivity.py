@@ -12,6 +12,8 @@ from pellucid.methods.perturbation.game import make_units
 from pellucid.methods.perturbation.removal import (
     Estimates,
     Removal,
+    copies_allowed,
+    most_parts,
     references_of,
 )
 from pellucid.methods.perturbation.unit_maps import explain_units
@@ -20,6 +22,7 @@ from pellucid.task import Task
 
 _GRID = 8
 _DESIGNS = 32
+_MASKS = 500
 
 
 def _cells(task: Task, features: Any) -> Any:
@@ -40,8 +43,8 @@ class Sobol(Method):
     Each part of the input (`features`: a grid of 8 along the longer side by default, columns of a
     table) fades into the `baseline` to a random degree, uniform in [0, 1] and independent; where
     the input holds whole numbers it is shown above ½ and hidden below. A and B are Latin hypercubes
-    of N rows: `budget` // (parts + 2), or 32. `order="first"` gives S_i = Var(E[f | i]) / Var f
-    instead, what the part does alone (Saltelli et al. 2010, table 2b); the total is what it does
+    of N rows: (`budget` − 1) // (parts + 2), or 32. `order="first"` gives S_i = Var(E[f | i]) / Var
+    f instead, what the part does alone (Saltelli et al. 2010, table 2b); the total is what it does
     alone and with others. Σ S ≤ 1 ≤ Σ T, equal where parts only add up.
 
     Returns one map a sample without channels, shares without a sign (estimates of S may fall below
@@ -81,15 +84,22 @@ class Sobol(Method):
             lambda removal: self._solve(removal, recorded), parameters=recorded,
         )  # fmt: skip
 
+    def expected(self, task: Task) -> int | None:
+        parts = most_parts(make_units(task, _cells(task, self.features)))
+        return task.count * (1 + self._rows(parts) * (parts + 2))
+
+    def _rows(self, parts: int) -> int:
+        return copies_allowed(self.budget, _DESIGNS * (parts + 2)) // (parts + 2)
+
     def _solve(self, removal: Removal, recorded: dict[str, Any]) -> Estimates:
         parts = removal.count
-        budget = self.budget or _DESIGNS * (parts + 2)
-        rows = budget // (parts + 2)
+        rows = self._rows(parts)
         if rows < 2:
             raise MethodError(
-                f"sobol needs a budget of {2 * (parts + 2)} for {parts} parts, got {budget}."
+                f"sobol needs a budget of {2 * (parts + 2) + 1} for {parts} parts, got"
+                f" {self.budget}."
             )
-        recorded["budget"] = budget
+        recorded["budget"] = self.budget or rows * (parts + 2) + 1
         both = _latin_hypercube(rows, 2 * parts, removal.task.generator(20))
         a, b = both[:, :parts], both[:, parts:]
         mixed = np.repeat(a[None], parts, axis=0)
@@ -149,12 +159,12 @@ class Hsic(Method):
 
     Returns one map a sample without channels, not negative and without a unit, at most ¼; what is
     independent has (1 − mean L) / (2 n) on average. With the standard error from drawing masks,
-    both terms of a U-statistic's variance. Cost: `budget` (500) forwards a sample.
+    both terms of a U-statistic's variance. Cost: 500 forwards a sample and f(x), or `budget`.
     Source: Novello, Fel, Vigouroux 2022 (arXiv 2206.06219), eq. 5 and 9. Departs from the paper:
     coins instead of a Latin hypercube, and the bandwidth is the median *distance* of the scores
     where its authors' code takes the median score.
 
-    Raises `MethodError` for a budget below 8 or a bandwidth that is not above 0.
+    Raises `MethodError` for a budget below 9 or a bandwidth that is not above 0.
 
     >>> bool(explain(linear, x, "hsic").values.argmax() == 0)
     True
@@ -162,7 +172,7 @@ class Hsic(Method):
 
     features: Any = None
     baseline: Any = "zeros"
-    budget: int = 500
+    budget: int | None = None
     bandwidth: float | None = None
 
     family = "perturbation"
@@ -174,8 +184,8 @@ class Hsic(Method):
         return self.attribute_each(task)[0]
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        if self.budget < 8:
-            raise MethodError(f"hsic needs a budget of 8 or more, got {self.budget}.")
+        if self._copies < 8:
+            raise MethodError(f"hsic needs a budget of 9 or more, got {self.budget}.")
         if self.bandwidth is not None and not 0 < self.bandwidth < np.inf:
             raise MethodError(f"Expected a bandwidth above 0, got {self.bandwidth!r}.")
         spec = _cells(task, self.features)
@@ -183,12 +193,19 @@ class Hsic(Method):
         references, inpainted = references_of(task, self.baseline, units)
         return explain_units(
             task, units, references, self._solve, inpainted=inpainted,
-            parameters={"features": spec},
+            parameters={"features": spec, "budget": self._copies + 1},
         )  # fmt: skip
+
+    def expected(self, task: Task) -> int | None:
+        return task.count * (1 + self._copies)
+
+    @property
+    def _copies(self) -> int:
+        return copies_allowed(self.budget, _MASKS)
 
     def _solve(self, removal: Removal) -> Estimates:
         parts = removal.count
-        kept = removal.task.generator(21).random((self.budget, parts)) < 0.5
+        kept = removal.task.generator(21).random((self._copies, parts)) < 0.5
         targets, count = len(removal.task.targets), len(removal.samples)
         values, errors = np.zeros((2, targets, count, parts))
         removal.progress.estimates = Estimates(values, errors)
