@@ -11,7 +11,12 @@ from pellucid.inputs.features import Features
 from pellucid.inputs.layout import modality
 from pellucid.inputs.noise import seed_of
 from pellucid.methods.base import Attribution, Method
-from pellucid.methods.perturbation.game import against, background_rows, make_units
+from pellucid.methods.perturbation.game import (
+    against,
+    background_rows,
+    make_units,
+    with_weights,
+)
 from pellucid.methods.perturbation.lime_masks import draw_masks, proximity
 from pellucid.methods.perturbation.lime_tables import Neighbourhood, make_neighbourhood
 from pellucid.methods.perturbation.removal import (
@@ -115,7 +120,7 @@ class Lime(Method):
             if kinds == ["table"]:
                 drawn = copies_allowed(self.budget, _ROWS)
                 return task.count * (1 + drawn) if self.fresh else task.count + drawn
-            rows = len(task.wrapped.accept(self.background, more=True))
+            rows = len(task.wrapped.accept(with_weights(self.background)[0], more=True))
         return task.count * (1 + copies_allowed(self.budget, _MASKS, rows) * rows)
 
     def _check(self) -> None:
