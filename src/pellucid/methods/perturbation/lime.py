@@ -103,10 +103,7 @@ class Lime(Method):
         self._check()
         kinds = [modality(dims) for dims in task.batch.dims]
         tabular = kinds == ["table"]
-        spec = self.features
-        if spec is None and "image" in kinds:
-            spec = tuple("superpixels" if kind == "image" else None for kind in kinds)
-            spec = spec[0] if len(spec) == 1 else spec
+        spec = self._spec(kinds)
         features = make_units(task, spec)
         if tabular and self.background is not None:
             return self._around_the_data(task, features[0])
@@ -121,7 +118,16 @@ class Lime(Method):
                 drawn = copies_allowed(self.budget, _ROWS)
                 return task.count * (1 + drawn) if self.fresh else task.count + drawn
             rows = len(task.wrapped.accept(with_weights(self.background)[0], more=True))
-        return task.count * (1 + copies_allowed(self.budget, _MASKS, rows) * rows)
+        units = most_parts(make_units(task, self._spec(kinds)))
+        copies = min(copies_allowed(self.budget, _MASKS, rows), 2**units)
+        return task.count * (1 + copies * rows)
+
+    def _spec(self, kinds: list[str]) -> Any:
+        """The features; superpixels of images where nothing is asked for."""
+        if self.features is not None or "image" not in kinds:
+            return self.features
+        spec = tuple("superpixels" if kind == "image" else None for kind in kinds)
+        return spec[0] if len(spec) == 1 else spec
 
     def _check(self) -> None:
         if self.sampling not in _SAMPLINGS:
