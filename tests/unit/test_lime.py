@@ -259,3 +259,33 @@ def test_a_table_without_background_says_what_it_did():
 def test_bad_options_are_explained(options, message):
     with pytest.raises((MethodError, InputError), match=message):
         explain(lambda z: z @ np.ones(4), ROWS[:2], "lime", **options)
+
+
+@pytest.mark.parametrize("discretizer", ["quartile", None])
+def test_columns_of_no_unit_are_always_the_samples(discretizer):
+    """A mask with −1: what the model sees there is x, and the line is of the other columns."""
+    x, seen = ROWS[:3] + 10, []
+
+    def model(z):
+        seen.append(z.copy())
+        return z @ np.array([1.0, 2.0, 3.0, 4.0])
+
+    mask, options = np.array([0, -1, 1, 1]), {"discretizer": discretizer, "budget": 401}
+    e = explain(model, x, "lime", background=ROWS, features=mask, **options)
+    rows = np.concatenate(seen)
+    assert {round(v, 6) for v in rows[:, 1]} == {round(v, 6) for v in x[:, 1]}
+    assert e.extras["unit_values"].shape == (3, 2)
+    assert (e.values[:, 1] == 0).all()
+    assert e.evaluations.forward == 3 * 401
+    assert not any("feature 1" in words for words in e.extras["conditions"].ravel())
+    others = np.array([1.0, 3.0, 4.0])
+    kept = [0, 2, 3]
+    alone = explain(
+        lambda z: z @ others, x[:, kept], "lime", background=ROWS[:, kept],
+        features=np.array([0, 1, 1]), **options,
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        e.extras["unit_values"], alone.extras["unit_values"], rtol=1e-3, atol=1e-3
+    )
+    again = explain(model, x[1:2], "lime", background=ROWS, features=mask, **options)
+    np.testing.assert_allclose(again.values[0], e.values[1], rtol=1e-5)

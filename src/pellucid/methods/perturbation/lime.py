@@ -1,6 +1,5 @@
 """LIME: a line fitted to what the model says of neighbours of one sample."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from pellucid.methods.perturbation.game import (
     with_weights,
 )
 from pellucid.methods.perturbation.lime_masks import draw_masks, proximity
-from pellucid.methods.perturbation.lime_tables import Neighbourhood, make_neighbourhood
+from pellucid.methods.perturbation.lime_tables import Neighbourhood, make_neighbourhood, pieces
 from pellucid.methods.perturbation.removal import (
     Estimates,
     Removal,
@@ -116,7 +115,9 @@ class Lime(Method):
         if self.background is not None:
             if kinds == ["table"]:
                 drawn = copies_allowed(self.budget, _ROWS)
-                return task.count * (1 + drawn) if self.fresh else task.count + drawn
+                (units,) = make_units(task, self.features)
+                each = self.fresh or bool((units.units < 0).any())
+                return task.count * (1 + drawn) if each else task.count + drawn
             rows = len(task.wrapped.accept(with_weights(self.background)[0], more=True))
         units = most_parts(make_units(task, self._spec(kinds)))
         copies = min(copies_allowed(self.budget, _MASKS, rows), 2**units)
@@ -228,7 +229,8 @@ class Lime(Method):
 
         def solve(removal: Removal) -> Estimates:
             removal.progress.estimates, removal.progress.finished = found.estimates, finished
-            (self._fresh if self.fresh else self._shared)(task, around, budget, fit)
+            each = self.fresh or around.held.size
+            (self._each if each else self._shared)(task, around, budget, fit)
             return found.estimates
 
         conditions = np.array([around.conditions(row, names, batch.categories) for row in x])
@@ -249,42 +251,34 @@ class Lime(Method):
         for sample in range(task.count):
             fit(sample, drawn, codes, task.scores_of(outputs, np.full(budget, sample)))
 
-    @staticmethod
-    def _fresh(task: Task, around: Neighbourhood, budget: int, fit: Any) -> None:
+    def _each(self, task: Task, around: Neighbourhood, budget: int, fit: Any) -> None:
+        """Rows of each sample's own: a draw of its own, or its values in columns of no unit."""
         batch = task.batch
 
         def draw(sample: int) -> tuple[np.ndarray, np.ndarray]:
-            own = seed_of(batch.arrays[0][sample], batch.dims[0])
-            return around.draw(budget, np.random.default_rng([task.seed, 8, own]))
+            x = batch.arrays[0][sample]
+            own = [task.seed, 8, seed_of(x, batch.dims[0])] if self.fresh else [task.seed, 8]
+            rows, codes = around.draw(budget, np.random.default_rng(own))
+            rows[:, around.held] = x[around.held]
+            return rows, codes
 
         drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         scores = np.empty((len(task.targets), budget))
 
         def evaluate(start: int, stop: int) -> np.ndarray:
-            pieces = []
-            for sample, _, own in _pieces(start, stop, budget):
+            parts = []
+            for sample, _, own in pieces(start, stop, budget):
                 if sample not in drawn:
                     drawn[sample] = draw(sample)
-                pieces.append(drawn[sample][0][own])
-            rows = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+                parts.append(drawn[sample][0][own])
+            rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
             return task.scores_of_copies((task.asarray(rows),), np.arange(start, stop) // budget)
 
         for start, stop, found in task.schedule.run(task.count * budget, evaluate, key="forward"):
-            for sample, here, own in _pieces(start, stop, budget):
+            for sample, here, own in pieces(start, stop, budget):
                 scores[:, own] = found[:, here]
                 if own.stop == budget:
                     fit(sample, *drawn.pop(sample), scores)
-
-
-def _pieces(start: int, stop: int, each: int) -> Iterator[tuple[int, slice, slice]]:
-    """What items start to stop hold of each sample: where among them, and where of its `each`."""
-    for sample in range(start // each, (stop - 1) // each + 1):
-        first, last = max(start, sample * each), min(stop, (sample + 1) * each)
-        yield (
-            sample,
-            slice(first - start, last - start),
-            slice(first - sample * each, last - sample * each),
-        )
 
 
 class _Found:

@@ -1,6 +1,6 @@
 """Where LIME looks for neighbours of a row of a table: around the data it was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ class Neighbourhood:
 
     rows: np.ndarray
     units: np.ndarray
-    """Which unit each column belongs to."""
+    """Which unit each column belongs to; −1 for none: it is always the sample's."""
     edges: tuple[np.ndarray | None, ...]
     numeric: np.ndarray
     """The columns that are used as numbers, not by their bins."""
@@ -35,6 +35,11 @@ class Neighbourhood:
         return int(self.units.max()) + 1
 
     @cached_property
+    def held(self) -> np.ndarray:
+        """The columns of no unit, which are never drawn."""
+        return np.flatnonzero(self.units < 0)
+
+    @cached_property
     def _codes_of_rows(self) -> np.ndarray:
         return self.codes(self.rows)
 
@@ -42,10 +47,11 @@ class Neighbourhood:
         """`count` rows whose units are independent, each as in the background, and their bins.
 
         A unit's columns come from one row of the background together, every row as often as any
-        other; a column used as a number is normal with the background's mean and deviation.
+        other; a column used as a number is normal with the background's mean and deviation. Those
+        of no unit are 0, for the sample's own values to be put there.
         """
-        drawn = np.empty((count, len(self.units)), dtype=self.rows.dtype)
-        codes = np.empty(drawn.shape)
+        drawn = np.zeros((count, len(self.units)), dtype=self.rows.dtype)
+        codes = np.zeros(drawn.shape)
         whole, rest = divmod(count, len(self.rows))
         turns = np.tile(np.arange(len(self.rows)), whole)
         for unit in range(self.count):
@@ -119,7 +125,8 @@ class Neighbourhood:
                 condition = f"{name} = {known[int(x[c])]}"
             else:
                 condition = name if self.numeric[c] else _condition(name, x[c], e)
-            words[self.units[c]].append(condition)
+            if self.units[c] >= 0:
+                words[self.units[c]].append(condition)
         return [" and ".join(own) for own in words]
 
 
@@ -142,7 +149,7 @@ def make_neighbourhood(
     if len(background) < 2:
         raise InputError("LIME of a table needs a background of 2 rows or more, got 1.")
     units = features.units[0]
-    alone = np.bincount(units, minlength=units.max() + 1)[units] == 1
+    alone = (np.bincount(units[units >= 0])[units] == 1) & (units >= 0)
     numeric = np.array([discretizer is None and alone[c] and c not in categorical
                         for c in range(len(units))])  # fmt: skip
     parts = _PARTS.get(discretizer or "quartile", 4)
@@ -176,3 +183,14 @@ def _condition(name: str, value: Any, edges: np.ndarray | None) -> str:
     low = f"{edges[place - 1]:.4g} < " if place > 0 else ""
     high = f" <= {edges[place]:.4g}" if place < len(edges) else ""
     return f"{low}{name}{high}" if high else f"{name} > {edges[place - 1]:.4g}" if low else name
+
+
+def pieces(start: int, stop: int, each: int) -> Iterator[tuple[int, slice, slice]]:
+    """What items start to stop hold of each sample: where among them, and where of its `each`."""
+    for sample in range(start // each, (stop - 1) // each + 1):
+        first, last = max(start, sample * each), min(stop, (sample + 1) * each)
+        yield (
+            sample,
+            slice(first - start, last - start),
+            slice(first - sample * each, last - sample * each),
+        )
