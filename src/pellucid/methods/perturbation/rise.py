@@ -101,9 +101,7 @@ class Rise(Method):
             raise
         return self._attributions(removal, maps)
 
-    def _attributions(
-        self, removal: Removal, maps: list[np.ndarray]
-    ) -> tuple[Attribution, ...]:
+    def _attributions(self, removal: Removal, maps: list[np.ndarray]) -> tuple[Attribution, ...]:
         task = removal.task
         dims = tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims)
         return tuple(
