@@ -254,6 +254,56 @@ def test_scikit_learn_models_from_skops_and_joblib(tmp_path: Path) -> None:
         np.testing.assert_allclose(model.predict(x), estimator.predict_proba(x), atol=1e-6)
 
 
+def _pipelines() -> dict[str, tuple]:
+    sklearn = pytest.importorskip("sklearn")
+    pandas = pytest.importorskip("pandas")
+    assert sklearn
+    from sklearn.compose import make_column_selector, make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+    draw = np.random.default_rng(0)
+    x = pandas.DataFrame({"age": draw.normal(size=60), "job": draw.choice(["a", "b"], 60)})
+    y = x["age"] > 0
+    columns = make_column_transformer((OneHotEncoder(), ["job"]), (StandardScaler(), ["age"]))
+    words = OneHotEncoder(sparse_output=False), make_column_selector(pattern="job")
+    chosen = make_column_transformer(words, remainder="passthrough")
+    log = make_column_transformer(
+        (FunctionTransformer(np.abs), ["age"]), (OneHotEncoder(), ["job"])
+    )
+    made = {
+        "linear": make_pipeline(columns, LogisticRegression()),
+        "boosting": make_pipeline(chosen, HistGradientBoostingClassifier(max_iter=3)),
+        "forest": make_pipeline(log, RandomForestClassifier(3, random_state=0)),
+    }
+    return {name: (pipe.fit(x, y), x) for name, pipe in made.items()}
+
+
+@pytest.mark.parametrize("name", ["linear", "boosting", "forest"])
+def test_common_pipelines_load_from_skops_without_trust(tmp_path: Path, name: str) -> None:
+    skops_io = pytest.importorskip("skops.io")
+    pipe, x = _pipelines()[name]
+    skops_io.dump(pipe, tmp_path / "m.skops")
+    assert inspect_file(tmp_path / "m.skops").runs_code == "if trusted"
+    model = loading.load(tmp_path / "m.skops")
+    np.testing.assert_allclose(model.predict(x), pipe.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["boosting", "forest"])
+def test_trees_that_lead_out_of_themselves_are_refused(tmp_path: Path, name: str) -> None:
+    skops_io = pytest.importorskip("skops.io")
+    pipe, _ = _pipelines()[name]
+    if name == "boosting":
+        pipe[-1]._predictors[0][0].nodes["left"][0] = 10_000
+    else:
+        pipe[-1].estimators_[0].tree_.children_left[0] = 10_000
+    skops_io.dump(pipe, tmp_path / "m.skops")
+    with pytest.raises(UnsafeModelError, match="lead outside"):
+        loading.load(tmp_path / "m.skops", trust=True)
+
+
 # Keras archives
 
 

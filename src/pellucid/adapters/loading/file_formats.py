@@ -138,7 +138,7 @@ def _runs_code(file_format: FileFormat, findings: tuple[Finding, ...]) -> RunsCo
         return "yes"
     if file_format is FileFormat.TORCH_CHECKPOINT:
         return "yes" if findings else "no"
-    if file_format is FileFormat.HDF5 or findings:
+    if file_format in {FileFormat.HDF5, FileFormat.SKOPS} or findings:
         return "if trusted"
     return "no"
 

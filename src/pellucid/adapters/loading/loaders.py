@@ -170,17 +170,23 @@ def load_joblib(facts: FileFacts, trusted: bool) -> Loaded:
 
 
 def load_skops(facts: FileFacts, trusted: bool) -> Loaded:
-    """A scikit-learn object from skops; types it does not know are loaded only if trusted."""
+    """A scikit-learn object from skops; types nobody knows to be harmless only if trusted."""
     require("skops", "sklearn", f"Loading {facts.path.name}")
     import skops.io  # pyright: ignore[reportMissingImports]  # comes with the sklearn extra
 
-    from pellucid.adapters.loading.trust import refusal
+    from pellucid.adapters.loading.skops_types import HARMLESS, wrong_trees
+    from pellucid.adapters.loading.trust import malformed, refusal
 
     with _explained(facts, "skops", "Save it again with skops.io.dump."):
-        unknown = skops.io.get_untrusted_types(file=facts.path)
+        asked = skops.io.get_untrusted_types(file=facts.path)
+        unknown = [name for name in asked if name not in HARMLESS]
         if unknown and not trusted:
             raise refusal(facts, tuple(f"type {name}" for name in unknown))
-        return _estimator(skops.io.load(facts.path, trusted=unknown), facts)
+        estimator = skops.io.load(facts.path, trusted=asked)
+        wrong = wrong_trees(estimator)
+        if wrong:
+            raise malformed(facts, wrong)
+        return _estimator(estimator, facts)
 
 
 def load_onnx(facts: FileFacts, trusted: bool) -> Loaded:
