@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
+from pellucid.units import by_unit
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Comparison:
         """One row a method: gap, mean standard error, evaluations, seconds, warnings."""
         rows: list[dict[str, Any]] = []
         for name, e in self.explanations.items():
-            errors = [p.stderr for p in e.parts if p.stderr is not None]
+            errors = [by_unit(p).stderr for p in e.parts if p.stderr is not None]
             rows.append(
                 {
                     "method": name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.inputs.features import Features
 from pellucid.inputs.frames import MISSING
 from pellucid.types import Evaluations
 
@@ -39,6 +40,11 @@ class Part:
     """For each column of a table the words of its categories, whose numbers `inputs` holds."""
     display: np.ndarray | None = None
     """What a person sees of the input (uint8 picture), where the model says how to make it."""
+    units: Features | None = None
+    """What was counted as one: groups of columns, cells, superpixels; None where each position
+    was."""
+    in_equal_parts: bool = False
+    """Whether positions share their unit's value, so that values add up; else each has all."""
 
     def __repr__(self) -> str:
         """Name and shapes, not the numbers."""
@@ -139,6 +145,7 @@ class Explanation:
             parts=tuple(
                 replace(
                     p,
+                    units=_units_of(p.units, index),
                     **{n: take(getattr(p, n)) for n in _SAMPLED_IN_PART},
                 )
                 for p in self.parts
@@ -185,7 +192,10 @@ class Explanation:
         return to_dataset(self)
 
     def top(self, k: int = 10, sample: int = 0) -> "FeatureTable":
-        """The k features with the largest |attribution| of one sample, largest first."""
+        """The k features with the largest |attribution| of one sample, largest first.
+
+        Where several positions were counted as one (`features=`), each such unit is a row.
+        """
         from pellucid.feature_table import top_features
 
         return top_features(self, k, sample)
@@ -286,8 +296,11 @@ class Explanation:
         if self.gap is not None:
             line += f", completeness gap {float(np.max(self.gap)):.2%}"
         if self.stderr is not None:
-            mean = float(np.mean([np.abs(p.stderr).mean() for p in self.parts]))  # type: ignore[arg-type]
+            from pellucid.units import by_unit
+
+            mean = float(np.mean([np.abs(by_unit(p).stderr).mean() for p in self.parts]))  # type: ignore[arg-type]
             line += f", mean standard error {mean:.2g}"
+            line += " of a unit's value" if any(p.units is not None for p in self.parts) else ""
         return "\n  ".join([line, *(f"warning: {w}" for w in self.warnings)])
 
 
@@ -299,6 +312,12 @@ def remember(e: Explanation, model: Any, x: Any, target: Any) -> Explanation:
     """Note what `e` was made of, for `e.evaluate()`; `x` None where only `e` holds the inputs."""
     object.__setattr__(e, "asked_of", (model, x, target))
     return e
+
+
+def _units_of(units: Features | None, index: np.ndarray) -> Features | None:
+    if units is None or len(units.units) == 1:
+        return units
+    return replace(units, units=units.units[index])
 
 
 def shorten(name: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
+from pellucid.units import by_unit
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,15 @@ def top_features(explanation: Explanation, k: int, sample: int) -> FeatureTable:
     if not whole or not -count <= sample < count:
         raise InputError(f"No sample {sample!r} among {count}: expected 0 to {count - 1}.")
     rows: list[tuple[str, float, float | str]] = []
-    for part in explanation.parts:
-        values = part.values[sample]
+    for given in explanation[sample].parts:
+        part = by_unit(given)
+        values = part.values[0]
         flat = values.ravel()
         order = np.argsort(-np.abs(flat), kind="stable")[:k]
         prefix = f"{part.name}: " if len(explanation.parts) > 1 else ""
         for i in order:
             position = np.unravel_index(int(i), values.shape)
-            value = part.value_at(sample, int(i))
+            value = part.value_at(0, int(i))
             name = prefix + _feature(part, position)
             rows.append((name, float(flat[i]), np.nan if value is None else value))
     rows.sort(key=lambda row: -abs(row[1]))

@@ -9,6 +9,7 @@ import numpy as np
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.methods.registry import registered
+from pellucid.units import by_unit
 
 _AT_ONCE = 64
 """Bootstrap draws held at a time."""
@@ -63,7 +64,8 @@ def importance(
     of the samples (multinomial weights of `default_rng([seed, 12])`, the same for all columns). It
     says how I_j would vary with other samples of the same kind, not how exact each a_ij is: that is
     `stderr`. For feature_permutation, whose values are losses, the mean of a itself. Columns of
-    several table inputs come together. Source: Efron & Tibshirani 1993, section 13.3.
+    several table inputs come together; a group of `features=` counts as one column. Source: Efron &
+    Tibshirani 1993, section 13.3.
 
     Raises `InputError` where no input is a table, for one sample, and for a level outside (0, 1).
 
@@ -89,7 +91,7 @@ def importance(
 
 
 def _columns(explanation: Explanation) -> tuple[list[str], np.ndarray]:
-    tables = [p for p in explanation.parts if p.dims == ("sample", "feature")]
+    tables = [by_unit(p) for p in explanation.parts if p.dims == ("sample", "feature")]
     if not tables:
         raise InputError(
             f"Importance is of the columns of a table; this explanation is of axes"

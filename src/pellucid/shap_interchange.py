@@ -11,13 +11,15 @@ from pellucid.explanation import Explanation, Part
 from pellucid.inputs.frames import MISSING
 from pellucid.inputs.layout import input_dims
 from pellucid.types import Evaluations
+from pellucid.units import by_unit
 
 
 def to_shap(explanation: Explanation) -> Any:
     """A `shap.Explanation` with values, base values, data and names.
 
     The base is `baseline_score`; where a method has none, f(x) − Σ a, so that shap's waterfall
-    still ends at f(x). Categories stand in `data` as words. Raises `InputError` for several
+    still ends at f(x). Categories stand in `data` as words; a group of
+    columns of `features=` is one column. Raises `InputError` for several
     inputs, `MissingExtraError` without shap.
     """
     if len(explanation.parts) != 1:
@@ -25,6 +27,7 @@ def to_shap(explanation: Explanation) -> Any:
         raise InputError(f"A shap.Explanation is of one input; this one has {names}.")
     shap = import_shap("to_shap()")
     part = explanation.parts[0]
+    part = by_unit(part) if part.dims == ("sample", "feature") else part
     values = part.values.astype(np.float64)
     base = explanation.baseline_score
     if base is None:

@@ -3,7 +3,6 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -12,7 +11,9 @@ import numpy as np
 
 from pellucid.errors import LoadError
 from pellucid.explanation import Explanation, Part
-from pellucid.types import Evaluations, is_array
+from pellucid.inputs.features import Features
+from pellucid.plain import plain, structure_in, structure_out
+from pellucid.types import Evaluations
 
 if TYPE_CHECKING:
     import xarray
@@ -45,6 +46,8 @@ def to_dataset(e: Explanation) -> "xarray.Dataset":
             if array is not None:
                 dims = _dims(name, part, array, i if several else None)
                 variables[name + suffix] = (dims, array)
+        if part.units is not None:
+            variables["units" + suffix] = _units_out(part, i if several else None)
         if part.feature_names is not None:
             dim = _own("feature", i if several else None)
             coordinates[f"feature_name{suffix}"] = (dim, np.array(part.feature_names, dtype=str))
@@ -66,6 +69,15 @@ def to_dataset(e: Explanation) -> "xarray.Dataset":
         rest = [f"{name}_{k}" for k in range(array.ndim - len(first))]
         variables[f"extra:{name}"] = ((*first, *rest), array)
     return xarray.Dataset(variables, coordinates, {"pellucid": json.dumps(_header(e))})
+
+
+def _units_out(part: Part, number: int | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """Each position's unit; units that all samples share are there once."""
+    assert part.units is not None
+    places = part.units.units.astype(np.int32)
+    dims = tuple(_own(d, number) for d in part.dims[1:])
+    shared = len(places) == 1
+    return (dims, places[0]) if shared else (("sample", *dims), places)
 
 
 def _own(dim: str, part: int | None) -> str:
@@ -94,7 +106,7 @@ def _header(e: Explanation) -> dict[str, Any]:
         "provenance": plain(e.provenance),
         "warnings": list(e.warnings),
         "batched": e.batched,
-        "structure": _structure_out(e.structure),
+        "structure": structure_out(e.structure),
         "class_names": None if e.class_names is None else list(e.class_names),
         "parts": [
             {
@@ -102,52 +114,12 @@ def _header(e: Explanation) -> dict[str, Any]:
                 "dims": list(p.dims),
                 "input_dims": list(p.input_dims),
                 "categories": plain(p.categories),
+                "unit_names": None if p.units is None else plain(p.units.names),
+                "in_equal_parts": p.in_equal_parts,
             }
             for p in e.parts
         ],
     }
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it; arrays beyond 16 numbers as a short description."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, np.ndarray):
-        if value.size <= 16:
-            return value.tolist()
-        return f"array of shape {value.shape}, {value.dtype}"
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    if is_array(value):
-        return f"array of shape {tuple(value.shape)}"
-    return (
-        getattr(value, "__name__", None) or f"{type(value).__module__}.{type(value).__qualname__}"
-    )
-
-
-def _structure_out(structure: Any) -> Any:
-    if isinstance(structure, dict):
-        return {"dict": [[str(k), _structure_out(v)] for k, v in structure.items()]}
-    if isinstance(structure, tuple | list):
-        kind = "tuple" if isinstance(structure, tuple) else "list"
-        return {kind: [_structure_out(v) for v in structure]}
-    return structure
-
-
-def _structure_in(structure: Any) -> Any:
-    if isinstance(structure, dict) and "dict" in structure:
-        return {k: _structure_in(v) for k, v in structure["dict"]}
-    if isinstance(structure, dict) and "tuple" in structure:
-        return tuple(_structure_in(v) for v in structure["tuple"])
-    if isinstance(structure, dict) and "list" in structure:
-        return [_structure_in(v) for v in structure["list"]]
-    return structure
 
 
 def from_dataset(data: "xarray.Dataset") -> Explanation:
@@ -177,6 +149,8 @@ def from_dataset(data: "xarray.Dataset") -> Explanation:
                 input_dims=tuple(part["input_dims"]),
                 feature_names=None if names is None else tuple(map(str, names)),
                 categories=_categories(part.get("categories")),
+                units=_units_in(array(f"units{suffix}"), part),
+                in_equal_parts=part.get("in_equal_parts", False),
                 **{n: array(n + suffix) for n in _PART_ARRAYS},  # type: ignore[arg-type]
             )
         )
@@ -202,9 +176,17 @@ def from_dataset(data: "xarray.Dataset") -> Explanation:
         ),
         warnings=tuple(header["warnings"]),
         batched=header["batched"],
-        structure=_structure_in(header["structure"]),
+        structure=structure_in(header["structure"]),
         **{n: array(n) for n in _PER_SAMPLE},  # type: ignore[arg-type]
     )
+
+
+def _units_in(places: np.ndarray | None, header: dict[str, Any]) -> Features | None:
+    if places is None:
+        return None
+    names = header.get("unit_names")
+    places = places[None] if places.ndim < len(header["dims"]) else places
+    return Features(places, None if names is None else tuple(names))
 
 
 def _categories(listed: Any) -> tuple[tuple[str, ...] | None, ...] | None:

@@ -10,12 +10,12 @@ import pellucid
 SOURCE = Path(pellucid.__file__).parent
 
 FLOORS = [
-    {"_version", "types", "errors", "arrays", "number_types", "inputs.frames"},
+    {"_version", "types", "errors", "arrays", "number_types", "plain", "inputs.frames"},
     {"adapters"},
     {"inputs", "engine", "counting", "targets", "target_words"},
     {"running", "layer_choice", "model", "task", "opened", "adapters.loading"},
     {"methods"},
-    {"explanation", "feature_table"},
+    {"explanation", "units", "feature_table"},
     {"explaining", "explain", "coverage", "tables", "plots", "store", "reproduce"},
     {"comparison", "reports", "effects", "importance", "shap_interchange"},
     {"standard"},

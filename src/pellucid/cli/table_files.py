@@ -50,7 +50,9 @@ def write(request: "Request", model: "Model", frame: Any, outcome: "Outcome") ->
 
 def write_csv(explanation: "Explanation", index: Any, path: Path) -> Path:
     """One line a row: its number in the table, what was explained, and every attribution."""
-    part = explanation.parts[0]
+    from pellucid.units import by_unit
+
+    part = by_unit(explanation.parts[0])
     names = part.feature_names or [f"feature {i}" for i in range(part.values.shape[1])]
     base = explanation.baseline_score
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -121,7 +123,7 @@ def document(
 
 
 def _entry(target: Any, e: "Explanation", index: Any) -> dict[str, Any]:
-    from pellucid.store import plain
+    from pellucid.plain import plain
 
     several = len(e) > 1
     return {

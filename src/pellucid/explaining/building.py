@@ -101,6 +101,8 @@ def _parts(model: Model, batch: Batch, found: Attribution) -> tuple[Part, ...]:
                 feature_names=names if fits else None,
                 categories=model.adapter.categories if fits else None,
                 display=None if batch.display[i] is None else np.array(batch.display[i]),
+                units=None if found.units is None or found.units[i].natural else found.units[i],
+                in_equal_parts=found.in_equal_parts,
             )
         )
     return tuple(parts)

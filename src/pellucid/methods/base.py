@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pellucid.adapters.protocol import Operation, Tier
+from pellucid.inputs.features import Features
 from pellucid.task import Task
 
 
@@ -20,7 +21,8 @@ class Attribution:
     overrides what the result records for them, such as the layer that was chosen. `notes` join
     those of the result's provenance: what was compared with what. `all_against` `(n,)` marks the
     samples whose map is zero because all there was lay below zero and was cut off. `uncovered`
-    names operations that passed on their plain gradient for want of a rule.
+    names operations that passed on their plain gradient for want of a rule. `units` says what was
+    counted as one in each input, and `in_equal_parts` that positions share its value.
     """
 
     values: tuple[np.ndarray, ...]
@@ -36,6 +38,8 @@ class Attribution:
     notes: tuple[str, ...] = ()
     all_against: np.ndarray | None = None
     uncovered: tuple[str, ...] = ()
+    units: tuple[Features, ...] | None = None
+    in_equal_parts: bool = False
 
 
 class Method(ABC):

@@ -9,6 +9,7 @@ from matplotlib.colors import Colormap, ListedColormap
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.plots.style import Theme, elide, short_name
+from pellucid.units import by_unit
 
 TOWARDS, AWAY = "#b40426", "#3b4cc0"
 """The two ends of coolwarm."""
@@ -55,7 +56,7 @@ def columns_of(explanation: Explanation, part: int = 0, sample: int | None = Non
     """The columns of a table. Raises `InputError` for another kind of input."""
     if not 0 <= part < len(explanation.parts):
         raise InputError(f"part {part} of {len(explanation.parts)} inputs (counted from 0).")
-    chosen = explanation.parts[part]
+    chosen = by_unit(explanation.parts[part])
     if chosen.dims != ("sample", "feature"):
         raise InputError(
             f"{chosen.name} has axes {chosen.dims}: this picture is of the columns of a table."

@@ -22,6 +22,7 @@ from pellucid.plots.style import (
     theme_of,
     wrap,
 )
+from pellucid.units import painted
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -41,11 +42,18 @@ def picked(explanation: Explanation, sample: int, part: int) -> Part:
     return chosen
 
 
-def image_map(part: Part, sample: int, reduction: Reduction = "sum") -> np.ndarray:
-    """The (height, width) map of one sample, whichever side its channels stand on."""
+def image_map(
+    part: Part, sample: int, reduction: Reduction = "sum", *, densities: bool = False
+) -> np.ndarray:
+    """The (height, width) map of one sample, whichever side its channels stand on.
+
+    Of segments (`features=`) each pixel has the value of the whole segment, so that its colour
+    does not depend on the segment's area; with `densities` the values as they are.
+    """
     if not is_image(part):
         raise InputError(f"{part.name} has dims {part.dims}: no height and width to draw.")
-    values, dims = reduce_channels(part.values[sample], part.dims[1:], reduction)
+    own = part.values[sample] if densities else painted(part, sample, part.values)
+    values, dims = reduce_channels(own, part.dims[1:], reduction)
     for axis in reversed(range(len(dims))):
         if dims[axis] not in ("height", "width"):
             values = values.sum(axis=axis)
@@ -194,6 +202,8 @@ def side_by_side(
         axes.set_title(title, color=colours.ink, fontsize=10, parse_math=False)
     colour_bar(figure, panels[3], scale, name, colours)
     note = scale.words()
+    if chosen.units is not None:
+        note += "; a pixel has the value of its whole segment"
     if "channel" in chosen.dims:
         note += f"; {REDUCTION_WORDS[reduction]}"
     figure.supxlabel(note, color=colours.muted, fontsize=8)

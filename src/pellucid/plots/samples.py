@@ -12,6 +12,7 @@ from pellucid.plots.columns import Columns, columns_of, title, value_map
 from pellucid.plots.image import colour_bar
 from pellucid.plots.scale import Scale
 from pellucid.plots.style import Theme, ThemeName, axes_or_new, elide, number, style_axes, theme_of
+from pellucid.units import by_unit
 
 _MOST_PATHS = 200
 
@@ -152,7 +153,7 @@ def _values(
 ) -> None:
     from pellucid.plots.table import value_words
 
-    chosen = explanation.parts[part]
+    chosen = by_unit(explanation.parts[part])
     for line, column in enumerate(order, start=int(others > 0)):
         value = chosen.value_at(int(sample), int(column))
         if value is not None:

@@ -9,6 +9,7 @@ from pellucid.explanation import Explanation
 from pellucid.plots.columns import signs
 from pellucid.plots.image import faded_grey, image_map, picked, picture_of
 from pellucid.plots.style import ThemeName, axes_or_new, elide, short_name, theme_of
+from pellucid.units import values_by_unit
 
 
 def segments(
@@ -23,7 +24,7 @@ def segments(
 ) -> Axes:
     """Draw the k segments of largest |a| as they are, the rest of the picture in grey.
 
-    A segment is a connected piece of the map with one value, as methods on `features=` give them.
+    A segment is a unit of `features=`, of maps without units a connected piece with one value.
     Red borders push towards the target, dashed blue ones away; `towards_only` leaves those out.
     Raises `InputError` for a map that is not made of segments. Returns the axes.
     """
@@ -35,14 +36,19 @@ def segments(
         raise InputError(
             f"The map is {values.shape} and the picture {pixels.shape[:2]}: no segments to show."
         )
-    labels = connected(values)
+    held = chosen.units
+    # Units as they were given; of values that came without them, connected pieces.
+    labels = connected(values) if held is None else held.of(sample)
     count = int(labels.max()) + 1
     if count > values.size // 4:
         raise InputError(
             f"This map has {count} pieces on {values.size} pixels, so it is not made of segments.\n"
             '  kernel_shap and lime with features="superpixels" are; heatmap draws any map.'
         )
-    sums = np.bincount(labels.ravel(), weights=values.ravel(), minlength=count)
+    if held is None:
+        sums = np.bincount(labels.ravel(), weights=values.ravel(), minlength=count)
+    else:
+        sums = values_by_unit(chosen, sample, chosen.values)[:count]
     order = np.argsort(-np.abs(sums), kind="stable")
     order = [int(i) for i in order if sums[i] != 0 and (sums[i] > 0 or not towards_only)][:k]
     shown = np.isin(labels, order)

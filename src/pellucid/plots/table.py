@@ -19,6 +19,7 @@ from pellucid.plots.style import (
     style_axes,
     theme_of,
 )
+from pellucid.units import by_unit
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ def top_features(
     explanation: Explanation, sample: int = 0, k: int = 10, *, part: int = 0
 ) -> tuple[Feature, ...]:
     """The `k` features of largest |a|, strongest first."""
-    chosen = picked(explanation, sample, part)
+    picked(explanation, sample, part)
+    explanation = explanation[sample]
+    chosen, sample = by_unit(explanation.parts[part]), 0
     values = np.asarray(chosen.values[sample], np.float64)
     flat = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).ravel()
     order = np.argsort(-np.abs(flat), kind="stable")[: max(k, 0)]

@@ -222,7 +222,7 @@ def _found_in_part(explanation: Explanation, sample: int, number: int, target: s
     if is_image(part):
         if explanation.method in SENSITIVITY:
             return _found_sensitive(part, sample, target)
-        return _found_in_picture(image_map(part, sample), target)
+        return _found_in_picture(image_map(part, sample, densities=True), target)
     if "step" in part.dims:
         return _found_in_series(step_values(part, sample), target)
     return _found_in_table(explanation, sample, number, target)

@@ -108,6 +108,8 @@ class FeaturePermutation(Method):
             )
             if late
             else (),
+            units=(made,),
+            in_equal_parts=True,
         )
 
     def expected(self, task: Task) -> int | None:

@@ -64,6 +64,7 @@ class _Found:
         self._maps = [np.zeros((2, targets, n, *f.units.shape[1:]), np.float32) for f in features]
         self._numbers: dict[str, np.ndarray] = {}
         self._sampled = False
+        self._features = features
         self._names = unit_names(features)
         self.known = np.zeros(n, dtype=bool)
 
@@ -110,6 +111,7 @@ class _Found:
                 shared_extras=frozenset({"unit_names"}),
                 notes=notes,
                 warnings=warnings,
+                units=self._features,
             )
             for t in range(len(self._task.targets))
         )

@@ -210,6 +210,8 @@ class _Found:
             shared_extras=frozenset({"unit_names"}),
             warnings=self._unsettled() + tuple(self.warnings),
             notes=(self.note,),
+            units=features,
+            in_equal_parts=True,
         )
 
     def _unsettled(self) -> tuple[str, ...]:
