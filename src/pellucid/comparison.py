@@ -52,7 +52,7 @@ class Comparison:
         """One row a method: gap, mean standard error, evaluations, seconds, warnings."""
         rows: list[dict[str, Any]] = []
         for name, e in self.explanations.items():
-            errors = [by_unit(p).stderr for p in e.parts if p.stderr is not None]
+            errors = [s for p in e.parts if (s := by_unit(p).stderr) is not None]
             rows.append(
                 {
                     "method": name,

@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
+from pellucid.plain import readable
 from pellucid.units import by_unit
 
 
@@ -42,9 +43,7 @@ class FeatureTable:
 
 
 def _cell(value: float | str) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if np.isnan(value) else f"{value:.4g}"
+    return "" if value != value else readable(value)
 
 
 def top_features(explanation: Explanation, k: int, sample: int) -> FeatureTable:

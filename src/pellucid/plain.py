@@ -1,4 +1,4 @@
-"""Values as JSON can hold them."""
+"""Values as JSON can hold them, and as people read them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,3 +50,11 @@ def structure_in(structure: Any) -> Any:
     if isinstance(structure, dict) and "list" in structure:
         return [structure_in(v) for v in structure["list"]]
     return structure
+
+
+def readable(value: Any) -> str:
+    """A value of an input: words as they are, a number with four figures, whole ones whole."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    whole = abs(value) < 1e15 and value == round(value)
+    return f"{value:.0f}" if whole or 9999.5 <= abs(value) < 1e7 else f"{value:.4g}"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pellucid.explanation import Part
+from pellucid.plain import readable
 
 
 def values_by_unit(part: Part, sample: int, array: np.ndarray) -> np.ndarray:
@@ -80,14 +81,10 @@ def _grouped(part: Part) -> tuple[np.ndarray, tuple[tuple[str, ...] | None, ...]
             categories.append(None if part.categories is None else part.categories[held[0]])
             continue
         words = [
-            ", ".join(_word(part.value_at(row, int(column))) for column in held)
+            ", ".join(readable(part.value_at(row, int(column))) for column in held)
             for row in range(len(inputs))
         ]
         known = tuple(dict.fromkeys(words))
         inputs[:, unit] = [known.index(word) for word in words]
         categories.append(known)
     return inputs, tuple(categories)
-
-
-def _word(value: float | str | None) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"

@@ -7,13 +7,17 @@ import pytest
 from explanations import blob, make_explanation, table_explanation
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+import pellucid
 from pellucid import effects, plots
 from pellucid.errors import InputError
-from pellucid.plots.columns import columns_of
+from pellucid.plain import readable
+from pellucid.plots.columns import columns_of, value_ends
 from pellucid.plots.scatter import partner
 from pellucid.plots.segments import connected
+from pellucid.plots.style import number, theme_of
 
 rng = np.random.default_rng(4)
 NAMES = ("age", "$\\frac{<b>&", "a very long name of a column " * 3, "job")
@@ -267,3 +271,51 @@ def test_a_table_beside_a_picture_is_found():
     assert "age" in texts(both.plot(kind="waterfall", ax=Figure().add_subplot(), part=1))
     drawn(both.plot(kind="beeswarm"))
     drawn(both.plot(kind="waterfall"))
+
+
+@pytest.mark.parametrize("kind", ["waterfall", "force", "decision"])
+def test_values_that_do_not_add_up_are_not_drawn_as_a_sum(kind):
+    model = pellucid.wrap(lambda a: a[:, 0] * a[:, 1] + a[:, 2])
+    x = np.random.default_rng(0).normal(size=(12, 3))
+    for method, options in (("lime", {"background": x}), ("occlusion", {"baseline": 5.0}),
+                            ("feature_permutation", {})):  # fmt: skip
+        e = pellucid.explain(model, x, method, **options)
+        with pytest.raises(InputError, match="bars"):
+            e.plot(0, kind=kind)
+        drawn(e.plot(0))
+
+
+def test_what_a_loss_rises_by_has_no_direction_and_lime_shows_its_line():
+    model = pellucid.wrap(lambda a: a[:, 0] * a[:, 1] + a[:, 2])
+    x = np.random.default_rng(0).normal(size=(12, 3))
+    shuffled = pellucid.explain(model, x, "feature_permutation").plot(0).axes[0]
+    assert "loss" in shuffled.get_xlabel()
+    assert "needed →" in [t.get_text() for t in shuffled.get_legend().get_texts()]
+    lime = pellucid.explain(model, x, "lime", background=x)
+    words = lime.plot(3).axes[0].get_xlabel()
+    assert f"r² {lime.extras['r2'][3]:.2f}" in words
+    assert f"intercept {number(float(lime.extras['intercept'][3]))}" in words
+
+
+def test_whole_numbers_are_whole_and_ends_of_bars_are_values_that_occur():
+    assert [number(v) for v in (3103.0, 99999.0, -1200000.0, 12.34, 1e9, 3103.4)] == [
+        "3103", "99999", "−1200000", "12.3", "1e+9", "3103",
+    ]  # fmt: skip
+    assert readable(99999.0) == "99999"
+    assert readable(0.123456) == "0.1235"
+    hours = np.array([7.0, 20, 38, 40, 40, 40, 50, 60])
+    low, high = value_ends(hours)
+    assert {low, high} <= set(hours)
+
+
+def test_the_dark_theme_has_nothing_where_there_is_nothing_and_calls_colours_by_their_name():
+    dark = theme_of("dark")
+    middle = np.array(dark.colour_map(True)(0.5)[:3])
+    assert np.abs(middle - to_rgb(dark.ground)).max() < 0.05
+    axes = plots.force(table(), 5, theme="dark")
+    assert "red" not in axes.get_xlabel()
+
+
+def test_grey_points_are_explained():
+    bars = plots.beeswarm(table()).child_axes
+    assert any("grey" in axes.get_ylabel() for axes in bars)

@@ -10,6 +10,7 @@ import numpy as np
 from pellucid.cli import console
 from pellucid.cli.targets import file_name_part
 from pellucid.errors import InputError
+from pellucid.plain import readable
 
 if TYPE_CHECKING:
     from pellucid.cli.explaining import Outcome, Request
@@ -71,8 +72,11 @@ def _pictures(explanation: "Explanation", out: Path, stem: str, index: Any) -> l
     wanted: list[tuple[str, int, str]] = []
     if len(explanation) > 1:
         wanted += [("importance", 0, "importance"), ("beeswarm", 0, "beeswarm")]
+    from pellucid.plots.columns import adds_up
+
     count = min(len(explanation), _ROWS_DRAWN)
-    wanted += [("waterfall", i, f"waterfall-{file_name_part(str(index[i]))}") for i in range(count)]
+    kind = "waterfall" if adds_up(explanation) else "bars"
+    wanted += [(kind, i, f"{kind}-{file_name_part(str(index[i]))}") for i in range(count)]
     files = []
     for kind, sample, name in wanted:
         path = out / f"{stem}-{name}.png"
@@ -130,6 +134,8 @@ def _entry(target: Any, e: "Explanation", index: Any) -> dict[str, Any]:
         "method": e.method,
         "asked": "top" if target is None else target,
         "explained": e.explained,
+        # What a loss rises by is no push towards or away.
+        "signed": "importance" not in e.extras,
         "importance": [
             {"feature": name, "importance": mean, "low": low, "high": high}
             for name, mean, low, high in (e.importance() if several else ())
@@ -164,7 +170,7 @@ def print_result(result: dict[str, Any]) -> None:
         console.result(f"{entry['method']}, {count} row{'s' * (count > 1)}:")
         if entry["importance"]:
             _print_importance(entry["importance"][:10])
-        _print_rows(entry["rows"][:10])
+        _print_rows(entry["rows"][:10], "+" if entry["signed"] else "")
         if count > 10:
             console.result(f"... and {count - 10} more rows in the files")
     for file in result["files"]:
@@ -187,7 +193,7 @@ def _print_importance(rows: list[dict[str, Any]]) -> None:
     console.stdout().print(table)
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
+def _print_rows(rows: list[dict[str, Any]], sign: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -196,7 +202,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, overflow="fold", justify="right" if name == "score" else "left")
     for row in rows:
         words = ", ".join(
-            f"{t['feature']} = {_value(t['value'])} ({t['attribution']:+.3g})"
+            f"{t['feature']} = {_value(t['value'])} ({t['attribution']:{sign}.3g})"
             for t in row["top"][:3]
         )
         table.add_row(
@@ -206,4 +212,4 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+    return readable(value)

@@ -51,21 +51,28 @@ def beeswarm(
     axes.set_yticks(range(len(order)), labels=names, parse_math=False)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.axvline(0, color=colours.muted, linewidth=0.8, zorder=2)
-    axes.set_xlabel(f"← away   {columns.amount}   towards →", color=colours.ink,
+    below, above = columns.directions
+    axes.set_xlabel(f"← {below}   {columns.amount}   {above} →", color=colours.ink,
                     fontsize=9, parse_math=False)  # fmt: skip
     shown = f", {len(rows)} of {count} samples" if len(rows) < count else ""
     title(axes, columns, colours, shown)
-    value_bar(axes, colours)
+    grey = [columns.categories[c] is not None or np.isnan(columns.inputs[rows, c]).any()
+            for c in order]  # fmt: skip
+    value_bar(axes, colours, grey=any(grey))
     return axes
 
 
-def value_bar(axes: Axes, theme: Theme) -> None:
-    """The bar that says which colour is a high value, inside the axes' right margin."""
+def value_bar(axes: Axes, theme: Theme, *, grey: bool = False) -> None:
+    """The bar that says which colour is a high value, inside the axes' right margin.
+
+    With `grey` also what grey points are.
+    """
     cax = axes.inset_axes((1.02, 0.15, 0.018, 0.7))
     mappable = ScalarMappable(Normalize(0, 1), value_map(theme))
     bar = axes.figure.colorbar(mappable, cax=cax)
     bar.set_ticks([0, 1], labels=["low", "high"])
-    bar.set_label("value of the column", color=theme.ink, fontsize=8)
+    words = "value of the column" + ("\n(grey: categories, missing)" if grey else "")
+    bar.set_label(words, color=theme.ink, fontsize=8)
     bar.ax.tick_params(labelsize=8, colors=theme.muted, labelcolor=theme.ink, length=0)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 

@@ -35,6 +35,7 @@ class Columns:
     explained: str
     amount: str
     """What a value is, in words."""
+    directions: tuple[str, str]
     method: str
 
     def order(self, k: int | None = None) -> np.ndarray:
@@ -75,9 +76,10 @@ def columns_of(explanation: Explanation, part: int = 0, sample: int | None = Non
         base_name=base_words(explanation),
         base=score - values.sum(axis=1) if base is None else np.asarray(base, np.float64),
         score=score,
-        target=short_name(names[0]) if len(names) == 1 else "what was predicted",
+        target=short_name(names[0]) if len(names) == 1 else "classes mixed (each row's own)",
         explained=explanation.explained,
         amount=amount_words(explanation),
+        directions=direction_words(explanation),
         method=explanation.method,
     )
 
@@ -91,8 +93,45 @@ def base_words(explanation: Explanation) -> str:
     return "at the baseline" if one else "expected"
 
 
+def adds_up(explanation: Explanation) -> bool:
+    """Whether the values are a decomposition: by the method's claim, or by what they come to."""
+    if explanation.gap is not None:
+        return True
+    base = explanation.baseline_score
+    if base is None:
+        return False
+    count = len(explanation)
+    total = sum(np.float64(p.values).reshape(count, -1).sum(axis=1) for p in explanation.parts)
+    score = np.asarray(explanation.score, np.float64)
+    scale = np.abs(score) + np.abs(base)
+    return bool((np.abs(total - (score - base)) <= 1e-4 * np.maximum(scale, 1e-30)).all())
+
+
+def require_sum(explanation: Explanation, picture: str) -> None:
+    """Raise `InputError` where a picture of a sum would invent one."""
+    if not adds_up(explanation):
+        raise InputError(
+            f"A {picture} picture draws values that add up from an expected score to f(x), and"
+            f" those of {explanation.method} do not.\n"
+            '  kind="bars" draws one row of them, "beeswarm" and "importance" all rows;'
+            " kernel_shap finds values that add up."
+        )
+
+
+def is_loss(explanation: Explanation) -> bool:
+    """Whether a value is what a loss rises by, which points neither towards nor away."""
+    return "importance" in explanation.extras
+
+
+def direction_words(explanation: Explanation) -> tuple[str, str]:
+    """What values below and above zero mean."""
+    return ("better without", "needed") if is_loss(explanation) else ("away", "towards")
+
+
 def amount_words(explanation: Explanation) -> str:
     """What a value is: a share only where the values are to add up."""
+    if is_loss(explanation):
+        return "rise of the loss when shuffled"
     how = "effect on" if explanation.gap is None else "share of"
     return f"{how} the {explanation.explained}"
 
@@ -100,6 +139,11 @@ def amount_words(explanation: Explanation) -> str:
 def signs(theme: Theme) -> dict[bool, str]:
     """The colours of towards (True) and away (False)."""
     return {True: TOWARDS, False: AWAY} if theme.ground == "#ffffff" else _ON_DARK
+
+
+def sign_words(theme: Theme) -> tuple[str, str]:
+    """What a person calls the colours of towards and away."""
+    return ("red", "blue") if theme.ground == "#ffffff" else ("salmon", "light blue")
 
 
 def value_map(theme: Theme) -> Colormap:
@@ -114,14 +158,20 @@ def title(axes: Axes, columns: Columns, theme: Theme, extra: str = "") -> None:
     axes.set_title(words, color=theme.ink, fontsize=10, loc="left", parse_math=False)
 
 
+def value_ends(there: np.ndarray) -> tuple[float, float]:
+    """The 5th and 95th percentile, or the whole range where those are one; values that occur."""
+    low, high = np.quantile(there, [0.05, 0.95], method="nearest")
+    if high <= low:
+        low, high = there.min(), there.max()
+    return float(low), float(high)
+
+
 def relative(values: np.ndarray) -> np.ndarray:
     """Values of a column between its 5th and 95th percentile as 0 to 1; NaN where missing."""
     there = values[np.isfinite(values)]
     if not len(there):
         return np.full(values.shape, np.nan)
-    low, high = np.quantile(there, [0.05, 0.95])
-    if high <= low:
-        low, high = float(there.min()), float(there.max())
+    low, high = value_ends(there)
     if high <= low:
         return np.where(np.isfinite(values), 0.5, np.nan)
     return np.clip((values - low) / (high - low), 0, 1)

@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pellucid.errors import InputError
+from pellucid.errors import InputError, quote_nearest
 from pellucid.explanation import Explanation
 from pellucid.plots.beeswarm import beeswarm
 from pellucid.plots.force import force
@@ -83,7 +83,9 @@ def _drawn(
 ) -> Axes | Figure:
     known = dict.fromkeys(("auto", "side_by_side", *DRAWN_ON_AXES, *OF_ALL_SAMPLES))
     if kind not in known:
-        raise InputError(f"kind is one of {', '.join(known)}; got {kind!r}.")
+        raise InputError(
+            f"kind is one of {', '.join(known)}; got {kind!r}. {quote_nearest(kind, known)}".strip()
+        )
     if kind in OF_ALL_SAMPLES and (kind != "heatmap" or _first_table(explanation, part)):
         given = options if kind == "importance" else {"part": _table(explanation, part), **options}
         axes = OF_ALL_SAMPLES[kind](explanation, ax=ax, **given)

@@ -65,13 +65,25 @@ def effect(
         _own_values(axes, found.data[0], colours)
     axes.autoscale_view()
     axes.set_xlabel(elide(found.features[0], 50), color=ink, fontsize=9, parse_math=False)
-    of = "mean change of the" if found.kind == "ale" or centred else "mean"
-    axes.set_ylabel(f"{of} {found.explained}", color=ink, fontsize=9, parse_math=False)
+    axes.set_ylabel(_amount(found, centred), color=ink, fontsize=9, parse_math=False)
     axes.set_title(
-        f"{_WORDS[found.kind]}: {elide(found.target_name, 40)}", color=ink, fontsize=10,
+        _title(found), color=ink, fontsize=10,
         loc="left", parse_math=False,
     )  # fmt: skip
     return axes
+
+
+def _amount(found: "Effect", centred: bool) -> str:
+    """What stands along the vertical axis."""
+    change = "change of the " if found.kind == "ale" or centred else ""
+    if found.kind == "ice":
+        return f"{change}{found.explained} of each row, thick: their mean"
+    return f"mean {change}{found.explained}"
+
+
+def _title(found: "Effect") -> str:
+    by = " and ".join(elide(name, 24) for name in found.features)
+    return f"{_WORDS[found.kind]}: {elide(found.target_name, 30)} by {by}"
 
 
 def _points(
@@ -121,16 +133,17 @@ def _surface(found: "Effect", ax: Axes | None, theme: Theme) -> Axes:
         places, found.grid, found.categories, setters, strict=True
     ):
         if words is not None:
-            setter(place, labels=[elide(words[int(c)], 14) for c in grid], parse_math=False)
+            setter(place, labels=[elide(words[int(c)], 24) for c in grid], parse_math=False)
     if found.categories[0] is not None and len(places[0]) > 4:
-        axes.tick_params(axis="x", rotation=30)
+        for label in axes.get_xticklabels():
+            label.set(rotation=30, ha="right")
     axes.tick_params(colors=theme.muted, labelcolor=theme.ink)
     for side in axes.spines.values():
         side.set_visible(False)
     axes.set_xlabel(elide(found.features[0], 40), color=theme.ink, fontsize=9, parse_math=False)
     axes.set_ylabel(elide(found.features[1], 40), color=theme.ink, fontsize=9, parse_math=False)
     axes.set_title(
-        f"partial dependence: {elide(found.target_name, 40)}", color=theme.ink, fontsize=10,
+        _title(found), color=theme.ink, fontsize=10,
         loc="left", parse_math=False,
     )  # fmt: skip
     return axes

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 
 from pellucid.explanation import Explanation
-from pellucid.plots.columns import columns_of, signs, title
+from pellucid.plots.columns import columns_of, require_sum, sign_words, signs, title
 from pellucid.plots.image import picked
 from pellucid.plots.style import Theme, ThemeName, axes_or_new, elide, number, theme_of
 from pellucid.plots.table import Feature, top_features
@@ -27,7 +27,9 @@ def force(
     """Draw what pushes up from the left and what pushes down from the right; returns the axes.
 
     The arrows' lengths are the attributions; the k strongest are named. They meet at the score.
+    Raises `InputError` for a method whose values do not add up.
     """
+    require_sum(explanation, "force")
     picked(explanation, sample, part)
     colours, columns = theme_of(theme), columns_of(explanation, part, sample)
     every = top_features(explanation, sample, columns.values.shape[1], part=part)
@@ -57,7 +59,8 @@ def force(
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(colours.muted)
     axes.tick_params(colors=colours.muted, labelcolor=colours.ink)
-    axes.set_xlabel(f"{columns.explained}: red pushes up, hatched blue pushes down",
+    up, down = sign_words(colours)
+    axes.set_xlabel(f"{columns.explained}: {up} pushes up, hatched {down} pushes down",
                     color=colours.ink, fontsize=9, parse_math=False)  # fmt: skip
     title(axes, columns, colours)
     return axes

@@ -39,6 +39,7 @@ def importance(
     left_out = len(found) - len(rows)
     axes.set_title(
         f"{elide(explanation.method, 30)}: importance"
+        + (", classes mixed (each row's own)" if found.note else "")
         + (f" ({left_out} smaller ones left out)" if left_out else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
-from pellucid.plots.columns import Columns, columns_of, title, value_map
+from pellucid.plots.columns import Columns, adds_up, columns_of, require_sum, title, value_map
 from pellucid.plots.image import colour_bar
 from pellucid.plots.scale import Scale
 from pellucid.plots.style import Theme, ThemeName, axes_or_new, elide, number, style_axes, theme_of
@@ -56,7 +56,8 @@ def table_heatmap(
     axes.set_xlabel(f"{len(rows)} samples, {by}", color=colours.ink, fontsize=9)
     line = axes.inset_axes((0.0, 1.02, 1.0, 0.16), sharex=axes)
     line.plot(np.arange(len(rows)), columns.score[rows], color=colours.ink, linewidth=1.2)
-    line.axhline(float(columns.base.mean()), color=colours.muted, linewidth=0.7, linestyle="--")
+    if adds_up(explanation):
+        line.axhline(float(columns.base.mean()), color=colours.muted, linewidth=0.7, linestyle="--")
     line.set_ylabel("f(x)", color=colours.ink, fontsize=8, rotation=0, ha="right", va="center")
     line.set_facecolor("none")
     line.tick_params(labelbottom=False, labelsize=7, colors=colours.muted, bottom=False)
@@ -81,10 +82,12 @@ def decision(
     """Draw each sample as a path from the base at the bottom to its score on top; returns the axes.
 
     A step to the right at a column is what the column added. Columns rise by mean |a|; those
-    beyond the k strongest are one step at the bottom. Without `samples` an even choice of at most
+    beyond the k strongest are one step at the bottom. Raises `InputError` for a method whose values
+    do not add up. Without `samples` an even choice of at most
     200 is drawn. With one sample its values stand at the steps.
     """
     colours, columns = theme_of(theme), columns_of(explanation, part)
+    require_sum(explanation, "decision")
     rows = _rows(columns, samples)
     order = columns.order(k)[::-1]
     steps = columns.values[rows][:, order]

@@ -6,7 +6,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from pellucid.explanation import Explanation
-from pellucid.plots.columns import Columns, columns_of, title, value_map
+from pellucid.plots.columns import Columns, columns_of, title, value_ends, value_map
 from pellucid.plots.style import (
     OKABE_ITO,
     Theme,
@@ -126,8 +126,8 @@ def _points(
         legend.get_title().set_color(theme.ink)
         return
     there = values[np.isfinite(values)]
-    low, high = np.quantile(there, [0.05, 0.95]) if len(there) else (0.0, 1.0)
-    low, high = float(low), float(high if high > low else low + 1.0)
+    low, high = value_ends(there) if len(there) else (0.0, 1.0)
+    high = high if high > low else low + 1.0
     norm = Normalize(low, high, clip=True)
     shades = value_map(theme)(norm(np.nan_to_num(values, nan=low)))
     shades[~np.isfinite(values)] = (0.55, 0.55, 0.58, 1.0)

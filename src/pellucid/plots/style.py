@@ -3,12 +3,15 @@
 import io
 import textwrap
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pellucid.explanation import shorten
 
@@ -39,6 +42,8 @@ class Theme:
 
     def colour_map(self, signed: bool) -> Colormap:
         """The diverging map for signed values, the sequential one for values of one sign."""
+        if signed and self._signed == DARK.signed:
+            return _fading(DARK.signed, self.ground)
         return matplotlib.colormaps[self._signed if signed else self.unsigned]
 
     @property
@@ -50,6 +55,17 @@ class Theme:
     def _signed(self) -> str:
         # managua came with matplotlib 3.10; coolwarm is readable on a dark ground too.
         return self.signed if self.signed in matplotlib.colormaps else "coolwarm"
+
+
+@cache
+def _fading(name: str, ground: str) -> Colormap:
+    """A diverging map whose middle, where there is nothing, is nearly the ground."""
+    place = np.linspace(0, 1, 256)
+    weight = np.clip(0.04 + np.abs(2 * place - 1) / 0.45, 0, 1)[:, None]
+    colours = weight * matplotlib.colormaps[name](place)[:, :3] + (1 - weight) * np.array(
+        to_rgb(ground)
+    )
+    return ListedColormap(colours, name=f"{name}_on_dark")
 
 
 LIGHT = Theme(ground="#ffffff", ink="#1c1e21", muted="#5c6370", signed="coolwarm")
@@ -134,9 +150,14 @@ def wrap(text: object, characters: int, lines: int = 2) -> str:
 
 
 def number(value: float) -> str:
-    """A number with three figures, as a person would write it: 0.0123, 12.3, 1.2e-05."""
+    """A number with three figures, as a person would write it: 0.0123, 12.3, 1.2e-5, 3103.
+
+    Below ten millions no digit before the point is rounded away.
+    """
     if value == 0:
         return "0"
+    if 999.5 <= abs(value) < 1e7 or (abs(value) < 1e7 and value == round(value)):
+        return f"{value:.0f}".replace("-", "−")
     return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+").replace("-", "−")
 
 
@@ -147,3 +168,5 @@ def style_axes(axes: Axes, theme: Theme) -> None:
     for side in ("left", "bottom"):
         axes.spines[side].set_color(theme.muted)
     axes.tick_params(colors=theme.muted, labelcolor=theme.ink)
+    # Numbers of six digits side by side do not meet.
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))

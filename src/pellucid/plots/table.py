@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from pellucid.explanation import Explanation, Part
-from pellucid.plots.columns import amount_words, signs
+from pellucid.plots.columns import amount_words, direction_words, signs
 from pellucid.plots.image import layer_words, picked
 from pellucid.plots.style import (
     ThemeName,
@@ -119,19 +119,36 @@ def bars(
         f"{elide(explanation.method, 30)}: {name}" + (f"\n{elide(inner, 60)}" if inner else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip
-    words = amount_words(explanation)
+    words = amount_words(explanation) + _line_words(explanation, sample)
     axes.set_xlabel(words, color=colours.ink, fontsize=9, parse_math=False)
-    _legend(axes, ink, colours.ground, colours.ink)
+    _legend(axes, direction_words(explanation), ink, colours.ground, colours.ink)
     if not any(f.attribution for f in features):
         axes.text(0.5, 0.5, "all values are zero", transform=axes.transAxes, ha="center",
                   color=colours.muted)  # fmt: skip
     return axes
 
 
-def _legend(axes: Axes, ink: dict[bool, str], ground: str, text: str) -> None:
+def _line_words(explanation: Explanation, sample: int) -> str:
+    """Where LIME's line lies and how well it fits, without which its slopes mean little."""
+    names = ("local_prediction", "intercept", "r2")
+    if not all(name in explanation.extras for name in names):
+        return ""
+    at_x, start, fit = (float(explanation.extras[name][sample]) for name in names)
+    return (
+        f"\nthe line: intercept {number(start)}, at x {number(at_x)} where the model says"
+        f" {number(float(explanation.score[sample]))}; r² {fit:.2f}"
+    )
+
+
+def _legend(
+    axes: Axes, directions: tuple[str, str], ink: dict[bool, str], ground: str, text: str
+) -> None:
+    below, above = directions
     keys = [
-        Patch(facecolor=ink[True], edgecolor=ground, linewidth=0, label="towards →"),
-        Patch(facecolor=ink[False], edgecolor=ground, linewidth=0, hatch="////", label="← away"),
+        Patch(facecolor=ink[True], edgecolor=ground, linewidth=0, label=f"{above} →"),
+        Patch(
+            facecolor=ink[False], edgecolor=ground, linewidth=0, hatch="////", label=f"← {below}"
+        ),
     ]
     axes.legend(
         handles=keys, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8,

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pellucid.explanation import Explanation
-from pellucid.plots.columns import columns_of, signs, title
+from pellucid.plots.columns import columns_of, require_sum, signs, title
 from pellucid.plots.image import picked
 from pellucid.plots.style import ThemeName, axes_or_new, elide, number, style_axes, theme_of
 from pellucid.plots.table import top_features
@@ -25,7 +25,9 @@ def waterfall(
 
     The strongest stands on top, next to the score; what is left is one step at the bottom. The
     base is f of the reference where the method has one, else the score less all attributions.
+    Raises `InputError` for a method whose values do not add up.
     """
+    require_sum(explanation, "waterfall")
     picked(explanation, sample, part)
     colours, columns = theme_of(theme), columns_of(explanation, part, sample)
     features = top_features(explanation, sample, k, part=part)
