@@ -1,13 +1,13 @@
 """What each column counts for over a data set, with an interval."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.explanation import Explanation
+from pellucid.explanation import Explanation, shorten
 from pellucid.methods.registry import registered
 from pellucid.units import by_unit
 
@@ -25,10 +25,12 @@ class Importance:
     level: float
     count: int
     """How many samples the mean is over."""
+    note: str = ""
+    """What has to be known to read it: that samples were explained for different classes."""
 
     def top(self, k: int) -> "Importance":
         """The k columns that count most."""
-        return Importance(self.rows[:k], self.statistic, self.level, self.count)
+        return replace(self, rows=self.rows[:k])
 
     def __iter__(self) -> Any:
         return iter(self.rows)
@@ -41,7 +43,8 @@ class Importance:
         width = max([len(r[0]) for r in self.rows] + [7])
         head = f"{'feature':<{width}}  {self.statistic:>11}  {self.level:.0%} interval"
         lines = [f"{n:<{width}}  {m:>11.4g}  {low:.4g} to {high:.4g}" for n, m, low, high in self]
-        return "\n".join([f"over {self.count} samples", head, *lines])
+        over = f"over {self.count} samples" + (f"; {self.note}" if self.note else "")
+        return "\n".join([over, head, *lines])
 
     def _repr_html_(self) -> str:
         cells = "".join(
@@ -49,8 +52,9 @@ class Importance:
             for n, m, low, high in self.rows
         )
         return (
-            f"<table><caption>over {self.count} samples</caption><thead><tr><th>feature</th>"
-            f"<th>{escape(self.statistic)}</th><th>{self.level:.0%} interval</th></tr></thead>"
+            f"<table><caption>over {self.count} samples {escape(self.note)}</caption>"
+            f"<thead><tr><th>feature</th><th>{escape(self.statistic)}</th>"
+            f"<th>{self.level:.0%} interval</th></tr></thead>"
             f"<tbody>{cells}</tbody></table>"
         )
 
@@ -87,7 +91,20 @@ def importance(
     mean = sizes.mean(axis=0)
     order = np.argsort(-mean, kind="stable")
     rows = tuple((names[j], float(mean[j]), float(low[j]), float(high[j])) for j in order)
-    return Importance(rows, "mean a" if losses else "mean |a|", level, len(values))
+    return Importance(rows, "mean a" if losses else "mean |a|", level, len(values),
+                      mixed_classes(explanation))  # fmt: skip
+
+
+def mixed_classes(explanation: Explanation) -> str:
+    """A word where samples were explained for different classes, as with target=None."""
+    names = tuple(dict.fromkeys(explanation.target_names))
+    if len(names) < 2:
+        return ""
+    shown = ", ".join(map(shorten, names[:3])) + (", ..." if len(names) > 3 else "")
+    return (
+        f"each for a class of its own ({shown}), which are mixed here; target= one class asks the"
+        " same of all"
+    )
 
 
 def _columns(explanation: Explanation) -> tuple[list[str], np.ndarray]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pellucid.adapters.attention import AttentionCall
+from pellucid.adapters.callable import CallableAdapter
 from pellucid.adapters.protocol import Adapter, InputSpec, LayerInfo, OperationInfo, Tier
 from pellucid.adapters.registry import make_adapter
 from pellucid.counting import CountedModel
@@ -151,6 +152,7 @@ def wrap(
     tokenizer: Any = None,
     example: Any = None,
     missing_values: bool | None = None,
+    channels: str | None = None,
 ) -> Model:
     """Any supported model as a `Model`; a `Model` passes through.
 
@@ -161,8 +163,10 @@ def wrap(
     pictures are then shown as they were. `tokenizer` is kept with the model for methods on text,
     of which there is none yet. `example` is an input that helps to recognise a plain function: one
     that is given torch tensors is taken for torch; `explain` does so with its own x.
-    `missing_values` says whether the model takes NaN in tables; scikit-learn's estimators and what
-    has their interface (XGBoost, LightGBM) say it themselves.
+    `channels="first"` says that a plain function takes pictures and series with their channels
+    before the other axes; "last" is assumed otherwise. `missing_values` says whether the model
+    takes NaN in tables; scikit-learn's estimators and what has their interface (XGBoost, LightGBM)
+    say it themselves.
 
     Raises `CapabilityError` for an object that cannot be explained, `MissingExtraError` for an
     absent framework, `InputError` for options that contradict each other. Options given with a
@@ -183,6 +187,7 @@ def wrap(
     if isinstance(model, Model):
         return _with_options(model, options, output, framework=framework, inputs=inputs)
     adapter = make_adapter(model, framework, example)
+    _say_channels(adapter, channels)
     if options["class_names"] is None:
         options["class_names"] = adapter.class_names
     if options["feature_names"] is None:
@@ -193,6 +198,17 @@ def wrap(
         input_shapes=_shapes(inputs),
         **options,
     )
+
+
+def _say_channels(adapter: Adapter, channels: str | None) -> None:
+    if channels is None:
+        return
+    if channels not in {"first", "last"} or not isinstance(adapter, CallableAdapter):
+        raise InputError(
+            f"Expected channels to be 'first' or 'last', for a plain function, got {channels!r} for"
+            f" a model of {adapter.framework}, which says itself where its channels are."
+        )
+    adapter.say_channels(1 if channels == "first" else -1)
 
 
 def _listed(option: str, names: Any) -> tuple[str, ...] | None:

@@ -171,3 +171,25 @@ def test_without_pandas_the_line_to_install_it(run, monkeypatch):
     code, _, err = run(*COMMAND)
     assert code == 5
     assert "pip install 'pellucid[tables]'" in err
+
+
+def test_a_table_without_a_method_gets_one_that_runs(run):
+    code, out, _ = run("explain", "model.skops", "data.csv", "--rows", "0:3", "--no-progress",
+                       "--drop", "income")  # fmt: skip
+    assert code == 0
+    assert "feature_permutation, 3 rows" in out
+    # What a loss rises by has no sign, and no waterfall.
+    assert "(+" not in out
+    assert "bars-0.png" in out
+    assert "waterfall" not in out
+
+
+def test_what_a_table_lacks_is_said_before_the_model_runs(run, folder):
+    code, _, err = run("explain", "model.skops", "data.csv", "--method", "lime")
+    assert code == 2
+    assert "--background" in err
+    (folder / "header.csv").write_text((folder / "data.csv").read_text().split("\n")[0] + "\n")
+    code, _, err = run("explain", "model.skops", "header.csv")
+    assert code == 2
+    assert "no rows" in err
+    assert "--rows" not in err

@@ -34,6 +34,11 @@ class CallableAdapter(ForwardOnlyAdapter):
         self._structure: Any = None
         self._types: tuple[np.dtype, ...] = ()
         self._takes_real: bool | None = None
+        self.layout_known = False
+
+    def say_channels(self, axis: int) -> None:
+        """Where the channels of pictures are, 1 or -1, as the user knows."""
+        self.channel_axis, self.layout_known = axis, True
 
     @property
     def takes_missing(self) -> bool:

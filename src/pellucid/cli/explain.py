@@ -10,7 +10,7 @@ from pellucid.cli import console, options
 def explain(
     model: options.ModelArgument,
     inputs: options.Inputs,
-    method: options.Methods = ["integrated_gradients"],  # noqa: B006  # Typer copies it
+    method: options.Methods = None,
     target: options.Targets = ["top"],  # noqa: B006
     out: options.Out = None,
     formats: options.Formats = ["png,html,json"],  # noqa: B006
@@ -43,10 +43,11 @@ def explain(
     console.configure(verbose, quiet)
     from pellucid.cli import parameters, targets
     from pellucid.cli.explaining import Request, run
-    from pellucid.cli.tables import Table, refuse, run_table, table_of
+    from pellucid.cli.tables import Table, default_method, refuse, run_table, table_of
 
     table = table_of(inputs)
-    names = parameters.parse_names(method)
+    usual = ["integrated_gradients"] if table is None else [default_method(background)]
+    names = parameters.parse_names(method or usual)
     request = Request(
         model=model,
         images=() if table is not None else tuple(inputs),

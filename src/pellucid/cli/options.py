@@ -53,8 +53,14 @@ Drop = Annotated[
     typer.Option(help="Tables: a column that is no input, such as the label. Repeatable."),
 ]
 Methods = Annotated[
-    list[str],
-    typer.Option("--method", "-m", help="Names with commas, or repeated. See: pellucid methods."),
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "-m",
+        help="Names with commas, or repeated. See: pellucid methods. [dim](default:"
+        " integrated_gradients; of a table kernel_shap with --background, else"
+        " feature_permutation)[/]",
+    ),
 ]
 Targets = Annotated[list[str], typer.Option("--target", "-t", help=targets.HELP)]
 Out = Annotated[

@@ -45,6 +45,11 @@ def refuse(**options: Any) -> None:
             raise InputError(f"--{name} is for {kind}, and the inputs are none.")
 
 
+def default_method(background: Path | None) -> str:
+    """What is asked of a table when nothing is said: what any model can be asked."""
+    return "feature_permutation" if background is None else "kernel_shap"
+
+
 def run_table(request: Request, table: Table, *, dry_run: bool = False) -> bool:
     """Explain the rows, write what was asked for, print the result; whether all succeeded.
 
@@ -54,6 +59,7 @@ def run_table(request: Request, table: Table, *, dry_run: bool = False) -> bool:
     facts = models.file_facts(request.model)
     check_class_names(request, is_demo=False)
     frame = inputs_of_table(table)
+    _require_background(request, table, frame)
     request = with_background(request, table)
     if dry_run:
         _plan(request, table, frame)
@@ -74,7 +80,10 @@ def inputs_of_table(table: Table) -> Any:
 
     Raises `InputError` for an unknown column and where no row is left.
     """
-    frame = _dropped(read_table(table.path), table.drop, table.path).iloc[table.rows]
+    frame = _dropped(read_table(table.path), table.drop, table.path)
+    if not len(frame):
+        raise InputError(f"{table.path} has a header and no rows: there is nothing to explain.")
+    frame = frame.iloc[table.rows]
     if not len(frame):
         raise InputError(f"--rows leaves nothing of {table.path} to explain.")
     return frame
@@ -128,6 +137,29 @@ def _dropped(frame: Any, names: tuple[str, ...], path: Path) -> Any:
         near = quote_nearest(unknown[0], map(str, frame.columns))
         raise InputError(f"--drop {unknown[0]}: {path} has no such column. {near}")
     return frame.drop(columns=list(names))
+
+
+def _require_background(request: Request, table: Table, frame: Any) -> None:
+    """Raise `InputError` where a column of words has nothing that could stand in its place."""
+    from pandas.api.types import is_numeric_dtype
+
+    from pellucid.methods.registry import takes_parameter
+
+    if table.background is not None or request.settings.get("baseline") is not None:
+        return
+    words = [name for name in frame.columns if not is_numeric_dtype(frame[name])]
+    needy = [
+        name
+        for name in request.methods
+        if takes_parameter(name, "background")
+        and takes_parameter(name, "baseline")
+        and not {"background", "baseline"} & set(request.parameters.get(name, {}))
+    ]
+    if words and needy:
+        raise InputError(
+            f"{needy[0]} needs other rows to take values from, for the column {str(words[0])!r}"
+            " holds words: --background train.csv gives them."
+        )
 
 
 def with_background(request: Request, table: Table) -> Request:

@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from pellucid.adapters.callable import CallableAdapter
 from pellucid.adapters.protocol import Tier
 from pellucid.arrays import all_finite
 from pellucid.errors import MethodError, ModelError
 from pellucid.inputs.batch import Batch
 from pellucid.methods.base import Attribution, Method
+from pellucid.model import Model
 
 _WIDE_GAP = 0.05
 """The share of f(x) − f(x') that may be missing before a result says so."""
@@ -63,6 +65,25 @@ def suspicions(method: Method, found: Attribution, batch: Batch) -> tuple[str, .
     if method.family == "controls":
         return ()
     return _without_gradient(method, found, batch) + _empty_maps(found, batch)
+
+
+def doubtful_layout(model: Model, batch: Batch) -> tuple[str, ...]:
+    """A warning where a function's pictures look as if their channels came first."""
+    adapter = model.adapter
+    if not isinstance(adapter, CallableAdapter) or adapter.layout_known:
+        return ()
+    doubtful = [
+        name
+        for name, array, dims in zip(batch.names, batch.arrays, batch.dims, strict=True)
+        if dims == ("sample", "height", "width", "channel")
+        and array.shape[1] in {1, 3, 4}
+        and array.shape[3] > 4
+    ]
+    return tuple(
+        f"{name} was read as height × width × channels, but its shape looks like channels first:"
+        " wrap(function, channels='first'), or 'last' if it is right as it is"
+        for name in doubtful
+    )
 
 
 def _without_gradient(method: Method, found: Attribution, batch: Batch) -> tuple[str, ...]:

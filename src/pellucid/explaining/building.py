@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.explaining.after import check_values, suspicions, wide_gaps, without_rules
+from pellucid.explaining.after import (
+    check_values,
+    doubtful_layout,
+    suspicions,
+    wide_gaps,
+    without_rules,
+)
 from pellucid.explaining.provenance import provenance
 from pellucid.explanation import Explanation, Part
 from pellucid.inputs.batch import Batch
@@ -66,6 +72,7 @@ def build(
             warnings=found.warnings
             + without_rules(found)
             + suspicions(method, found, batch)
+            + doubtful_layout(model, batch)
             + wide_gaps(method, found, gap),
             batched=batch.batched,
             structure=batch.structure,

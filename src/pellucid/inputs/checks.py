@@ -1,6 +1,8 @@
 """What can be wrong with a batch of inputs, and what to do about it."""
 
+from collections.abc import Mapping, Sized
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -102,12 +104,31 @@ def check_arrays(
         fine = ~np.isinf(flat) if missing else np.isfinite(flat)
         if not fine.all():
             bad = np.flatnonzero(~fine.all(axis=1))
-            what = "infinity" if missing else "NaN or infinity"
+            infinite = not np.isnan(flat).any() or missing
+            if infinite:
+                raise InputError(
+                    f"{name} holds infinity in the rows {bad[:20].tolist()} of the batch.\n"
+                    "  Infinity is no value that effects can be told from: clip it to the largest"
+                    " number that means something, or drop those rows."
+                )
             raise InputError(
-                f"{name} holds {what} in the rows {bad[:20].tolist()} of the batch.\n"
+                f"{name} holds NaN or infinity in the rows {bad[:20].tolist()} of the batch.\n"
                 "  Impute or drop them; or wrap(model, missing_values=True), if the model takes NaN"
                 " for what is missing in a table."
             )
+
+
+def check_background(given: Any) -> None:
+    """Raise `InputError` for a background without rows, and for shap's own kind of one."""
+    if type(given).__name__ == "DenseData":
+        raise InputError(
+            "background= is a shap DenseData, as shap.kmeans makes it: weighted centres, which are"
+            " no rows of the data.\n  pellucid.inputs.summarise(rows, 10) chooses rows that stand"
+            " for all; or pass background=kmeans.data, each centre counting alike."
+        )
+    one_input = not isinstance(given, tuple | Mapping)
+    if one_input and isinstance(given, Sized) and len(given) == 0:
+        raise InputError("background= has no rows: pass some rows of the data.")
 
 
 def _shape_hint(wanted: tuple[int | None, ...], given: tuple[int, ...]) -> str:

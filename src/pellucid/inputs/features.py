@@ -19,6 +19,9 @@ _NAMED = (
 )
 _DEFAULT_GRID = 7
 _SUPERPIXELS = 50
+_TRIES = 3
+_NEAR = 0.1
+"""How far from the number asked for, as a share of it, superpixels may stay."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,10 @@ def make_features(
     `spec`: None is what is natural (each column of a table, a grid of 7 along the longer side of
     an image, 7 pieces of a series); `"grid:n"` has n cells along the longer side, of a series n
     pieces of time; `"superpixels"` or `"superpixels:n"` segments each image by SLIC into about n
-    (50) pieces; an integer array of the shape of the positions, with or without
-    the sample axis, names each position's unit (negative: never removed); for tables a dict
-    `{name: columns}` or a list of lists groups columns, given by name or number, and leaves
-    columns that are in no group as units of their own.
+    (50) pieces (of three tries for more or fewer the nearest to n); an integer array of the shape of
+    the positions, with or without the sample axis, names each position's unit (negative: never
+    removed); for tables a dict `{name: columns}` or a list of lists groups columns, given by name
+    or number, and leaves columns that are in no group as units of their own.
 
     Raises `InputError` for what fits none of these.
     """
@@ -142,12 +145,23 @@ def _slic(image: np.ndarray, space: tuple[int, ...], wanted: int) -> np.ndarray:
     last = np.moveaxis(image, 0, -1) if space[0] == 2 else image
     low, high = float(last.min()), float(last.max())
     scaled = (last - low) / (high - low) if high > low else np.zeros_like(last)
-    return np.asarray(
-        slic(
-            scaled.astype(np.float64), n_segments=wanted, start_label=0, channel_axis=-1,
-            convert2lab=last.shape[-1] == 3,
-        )
-    )  # fmt: skip
+    asked, best = wanted, None
+    for _ in range(_TRIES):
+        found = np.asarray(
+            slic(
+                scaled.astype(np.float64), n_segments=asked, start_label=0, channel_axis=-1,
+                convert2lab=last.shape[-1] == 3,
+            )
+        )  # fmt: skip
+        miss = abs(len(np.unique(found)) - wanted)
+        if best is None or miss < best[0]:
+            best = miss, found
+        if miss <= _NEAR * wanted:
+            break
+        # SLIC merges small pieces, so that it returns fewer than it was asked for.
+        asked = max(1, round(asked * wanted / max(len(np.unique(found)), 1)))
+    assert best is not None
+    return best[1]
 
 
 def _from_array(spec: Any, count: int, shape: tuple[int, ...], name: str) -> Features:

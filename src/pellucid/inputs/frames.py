@@ -95,21 +95,50 @@ class Frame:
     def encode_row(self, row: Any) -> np.ndarray:
         """One row given as a dict or a row of a data frame, `(columns,)` float64."""
         given = {str(name): value for name, value in dict(row).items()}
-        _chosen(list(given), [str(n) for n in self.names])
+        absent = [str(n) for n in self.names if str(n) not in given]
+        if absent:
+            raise InputError(
+                f"The row given as a dict by column has no {', '.join(map(repr, absent))}.\n"
+                "  A row has a value for every column: dict(frame.iloc[0]), or frame.iloc[[0]]."
+            )
         found = np.empty(len(self.names))
         for i, name in enumerate(self.names):
             value = given[str(name)]
             if name in self._known:
-                number = self._numbers[name].get(_key(value))
-                if number is None:
-                    raise InputError(
-                        f"The column {name!r} has no category {value!r}; those of the data are"
-                        f" {', '.join(map(repr, self.categories[i] or ()))}."
-                    )
-                found[i] = number
+                found[i] = self._number(name, value)
             else:
                 found[i] = _as_number(name, value)
         return found
+
+    def _number(self, name: Any, value: Any) -> int:
+        """The number of a category, a new one for a value that no row had so far."""
+        import narwhals as nw
+
+        numbers = self._numbers[name]
+        if _key(value) in numbers:
+            return numbers[_key(value)]
+        kind, native = self._types[name]
+        folded = {str(k).strip().casefold() for k in numbers}
+        try:
+            series = nw.new_series(str(name), [value], backend=self._library)
+            if kind in {nw.Categorical, nw.Enum} and series.implementation.is_pandas_like():
+                series = nw.from_native(series.to_native().astype(native), series_only=True)
+            else:
+                series = series.cast(kind)
+            fits = series.null_count() == 0 and str(value).strip().casefold() not in folded
+        except Exception as error:
+            raise self._no_category(name, value) from error
+        if not fits:
+            raise self._no_category(name, value)
+        self._learn(name, series)
+        return numbers[_key(value)]
+
+    def _no_category(self, name: Any, value: Any) -> InputError:
+        known = self.categories[self.names.index(name)] or ()
+        return InputError(
+            f"The column {name!r} has no category {value!r}; those of the data are"
+            f" {', '.join(map(repr, known))}."
+        )
 
     def decode(self, table: np.ndarray) -> Any:
         """Rows of numbers as a data frame of the kind, and with the types, that came."""
@@ -140,6 +169,9 @@ class Frame:
 
         numbers = self._numbers[name]
         fresh = _distinct(series, known=numbers)
+        if fresh.implementation != self._library:
+            values = nw.new_series(str(name), fresh.to_list(), backend=self._library)
+            fresh = values.cast(self._types[name][0])
         known = nw.concat([s.alias("c").to_frame() for s in (self._known[name], fresh)])
         self._known[name] = nw.maybe_reset_index(known["c"])
         numbers.update({_key(v): len(numbers) + i for i, v in enumerate(fresh.to_list())})
@@ -168,7 +200,8 @@ def _chosen(columns: Sequence[Any], wanted: Sequence[Any] | None) -> list[Any]:
     if missing:
         raise InputError(
             f"The table has no column {missing[0]!r}; expected"
-            f" {', '.join(repr(str(n)) for n in wanted)}.\n  {quote_nearest(missing[0], named)}"
+            f" {', '.join(repr(str(n)) for n in wanted)}."
+            + f"\n  {quote_nearest(missing[0], named)}".rstrip()
         )
     return [named[str(name)] for name in wanted]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import InputError
+from pellucid.inputs.checks import check_background
 from pellucid.number_types import in_type
 from pellucid.task import Task
 
@@ -16,6 +17,7 @@ def background_rows(task: Task, given: Any) -> tuple[np.ndarray, ...]:
     own = task.batch.arrays
     if given is None:
         return tuple(np.zeros((1, *a.shape[1:]), dtype=a.dtype) for a in own)
+    check_background(given)
     # An adapter remembers the structure of what it accepted last: x's own is to stay.
     found = replace(task.wrapped, adapter=copy(task.wrapped.adapter)).accept(given).arrays
     if [a.shape[1:] for a in found] != [a.shape[1:] for a in own]:

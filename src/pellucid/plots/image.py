@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
+from pellucid.plots.noise import below_rounding
 from pellucid.plots.scale import REDUCTION_WORDS, Reduction, Scale, reduce_channels
 from pellucid.plots.style import (
     Theme,
@@ -137,7 +138,7 @@ def overlay(
     """
     colours = theme_of(theme)
     chosen = picked(explanation, sample, part)
-    values = image_map(chosen, sample, reduction)
+    values, empty = _drawn_map(explanation, sample, part, reduction)
     scale = scale or scale_for(explanation, sample, part, limit, percentile, reduction)
     axes = axes_or_new(ax, 4, 4, colours)
     grey = faded_grey(picture_of(chosen, sample))
@@ -145,7 +146,7 @@ def overlay(
     axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=place)
     axes.imshow(scale.overlay(values, colours), extent=place, interpolation="nearest")
     axes.set_axis_off()
-    _say_if_empty(axes, values)
+    _say_if_empty(axes, values, empty)
     return axes
 
 
@@ -163,12 +164,12 @@ def heatmap(
 ) -> Axes:
     """Draw the map alone; returns the axes."""
     colours = theme_of(theme)
-    values = image_map(picked(explanation, sample, part), sample, reduction)
+    values, empty = _drawn_map(explanation, sample, part, reduction)
     scale = scale or scale_for(explanation, sample, part, limit, percentile, reduction)
     axes = axes_or_new(ax, 4, 4, colours)
     axes.imshow(scale.colours(values, colours), interpolation="nearest")
     axes.set_axis_off()
-    _say_if_empty(axes, values)
+    _say_if_empty(axes, values, empty)
     return axes
 
 
@@ -219,9 +220,8 @@ def scale_for(
     reduction: Reduction = "sum",
 ) -> Scale:
     """The scale of one sample's map; whether it is signed is asked of the whole batch."""
-    chosen = explanation.parts[part]
     signed = reduction != "abs_sum" and signed_part(explanation, part)
-    values = image_map(chosen, sample, reduction)
+    values, _ = _drawn_map(explanation, sample, part, reduction)
     return Scale.of([values], percentile=percentile, value=limit, signed=signed)
 
 
@@ -281,10 +281,20 @@ def colour_bar(
     return bar
 
 
-def _say_if_empty(axes: Axes, values: np.ndarray) -> None:
+def _drawn_map(
+    explanation: Explanation, sample: int, part: int, reduction: Reduction
+) -> tuple[np.ndarray, str]:
+    """The map to colour, and what to say if there is nothing in it: no rounding is coloured."""
+    values = image_map(picked(explanation, sample, part), sample, reduction)
+    if np.isfinite(values).all() and below_rounding(explanation, sample):
+        return np.zeros_like(values), "all values are zero (below rounding)"
+    return values, "all values are zero"
+
+
+def _say_if_empty(axes: Axes, values: np.ndarray, empty: str) -> None:
     """A flat map looks like a fault of the drawing unless it says what it is."""
     missing = int((~np.isfinite(values)).sum())
-    text = f"{missing} values are not finite" if missing else "all values are zero"
+    text = f"{missing} values are not finite" if missing else empty
     if missing or not values.any():
         box = {
             "boxstyle": "round,pad=0.4",

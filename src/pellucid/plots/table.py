@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 from pellucid.explanation import Explanation, Part
 from pellucid.plots.columns import amount_words, direction_words, signs
 from pellucid.plots.image import layer_words, picked
+from pellucid.plots.noise import below_rounding
 from pellucid.plots.style import (
     ThemeName,
     axes_or_new,
@@ -122,8 +123,10 @@ def bars(
     words = amount_words(explanation) + _line_words(explanation, sample)
     axes.set_xlabel(words, color=colours.ink, fontsize=9, parse_math=False)
     _legend(axes, direction_words(explanation), ink, colours.ground, colours.ink)
-    if not any(f.attribution for f in features):
-        axes.text(0.5, 0.5, "all values are zero", transform=axes.transAxes, ha="center",
+    nothing = not any(f.attribution for f in features)
+    if nothing or below_rounding(explanation, sample):
+        words = "all values are zero" + ("" if nothing else " (below rounding)")
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center",
                   color=colours.muted)  # fmt: skip
     return axes
 

@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 
 from pellucid.explanation import Explanation
 from pellucid.plots.image import image_map, is_image, signed_part
+from pellucid.plots.noise import is_noise
 from pellucid.plots.parts import looked_at, part_label
 from pellucid.plots.scale import Scale
 from pellucid.plots.series import series
@@ -15,7 +16,7 @@ from pellucid.plots.style import LIGHT, Sheet, elide, number, short_name
 from pellucid.plots.table import top_features
 from pellucid.reports.images import Quality, overlay_uri, png_uri
 from pellucid.reports.items import Answer
-from pellucid.reports.words import is_noise, meaning
+from pellucid.reports.words import meaning
 
 TITLES = {
     "saliency": "Saliency",

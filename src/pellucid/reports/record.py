@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from pellucid.plots.image import is_image
+from pellucid.plots.noise import value_for
 from pellucid.plots.parts import looked_at, shares
 from pellucid.reports.items import Answer, Study
-from pellucid.reports.words import meaning, value_for
+from pellucid.reports.words import meaning
 
 FORMAT = "pellucid-report/1"
 

@@ -6,13 +6,14 @@ import numpy as np
 
 from pellucid.explanation import Explanation
 from pellucid.plots.image import image_map, is_image, picture_of, signed_part
+from pellucid.plots.noise import value_for
 from pellucid.plots.parts import part_label, seen_parts
 from pellucid.plots.scale import Scale
 from pellucid.plots.style import elide, number, short_name
 from pellucid.reports.cells import Bar, feature_bars, ramp, series_uri
 from pellucid.reports.images import composed_uri
 from pellucid.reports.page import render_template
-from pellucid.reports.words import meaning, percent, value_for
+from pellucid.reports.words import meaning, percent
 
 MOST_PARTS = 3
 """Inputs that a cell draws; the words name the rest."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.explanation import Explanation
 from pellucid.plots.image import as_rgb, is_image, layer_words, picture_of
+from pellucid.plots.noise import value_for
 from pellucid.plots.parts import first_image
 from pellucid.plots.style import elide, number, short_name
 from pellucid.reports.cells import Column, column_of, method_title, question_of, ramp
@@ -19,7 +20,7 @@ from pellucid.reports.images import (
     thumbnail_uri,
 )
 from pellucid.reports.items import Answer, Study, StudyItem
-from pellucid.reports.words import WIDE_GAP, join, percent, relative_error, value_for
+from pellucid.reports.words import WIDE_GAP, join, percent, relative_error
 
 
 @dataclass(frozen=True)

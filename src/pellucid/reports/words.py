@@ -6,6 +6,7 @@ import numpy as np
 
 from pellucid.explanation import Explanation, Part
 from pellucid.plots.image import image_map, is_image, picked
+from pellucid.plots.noise import CONTROLS, SENSITIVITY, is_noise, value_for
 from pellucid.plots.parts import first_image, percent, seen_parts, shares
 from pellucid.plots.series import step_values
 from pellucid.plots.style import elide, short_name
@@ -17,20 +18,11 @@ ACTIVATION_MAPS = frozenset(
 )
 """Maps that keep only what speaks for the target, unless `relu=False`."""
 
-CONTROLS = frozenset({"random", "edges", "constant"})
-
-SENSITIVITY = frozenset({"saliency", "smoothgrad", "squaregrad", "vargrad"})
-"""Gradients say where the score is touchy, not what it is made of: they are put into other words.
-"""
-
 SATURATED = {
     "probability": "A saturated probability does this: explaining its logit shows more.",
     "output": "If the output is a saturated probability, explaining its logit (or the decision "
     "function) shows more.",
 }
-
-ROUNDING = 1e-6
-"""Attributions below this share of the score drown in the rounding of float32."""
 
 WORTH_TELLING = 0.1
 """The share of an input that gets a sentence of its own."""
@@ -91,16 +83,6 @@ def relative_error(explanation: Explanation, sample: int = 0) -> float | None:
         for i in (0, 1)
     )
     return error / size if size > 0 and np.isfinite(error / size) else None
-
-
-def value_for(field: object, sample: int) -> float | None:
-    """One sample's entry of a field that may be None, a scalar or an array."""
-    if field is None:
-        return None
-    flat = np.asarray(field, np.float64).reshape(-1)
-    if flat.size == 0:
-        return None
-    return float(flat[min(sample, flat.size - 1)])
 
 
 def _nouns(dims: Sequence[str]) -> tuple[str, str]:
@@ -185,32 +167,6 @@ def _not_looked_at(explanation: Explanation, seen: Sequence[int]) -> str:
 
 def _quoted(explanation: Explanation, part: int) -> str:
     return f"'{elide(explanation.parts[part].name, 40)}'"
-
-
-def is_noise(explanation: Explanation, sample: int) -> bool:
-    """Whether the values are so small beside the score that they drown in float32 rounding.
-
-    Gradients count times the range of their input, class activation maps times their positions,
-    so that all are measured in units of the score.
-    """
-    score = value_for(explanation.score, sample)
-    baseline = value_for(explanation.baseline_score, sample)
-    known = [abs(s) for s in (score, baseline) if s is not None and np.isfinite(s)]
-    size = max(known, default=0.0)
-    if explanation.method in CONTROLS or not size:
-        return False
-    if score is not None and baseline is not None and abs(score - baseline) > 1e-5 * size:
-        return False
-    largest = total = 0.0
-    for part in explanation.parts:
-        strength = np.abs(part.values[sample], dtype=np.float64)
-        if explanation.method in SENSITIVITY:
-            strength = strength * float(np.ptp(part.inputs[sample]) or 1.0)
-        elif "grid" in explanation.extras:
-            strength = strength * np.atleast_1d(explanation.extras["grid"])[0].size
-        largest = max(largest, float(strength.max(initial=0.0)))
-        total += float(strength.sum())
-    return 0 < largest < ROUNDING * size and total < 100 * ROUNDING * size
 
 
 def _found_in_part(explanation: Explanation, sample: int, number: int, target: str) -> str:

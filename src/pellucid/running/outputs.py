@@ -66,7 +66,7 @@ def _explain_failure(
     named = sorted({int(samples[i]) for i in bad})
     where = f" on the {what} {named} of the batch" if 0 < len(bad) < rows else ""
     shapes = ", ".join(_shapes(leaves, counted.adapter))
-    first = str(error).strip().split("\n")[0][:300]
+    first = str(error).strip().split("\n")[0][:300] + _column_of_word(counted, str(error))
     absent = any(a.dtype.kind == "f" and np.isnan(a).any() for a in leaves if type(a) is np.ndarray)
     advice = (
         "Some of the rows hold missing numbers: a pipeline that imputes them, or a model that takes"
@@ -79,6 +79,14 @@ def _explain_failure(
         f"The model raised {type(error).__name__}{where}: {first}\n"
         f"  It was given {shapes}. {advice}" + ("; the other rows run." if where else ".")
     )
+
+
+def _column_of_word(counted: CountedModel, message: str) -> str:
+    """Which column holds the word that an error quotes, where one does."""
+    adapter = counted.adapter
+    columns = zip(adapter.columns or (), adapter.categories or (), strict=False)
+    held = [c for c, words in columns if any(repr(word) in message for word in words or ())]
+    return f" (in the column {held[0]!r})" if len(held) == 1 else ""
 
 
 def check_outputs(

@@ -64,12 +64,22 @@ def _of_shap(model: Any, table: Any, background: Any) -> TreeValues:
     kind = "tree_path_dependent" if background is None else "interventional"
     try:
         explainer = shap.TreeExplainer(model, background, feature_perturbation=kind)
+        found = explainer.shap_values(table, check_additivity=False)
+    except MemoryError:
+        raise
     except shap.utils._exceptions.InvalidModelError as error:
         raise CapabilityError(
             f"Neither this {type(model).__name__} nor the package shap reads its trees.\n"
             "  kernel_shap finds the same kind of values by running the model."
         ) from error
-    found = explainer.shap_values(table, check_additivity=False)
+    except Exception as error:
+        against = "" if background is None else " against a background"
+        raise CapabilityError(
+            f"The package shap does not read the trees of this {type(model).__name__}{against}:"
+            f" {type(error).__name__}: {str(error).strip()[:200]}\n"
+            "  kernel_shap finds the same kind of values by running the model"
+            + ("; tree_shap without background= reads the trees themselves." if against else ".")
+        ) from error
     values = np.stack(found, axis=-1) if isinstance(found, list) else np.asarray(found)
     base = np.asarray(explainer.expected_value, dtype=np.float64)
     base = base.reshape(values.shape[2:])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import MethodError
+from pellucid.inputs.checks import check_background
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.perturbation.conditional import VALUE_FUNCTIONS
 from pellucid.methods.perturbation.game import Game, make_units, with_weights
@@ -71,6 +72,8 @@ class CooperativeMethod(Method):
             return None
         background = self.background is not None
         given = with_weights(self.background)[0]
+        if background:
+            check_background(given)
         rows = len(task.wrapped.accept(given, more=True)) if background else 1
         coalitions = min(self.allowed(players, rows), 2**players)
         return task.count * (1 + (coalitions - 2) * rows) + (rows if background else task.count)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import MethodError
+from pellucid.inputs.checks import check_background
 from pellucid.inputs.features import Features, make_features
 from pellucid.inputs.layout import space_axes
 from pellucid.inputs.summaries import WeightedRows
@@ -270,6 +271,13 @@ def make_units(task: Task, features: Any) -> tuple[Features, ...]:
     )
 
 
+def one_feature(task: Task, sample: int) -> str:
+    """What to say of a sample that there is nothing to compare in."""
+    space = any({"height", "width"} & set(dims) for dims in task.batch.dims)
+    hint = "\n  features='grid:7' cuts any picture into cells." if space else ""
+    return f"Sample {sample} has one feature; 2 or more are needed.{hint}"
+
+
 def mean_over(scores: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """The mean over the last axis, by `weights` that add up to 1 where there are some."""
     return scores.mean(axis=-1) if weights is None else scores @ weights
@@ -293,6 +301,7 @@ def background_rows(task: Task, background: Any) -> tuple[np.ndarray, ...]:
             "This method counts all rows of a background alike, and these are weighted.\n"
             "  pellucid.inputs.summarise(rows, k) chooses k that count alike."
         )
+    check_background(background)
     batch, rows = task.batch, task.wrapped.accept(background, more=True)
     wrong = [
         n for n, a, b in zip(batch.names, batch.arrays, rows.arrays, strict=True)

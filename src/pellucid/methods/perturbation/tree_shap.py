@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import CapabilityError
+from pellucid.inputs.checks import check_background
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
@@ -52,6 +53,7 @@ class TreeShap(Method):
                 "  kernel_shap takes any target."
             )
         given = self.background
+        check_background(given)
         rows = None if given is None else task.wrapped.accept(given, more=True).leaves
         found = task.model.adapter.tree_values(task.x, rows)
         base = found.base

@@ -8,7 +8,7 @@ import numpy as np
 from pellucid.errors import MethodError
 from pellucid.inputs.features import Features, unit_names
 from pellucid.methods.base import Attribution
-from pellucid.methods.perturbation.game import against
+from pellucid.methods.perturbation.game import against, one_feature
 from pellucid.methods.perturbation.removal import Estimates, Removal, Units, alike
 from pellucid.task import Task
 
@@ -40,7 +40,7 @@ def explain_units(
     for samples in alike(found.parts, task.count):
         removal = Removal(task, found.parts, references, samples, inpainted)
         if removal.count < 2:
-            raise MethodError(f"Sample {samples[0]} has one feature only: 2 or more are needed.")
+            raise MethodError(one_feature(task, int(samples[0])))
         try:
             found.take(removal, solve(removal), np.arange(len(samples)))
         except BaseException:

@@ -16,6 +16,7 @@ from pellucid.methods.perturbation.game import (
     background_rows,
     make_units,
     mean_over,
+    one_feature,
     over_channels,
     with_weights,
 )
@@ -74,7 +75,7 @@ def play(
             ends = everyone[:, samples], none[:, samples]
             game = Game(task, made, references, samples, *ends, weights, given)
             if game.players < 2:
-                raise MethodError(f"Sample {samples[0]} has one feature; a game needs 2 or more.")
+                raise MethodError(one_feature(task, int(samples[0])))
             for estimate in solve(game):
                 found.take(samples[estimate.places], estimate)
     except BaseException:
