@@ -75,7 +75,7 @@ def make_features(
     `spec`: None is what is natural (each column of a table, a grid of 7 along the longer side of
     an image, 7 pieces of a series); `"grid:n"` has n cells along the longer side, of a series n
     pieces of time; `"superpixels"` or `"superpixels:n"` segments each image by SLIC into about n
-    (50) pieces (of three tries for more or fewer the nearest to n); an integer array of the shape of
+    (50) pieces (the nearest to n of three tries); an integer array of the shape of
     the positions, with or without the sample axis, names each position's unit (negative: never
     removed); for tables a dict `{name: columns}` or a list of lists groups columns, given by name
     or number, and leaves columns that are in no group as units of their own.
