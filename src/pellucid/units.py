@@ -65,7 +65,7 @@ def unit_name(part: Part, unit: int) -> str:
         held = np.flatnonzero(units.of(0) == unit)
         names = part.feature_names
         return "+".join(names[i] if names else f"feature {i}" for i in held)
-    return units.label(unit)
+    return units.names[unit] if units.names else f"segment {unit}"
 
 
 def _grouped(part: Part) -> tuple[np.ndarray, tuple[tuple[str, ...] | None, ...]]:

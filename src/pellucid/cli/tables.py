@@ -59,13 +59,17 @@ def run_table(request: Request, table: Table, *, dry_run: bool = False) -> bool:
     facts = models.file_facts(request.model)
     check_class_names(request, is_demo=False)
     frame = inputs_of_table(table)
-    _require_background(request, table, frame)
     request = with_background(request, table)
     if dry_run:
         _plan(request, table, frame)
         return True
     model = models.open_model(request.model, request.trust, facts, class_names=request.class_names)
-    outcome = explain_all(request, model, frame)
+    try:
+        outcome = explain_all(request, model, frame)
+    except InputError as error:
+        if table.background is not None or "holds categories" not in str(error):
+            raise
+        raise InputError(f"{error}\n  Here: --background train.csv.") from error
     outcome.files = table_files.write(request, model, frame, outcome)
     document = table_files.document(request, model, table.path, frame, outcome)
     if request.as_json:
@@ -137,29 +141,6 @@ def _dropped(frame: Any, names: tuple[str, ...], path: Path) -> Any:
         near = quote_nearest(unknown[0], map(str, frame.columns))
         raise InputError(f"--drop {unknown[0]}: {path} has no such column. {near}")
     return frame.drop(columns=list(names))
-
-
-def _require_background(request: Request, table: Table, frame: Any) -> None:
-    """Raise `InputError` where a column of words has nothing that could stand in its place."""
-    from pandas.api.types import is_numeric_dtype
-
-    from pellucid.methods.registry import takes_parameter
-
-    if table.background is not None or request.settings.get("baseline") is not None:
-        return
-    words = [name for name in frame.columns if not is_numeric_dtype(frame[name])]
-    needy = [
-        name
-        for name in request.methods
-        if takes_parameter(name, "background")
-        and takes_parameter(name, "baseline")
-        and not {"background", "baseline"} & set(request.parameters.get(name, {}))
-    ]
-    if words and needy:
-        raise InputError(
-            f"{needy[0]} needs other rows to take values from, for the column {str(words[0])!r}"
-            " holds words: --background train.csv gives them."
-        )
 
 
 def with_background(request: Request, table: Table) -> Request:
