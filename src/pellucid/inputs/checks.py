@@ -123,8 +123,8 @@ def check_background(given: Any) -> None:
     if type(given).__name__ == "DenseData":
         raise InputError(
             "background= is a shap DenseData, as shap.kmeans makes it: weighted centres, which are"
-            " no rows of the data.\n  pellucid.inputs.summarise(rows, 10) chooses rows that stand"
-            " for all; or pass background=kmeans.data, each centre counting alike."
+            " no rows of the data.\n  pellucid.inputs.summarise(rows, 10, how='kmeans') makes a"
+            " background of weighted rows; or WeightedRows(kmeans.data, kmeans.weights)."
         )
     one_input = not isinstance(given, tuple | Mapping)
     if one_input and isinstance(given, Sized) and len(given) == 0:
