@@ -1,4 +1,4 @@
-"""What messages say of outputs and targets."""
+"""What messages say of outputs and targets, and truth values as the classes of those names."""
 
 from typing import Any
 
@@ -60,3 +60,14 @@ def refuse_one_hot(target: Any, classes: int, count: int) -> None:
         f"Expected class numbers, got one-hot labels of shape {given.shape}.\n"
         f"  target=numpy.argmax(labels, axis=-1) gives the numbers, here {shown}{more}."
     )
+
+
+def named_truth(target: Any, class_names: tuple[str, ...] | None) -> Any:
+    """True and False as the classes of that name, where the classes are those two."""
+    if set(class_names or ()) != {"False", "True"}:
+        return target
+    if isinstance(target, np.ndarray) and target.dtype == bool:
+        target = target.tolist()
+    if isinstance(target, list | tuple):
+        return type(target)(named_truth(t, class_names) for t in target)
+    return str(target) if isinstance(target, bool) else target

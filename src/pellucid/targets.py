@@ -8,7 +8,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import Adapter
 from pellucid.errors import PellucidError, TargetError, quote_nearest
-from pellucid.target_words import described, for_instance, refuse_one_hot
+from pellucid.target_words import described, for_instance, named_truth, refuse_one_hot
 from pellucid.types import Array, Outputs, TargetLike, is_array, shape_of
 
 _EXAMPLES = (
@@ -138,7 +138,7 @@ def resolve_target(
     if callable(target):
         name = getattr(target, "__name__", type(target).__name__)
         return Target(None, None, target, (name,) * count)
-    target = _named_truth(_in_numpy(target), class_names)
+    target = named_truth(_in_numpy(target), class_names)
     shape = shape_of(outputs)
     if len(shape) not in {1, 2}:
         raise TargetError(
@@ -167,17 +167,6 @@ def resolve_target(
         return resolver.pair(resolver.indices(as_array[:, 0]), resolver.indices(as_array[:, 1]))
     chosen = resolver.indices(target)
     return Target(chosen, None, None, resolver.names(chosen))
-
-
-def _named_truth(target: Any, class_names: tuple[str, ...] | None) -> Any:
-    """True and False as the classes of that name, where the classes are those two."""
-    if set(class_names or ()) != {"False", "True"}:
-        return target
-    if isinstance(target, np.ndarray) and target.dtype == bool:
-        target = target.tolist()
-    if isinstance(target, list | tuple):
-        return type(target)(_named_truth(t, class_names) for t in target)
-    return str(target) if isinstance(target, bool) else target
 
 
 def _is_one(target: Any) -> bool:

@@ -41,7 +41,7 @@ Target = Annotated[str, typer.Option("--target", "-t", help="top, a class number
 def evaluate(
     model: options.ModelArgument,
     inputs: options.Inputs,
-    method: options.Methods = ["integrated_gradients"],  # noqa: B006  # Typer copies it
+    method: options.Methods = None,
     target: Target = "top",
     metrics: Metrics = "default",
     fail_under: FailUnder = None,
@@ -71,10 +71,11 @@ def evaluate(
     from pellucid.cli import parameters, targets
     from pellucid.cli.evaluating import Judgement, failures, judge, parse_limits, write
     from pellucid.cli.explaining import Request
-    from pellucid.cli.tables import Table, refuse, table_of
+    from pellucid.cli.tables import Table, default_method, refuse, table_of
 
     table = table_of(inputs)
-    names = parameters.parse_names(method)
+    usual = ["integrated_gradients"] if table is None else [default_method(background)]
+    names = parameters.parse_names(method or usual)
     limits = parse_limits(fail_under)
     request = Request(
         model=model,
