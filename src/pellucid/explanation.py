@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pellucid.inputs.features import Features
-from pellucid.inputs.frames import MISSING
+from pellucid.part import Part, units_of
 from pellucid.types import Evaluations
 
 if TYPE_CHECKING:
@@ -18,51 +17,6 @@ if TYPE_CHECKING:
     from pellucid.feature_table import FeatureTable
     from pellucid.importance import Importance
     from pellucid.standard.scorecard import Scorecard
-
-
-@dataclass(frozen=True)
-class Part:
-    """The attribution of one of the model's inputs, and that input.
-
-    `dims` names the axes of `values`, the sample axis first; `input_dims` those of `inputs`.
-    They differ where a method returns one map for all channels.
-    """
-
-    name: str
-    values: np.ndarray
-    inputs: np.ndarray
-    dims: tuple[str, ...]
-    input_dims: tuple[str, ...]
-    baseline: np.ndarray | None = None
-    stderr: np.ndarray | None = None
-    feature_names: tuple[str, ...] | None = None
-    categories: tuple[tuple[str, ...] | None, ...] | None = None
-    """For each column of a table the words of its categories, whose numbers `inputs` holds."""
-    display: np.ndarray | None = None
-    """What a person sees of the input (uint8 picture), where the model says how to make it."""
-    units: Features | None = None
-    """What was counted as one: groups of columns, cells, superpixels; None where each position
-    was."""
-    in_equal_parts: bool = False
-    """Whether positions share their unit's value, so that values add up; else each has all."""
-
-    def __repr__(self) -> str:
-        """Name and shapes, not the numbers."""
-        axes = ", ".join(self.dims)
-        return f"<Part {self.name!r}: values {self.values.shape} ({axes}), of {self.inputs.shape}>"
-
-    def value_at(self, sample: int, position: int) -> float | str | None:
-        """What the input holds where the value numbered `position` of a sample stands.
-
-        A category, and what is missing, in words; None where the map is not of the input's shape.
-        """
-        if self.inputs.shape != self.values.shape:
-            return None
-        value = float(self.inputs[sample].ravel()[position])
-        if np.isnan(value):
-            return MISSING
-        words = None if self.categories is None else self.categories[position]
-        return value if words is None else words[int(value)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +99,7 @@ class Explanation:
             parts=tuple(
                 replace(
                     p,
-                    units=_units_of(p.units, index),
+                    units=units_of(p.units, index),
                     **{n: take(getattr(p, n)) for n in _SAMPLED_IN_PART},
                 )
                 for p in self.parts
@@ -312,12 +266,6 @@ def remember(e: Explanation, model: Any, x: Any, target: Any) -> Explanation:
     """Note what `e` was made of, for `e.evaluate()`; `x` None where only `e` holds the inputs."""
     object.__setattr__(e, "asked_of", (model, x, target))
     return e
-
-
-def _units_of(units: Features | None, index: np.ndarray) -> Features | None:
-    if units is None or len(units.units) == 1:
-        return units
-    return replace(units, units=units.units[index])
 
 
 def shorten(name: str) -> str:

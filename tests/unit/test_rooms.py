@@ -15,7 +15,7 @@ FLOORS = [
     {"inputs", "engine", "counting", "targets", "target_words"},
     {"running", "layer_choice", "model", "task", "opened", "adapters.loading"},
     {"methods"},
-    {"explanation", "units", "feature_table"},
+    {"explanation", "part", "units", "feature_table"},
     {"explaining", "explain", "coverage", "tables", "plots", "store", "reproduce"},
     {"comparison", "reports", "effects", "importance", "shap_interchange"},
     {"standard"},
