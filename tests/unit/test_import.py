@@ -16,8 +16,9 @@ HEAVY = (
     "rich", "scipy", "PIL", "zarr", "sklearn", "onnx", "captum",
 )  # fmt: skip
 PUBLIC = {
-    "Comparison", "Explainer", "Explanation", "Model", "__version__", "effects", "errors",
-    "explain", "load", "methods", "register_method", "wrap",
+    "Comparison", "Explainer", "Explanation", "Model", "Scorecard", "__version__", "effects",
+    "errors", "evaluate", "explain", "load", "methods", "register_method", "register_metric",
+    "wrap",
 }  # fmt: skip
 
 
