@@ -178,7 +178,11 @@ def test_mobilenet_agrees_with_keras_on_tensorflow(photographed, method, backend
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("method", BY_GRADIENT)
+@pytest.mark.parametrize(
+    "method",
+    # The units of integrated gradients are not watched in the order its points are taken in here.
+    [m for m in BY_GRADIENT if m != "integrated_gradients"],
+)
 def test_mobilenet_agrees_in_float32_where_the_same_units_are_open(photographed, method, backend):
     """TensorFlow's gradients, with the ReLU6 units open that the backend found open."""
     network, x = made("mobilenet", "0")
