@@ -203,6 +203,12 @@ def test_derivatives_pass_and_stop():
     same(tf.convert_to_tensor(tape.gradient(value, a)), np.where(A > 0, A, 0).astype("float32"))
 
 
+def test_what_a_float_type_holds_is_as_numpy_says():
+    for name in ("float16", "float32", "float64"):
+        ours, theirs = xp.finfo(getattr(tf, name)), np.finfo(name)
+        assert (float(ours.eps), float(ours.max)) == (float(theirs.eps), float(theirs.max))
+
+
 def test_every_public_name_is_checked_here():
     text = Path(__file__).read_text(encoding="utf-8")
     modules = {"np", "tf", "tnp", "math", "Any", "Axis", "Callable", "Sequence"}
