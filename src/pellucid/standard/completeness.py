@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pellucid.methods.registry import registered
 from pellucid.standard.case import Case
 from pellucid.standard.metric import register_metric
 
@@ -14,9 +15,12 @@ def completeness(case: Case) -> np.ndarray:
     """The completeness gap of a method that claims to be complete; a gate at 5 %.
 
     |Σ a − (f(x) − f(x'))| / |f(x) − f(x')| with the explanation's own baseline x', as it was
-    recorded. NaN for methods that claim no completeness.
+    recorded. NaN for methods that claim no completeness, and for those whose layers keep shares
+    for their biases.
     """
     gap = case.explanation.gap
-    if gap is None or case.replaced is not None:
+    method = registered().get(case.explanation.method)
+    keeps = method is not None and method.shares_with_biases
+    if gap is None or keeps or case.replaced is not None:
         return np.full(case.count, np.nan)
     return np.asarray(gap, dtype=np.float64)
