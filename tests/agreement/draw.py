@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 ALLOWED = 1e-5
-CANCELLING = ("xgradcam", "gradcam_plus_plus")
-"""They divide by sums of activations that may cancel; see `cam_allowed` in test_matrix.py."""
+CANCELLING = ("xgradcam", "gradcam_plus_plus", "lrp")
+"""They divide by sums that may cancel: `cam_allowed` in test_matrix.py, OF_VIT in test_lrp.py."""
 TITLES = {
     "callable": "plain function",
     "torch": "PyTorch",
@@ -40,12 +40,13 @@ brackets the number of maps compared. Allowed is {allowed:.0e}; float32 itself r
 """
 FOOT = """
 `–`: not compared. A plain function has no gradient, and TensorFlow functions have no layers; on
-Keras's other backends the methods that draw masks are left out of these tests.
+Keras's other backends some methods are left out: those of rules and of attention.
 
 `*`: `xgradcam` and `gradcam_plus_plus` divide by sums of activations. Where activations have both
 signs (a layer in front of its ReLU) such a sum may be hundreds of times smaller than its terms, and
 no two ways to compute it in float32 agree to 1e-05. What is allowed there is how far the paper form
-itself moves when the layer's output moves by 1e-06 of its maximum.
+itself moves when the layer's output moves by 1e-06 of its maximum. `lrp` divides by the products
+inside attention, which may be near zero: on `vit` 5e-05 is allowed.
 """
 
 

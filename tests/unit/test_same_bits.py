@@ -17,7 +17,7 @@ ROWS = RNG.integers(-8, 9, (8, 6)).astype(np.float32) / 8
 METHODS = {
     "exact_shapley": {},
     "kernel_shap": {"budget": 30},
-    "kernel_shap, background": {"budget": 30, "background": ROWS},
+    "kernel_shap, background": {"budget": 240, "background": ROWS},
     "permutation_shap": {"budget": 40},
     "partition_shap": {"budget": 40},
     "shapley_interactions": {},
