@@ -43,7 +43,7 @@ def test_a_map_of_the_model_depends_on_its_weights_and_edges_do_not(framework):
     own = card.summary("integrated_gradients", "parameter_dependence").median
     edges = card.scores["edges"]["parameter_dependence"][""]
     assert own < 0.3
-    assert edges == pytest.approx(0.0, abs=1e-6)  # as like its floor as it is like itself
+    assert (edges > 0.2).all()  # the gate fails what does not look at the weights
 
 
 @pytest.mark.parametrize("framework", ["torch", "keras", "jax"])

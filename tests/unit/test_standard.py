@@ -240,3 +240,11 @@ def test_a_data_frame_is_judged_as_the_model_takes_it():
         "effective_fraction", "srg", "subset_correlation", "seed_stability"
     }  # fmt: skip
     assert card.imputers == ("dataset", "mean")
+
+
+def test_how_many_draws_kept_the_class_is_told_and_no_score():
+    card = evaluate(model, data(), ["occlusion"], standard=["C5"], batch_size=32)
+    own, random = (card.scores[n]["input_stability"] for n in ("occlusion", "random"))
+    each = [1 - np.median(own[w]) / np.median(random[w]) for w in ("mean", "p95")]
+    assert "kept" in own
+    assert card.utilities()["occlusion"]["credibility"] == pytest.approx(np.mean(each))

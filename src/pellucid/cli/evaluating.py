@@ -122,7 +122,8 @@ def failures(card: "Scorecard", limits: Mapping[str, float | None]) -> list[str]
                     found.append(f"{method} {word} {name}.")
                 continue
             metric = card.metric(name)
-            for way in card.scores[method].get(metric.name, {"": None}):
+            asked = metric.scored(card.scores[method].get(metric.name, {})) or [("", None)]
+            for way, _ in asked:
                 median = card.median(method, metric.name, way)
                 good = median >= limit if metric.better == "higher" else median <= limit
                 if not good:

@@ -39,6 +39,8 @@ class Metric:
     limits: tuple[float, float] = (-np.inf, np.inf)
     ideal: float | None = None
     limit: float | None = None
+    told: frozenset[str] = frozenset()
+    """Ways that say how a number came about and are no score."""
     cost: str = ""
     source: str = ""
 
@@ -51,6 +53,10 @@ class Metric:
     def what(self) -> str:
         """One sentence, the first of the function's own description."""
         return (self.function.__doc__ or "").strip().split("\n")[0]
+
+    def scored(self, ways: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+        """The ways that are scores, with their numbers."""
+        return [(way, values) for way, values in ways.items() if way not in self.told]
 
     def passes(self, values: np.ndarray) -> np.ndarray:
         """Whether each sample passes the gate; NaN does not."""
@@ -74,6 +80,7 @@ def register_metric(
     limits: tuple[float, float] = (-np.inf, np.inf),
     ideal: float | None = None,
     limit: float | None = None,
+    told: Collection[str] = (),
     cost: str = "",
     source: str = "",
 ) -> Callable[[F], F]:
@@ -82,7 +89,7 @@ def register_metric(
     The function returns one number a sample, `(n,)`: see `Case` for what it may ask. `needs` says
     what must be there: "forward" (it runs the model), "explainer" (it makes explanations anew),
     "masks" (where the objects are) or "weights"; where that is missing the metric is skipped with
-    a reason.
+    a reason. `told` names ways that are shown and count in no utility, rank or limit.
 
     Raises `MethodError` for a name that is built in or no identifier, and for an axis, a direction
     or a need that there is not.
@@ -105,7 +112,8 @@ def register_metric(
 
     def register(function: F) -> F:
         _REGISTERED[name] = Metric(
-            name, axis, better, function, needed, identifier, limits, ideal, limit, cost,
+            name, axis, better, function, needed, identifier, limits, ideal, limit,
+            frozenset(told), cost,
             source or f"{function.__module__}.{function.__qualname__}",
         )  # fmt: skip
         return function

@@ -177,7 +177,7 @@ class Scorecard:
             random = self.scores.get("random", {}).get(metric.name, {})
             if metric.ideal is None or metric.is_gate:
                 continue
-            own = [_utility(metric, v, random[w]) for w, v in ways.items() if w in random]
+            own = [_utility(metric, v, random[w]) for w, v in metric.scored(ways) if w in random]
             known = [u for u in own if not np.isnan(u)]
             if known:
                 found[metric.axis].append(float(np.mean(known)))
@@ -238,7 +238,8 @@ class Scorecard:
                 continue
             each = [self.scores[n].get(metric.name, {}) for n in self.explanations]
             sign = 1.0 if metric.better == "higher" else -1.0
-            shared = [w for w in each[0] if all(w in ways for ways in each)] if each else []
+            own = [w for w, _ in metric.scored(each[0])] if each else []
+            shared = [w for w in own if all(w in ways for ways in each)]
             found += [sign * np.stack([ways[way] for ways in each]) for way in shared]
         return found
 

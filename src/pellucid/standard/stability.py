@@ -14,7 +14,7 @@ SEEDS = 5
 
 @register_metric(
     "input_stability", better="lower", needs=("forward", "explainer"), identifier="C5",
-    limits=(0.0, np.inf), ideal=0.0, cost="10 F + 10 explanations",
+    limits=(0.0, np.inf), ideal=0.0, told=("kept",), cost="10 F + 10 explanations",
     source="Yeh et al. 2019, section 5 (average sensitivity), class-preserving draws only",
 )  # fmt: skip
 def input_stability(case: Case) -> dict[str, np.ndarray]:

@@ -17,11 +17,12 @@ LIMIT = 0.2
 def parameter_dependence(case: Case) -> np.ndarray:
     """How like the map is to those of models that have learned nothing, over what chance gives.
 
-    Spearman's correlation of the signed map with that of the same architecture with other weights,
-    the mean of two such models, minus that of these two with each other: what the input alone
-    makes alike. Only positions where the input is not zero count. About 0 for a map that depends
-    on what was learned, larger for one that would look the same without; a gate at 0.2. The weights
-    are drawn by `pellucid.standard.drawing.drawn_anew`. NaN where a map is constant.
+    Spearman's correlation of the map with that of the same architecture with other weights, the
+    mean of two such models, minus that of z₁x and z₂x for independent normal z₁, z₂ (of their sizes
+    where the map has no sign): what the input alone makes alike. Only positions where the input is
+    not zero count. About 0 for a map that depends on what was learned; 0.5 or more for one that
+    looks the same without, such as edges; a gate at 0.2. The weights are drawn by
+    `pellucid.standard.drawing.drawn_anew`. NaN where a map is constant.
     """
     if case.asker is None:
         return np.full(case.count, np.nan)
@@ -32,22 +33,28 @@ def parameter_dependence(case: Case) -> np.ndarray:
         )
         for number in (0, 1)
     ]
-    looked_at = _nonzero(case)
+    sizes = _sizes(case)
+    looked_at = sizes > 0
+    draws = case.subject.generator(46).standard_normal((2, sizes.shape[1]))
     found = np.empty(case.count)
     for sample in range(case.count):
         at = looked_at[sample] if looked_at[sample].sum() > 2 else slice(None)
         own, *rest = (m[sample : sample + 1, at] for m in (case.positions, *others))
         alike = [rank_correlations(own, other)[0] for other in rest]
-        found[sample] = np.mean(alike) - rank_correlations(rest[0], rest[1])[0]
+        by_chance = draws * sizes[sample : sample + 1]
+        if not (own < 0).any():
+            by_chance = np.abs(by_chance)
+        first, second = by_chance[:1, at], by_chance[1:, at]
+        found[sample] = np.mean(alike) - rank_correlations(first, second)[0]
     return found
 
 
-def _nonzero(case: Case) -> np.ndarray:
-    """Where each sample's input is not all zero, `(n, positions)`."""
+def _sizes(case: Case) -> np.ndarray:
+    """Σ over channels of each sample's |x|, `(n, positions)`."""
     batch, found = case.subject.task.batch, []
     for array, dims in zip(batch.arrays, batch.dims, strict=True):
-        there = array != 0
+        size = np.nan_to_num(np.abs(array.astype(np.float64)))
         if "channel" in dims:
-            there = there.any(axis=dims.index("channel"))
-        found.append(there.reshape(len(there), -1))
+            size = size.sum(axis=dims.index("channel"))
+        found.append(size.reshape(len(size), -1))
     return np.concatenate(found, axis=1)
