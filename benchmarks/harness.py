@@ -47,7 +47,7 @@ class Counter:
             self.on = False
 
     def __str__(self) -> str:
-        head = f" + {self.head} h" if self.head else ""
+        head = f" + {self.head} h" if self.head > 0 else ""
         return f"{self.forward} f + {self.backward} b{head}"
 
 

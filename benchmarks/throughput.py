@@ -63,7 +63,9 @@ def p11() -> Iterator[Case]:
             share = told[0].split("ran ")[1].split(" of")[0] if told else "no part"
             return (
                 f"each window runs {share} of a forward pass's multiplications; compared with"
-                f" whole runs in the first call, before the clock runs; {found.evaluations}"
+                f" whole runs in the first call, before the clock runs; its"
+                f" {found.evaluations.suffix} windows run in part, which the wrapper around the"
+                " model does not see"
             )
 
         name = f"captum, {best[label]} windows a run"
