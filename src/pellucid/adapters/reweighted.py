@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.adapters.derived import patch, record
 from pellucid.adapters.protocol import (
     Adapter,
     Cut,
@@ -14,14 +15,28 @@ from pellucid.adapters.protocol import (
     LayerInfo,
     OperationInfo,
 )
-from pellucid.errors import CapabilityError
 from pellucid.types import Array, Leaves, Outputs
+
+
+class PatchedCut(Cut):
+    """A cut that runs the model from the inputs each time, with the layer's output replaced."""
+
+    def __init__(self, adapter: Adapter, x: Leaves, layer: str, peel: bool) -> None:
+        self._adapter, self._x, self._peel = adapter, x, peel
+        self.outputs, found = record(adapter, x, [layer], peel=peel)
+        ((self._path, self.value),) = found.items()
+
+    def run(self, value: Array) -> Outputs:
+        variants = value.shape[0] // self.value.shape[0]
+        xp = self._adapter.xp
+        x = self._x if variants == 1 else tuple(xp.repeat(a, variants, axis=0) for a in self._x)
+        return patch(self._adapter, x, {self._path: value}, peel=self._peel)
 
 
 class ReweightedAdapter(Adapter):
     """`inner`, run with `replaced` in place of its weights of those names.
 
-    Gradients follow, for they go through `run`; cutting at a layer is refused.
+    Gradients follow, for they go through `run`; cut at a layer, it runs whole each time.
     """
 
     def __init__(self, inner: Adapter, replaced: Mapping[str, Array]) -> None:
@@ -101,7 +116,7 @@ class ReweightedAdapter(Adapter):
         return self.inner.vjp(fn, x)
 
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut:
-        raise CapabilityError("A model that is run with other weights cannot be cut at a layer.")
+        return PatchedCut(self, x, layer, peel)
 
     def stop_gradient(self, a: Array) -> Array:
         return self.inner.stop_gradient(a)

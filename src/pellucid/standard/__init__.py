@@ -5,6 +5,7 @@ from pellucid.standard import (  # noqa: F401 - registers the metrics
     interpretability,
     local,
     localisation,
+    older,
     removal,
     speed,
     stability,

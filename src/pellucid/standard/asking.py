@@ -1,6 +1,6 @@
 """Explanations made anew: for other inputs, another target, another seed, other weights."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,13 +44,20 @@ class Asker:
             **self.parameters,
         )  # fmt: skip
 
-    def with_other_weights(self, key: Sequence[int]) -> "Asker":
-        """The same for the model with all its weights drawn anew from `default_rng(key)`."""
+    def with_other_weights(
+        self, key: Sequence[int], names: Collection[str] | None = None
+    ) -> "Asker":
+        """The same for the model with weights drawn anew from `default_rng(key)`.
+
+        Of all its weights, or those of these names: one that is drawn gets the same numbers
+        whichever others are.
+        """
         adapter, generator = self.model.adapter, np.random.default_rng(list(key))
         drawn = {
             name: adapter.asarray(drawn_anew(np.asarray(adapter.to_numpy(value)), generator))
             for name, value in sorted(adapter.weights().items())
         }
+        drawn = {name: value for name, value in drawn.items() if names is None or name in names}
         other = replace(
             self.model, adapter=ReweightedAdapter(adapter, drawn), batch_sizes={}, layer_calls={}
         )

@@ -23,6 +23,17 @@ def noise_like(case: Case, count: int, spread: float, purpose: int) -> tuple[np.
     return tuple(found)
 
 
+def fall_and_said(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """f(x) − f(x − I) of each small change I, and Iᵀa, what the map says of it: `(n, 50)` each."""
+    noise = noise_like(case, DRAWS, SPREAD, 5)
+    scores = case.subject.shifted(tuple(-z for z in noise)).scores
+    fall = case.subject.scores[:, None] - scores
+    said = np.zeros_like(fall)
+    for own, z in zip(case.elements, noise, strict=True):
+        said += own.reshape(len(own), -1) @ z.reshape(len(z), -1).astype(np.float64).T
+    return fall, said
+
+
 @register_metric(
     "local_infidelity", better="lower", needs=("forward",), identifier="C3", limits=(0.0, 1.0),
     ideal=0.0, cost="50 F", source="Yeh et al. 2019, definition 2.1, with the best scale β",
@@ -35,12 +46,7 @@ def local_infidelity(case: Case) -> np.ndarray:
     are the same for all explanations. 0 for the gradient of a linear model, 1 for a map that
     predicts nothing; a map and its negative get the same. NaN where the score does not change.
     """
-    noise = noise_like(case, DRAWS, SPREAD, 5)
-    scores = case.subject.shifted(tuple(-z for z in noise)).scores
-    fall = case.subject.scores[:, None] - scores
-    said = np.zeros_like(fall)
-    for own, z in zip(case.elements, noise, strict=True):
-        said += own.reshape(len(own), -1) @ z.reshape(len(z), -1).astype(np.float64).T
+    fall, said = fall_and_said(case)
     both, size, change = (said * fall).sum(axis=1), (said**2).sum(axis=1), (fall**2).sum(axis=1)
     level = 1e-12 * np.maximum(np.abs(case.subject.scores), 1e-30) ** 2 * DRAWS
     explained = np.where(size > 0, both**2 / np.where(size > 0, size, 1), 0.0)
