@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # The CPU build of PyTorch, where this machine has one; any release from the extra's floor works.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all test-peers bench lint types docs agreement clean
+.PHONY: demo test test-all test-peers test-quantus bench lint types docs agreement clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/pellucid demo --out demo-output
@@ -40,6 +40,11 @@ test-peers: $(BENCH_VENV)/bin/python
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
 	  tests/external/test_architectures_torch.py tests/external/test_cam_peers.py
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow tests/external/test_keras_peers.py
+
+# Quantus asks for releases of other libraries that it runs without.
+test-quantus: $(VENV)/.installed-test
+	$(PIP) install --no-deps quantus==0.6.0 cachetools
+	$(BIN)/python -m pytest -m slow tests/external/test_quantus.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

@@ -68,8 +68,7 @@ def test_faithfulness_correlation_over_the_same_subsets(net, x, labels, maps, mo
     subsets = [generator.choice(SIZE, size, replace=False) for _ in range(100)]
     drawn = iter([s for s in subsets for _ in range(COUNT)])
     peer = quantus.FaithfulnessCorrelation(
-        nr_runs=100, subset_size=size, perturb_baseline=0.0, return_aggregate=False,
-        **PLAIN
+        nr_runs=100, subset_size=size, perturb_baseline=0.0, return_aggregate=False, **PLAIN
     )
     monkeypatch.setattr(np.random, "choice", lambda *_, **__: next(drawn))
     expected = theirs(peer, net, x, labels, maps)

@@ -7,6 +7,7 @@ from pellucid.standard import (  # noqa: F401 - registers the metrics
     localisation,
     older,
     removal,
+    scalability,
     speed,
     stability,
     weights,

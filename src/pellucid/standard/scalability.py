@@ -1,0 +1,104 @@
+"""How it grows: X1, log-log slopes of time and memory, and memory in forwards of the model."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import PellucidError
+from pellucid.inputs.layout import space_axes
+from pellucid.standard.case import Case
+from pellucid.standard.memory import peak_growth
+from pellucid.standard.metric import register_metric
+
+BATCHES = (1, 2, 4)
+REPEATS = 2
+WAYS = ("time_batch", "time_input", "memory_batch", "memory_forwards")
+SMALLEST = 1 << 20
+"""Bytes; growth below cannot be told from the allocator's own."""
+
+
+@register_metric(
+    "scalability", axis="scalability", better="lower", needs=("forward", "explainer"),
+    identifier="X1", cost="about 20 explanations of one sample", source="performance.md",
+)  # fmt: skip
+def scalability(case: Case) -> dict[str, np.ndarray]:
+    """How time and memory grow with the batch and with the size of the input.
+
+    Slopes of least squares in log-log: "time_batch" of seconds against 1, 2, 4 samples (1 is
+    linear, less says that samples share work), "memory_batch" of peak memory against the same (0 is
+    flat), "time_input" of seconds against positions, between the inputs at every second step of
+    each of their space axes and the inputs as they are. "memory_forwards" is the peak memory of one
+    sample's explanation in units of that of one forward. Measured once, on the first samples, warm,
+    and stored with the first; NaN elsewhere, where memory stays below 1 MiB or the system does not
+    tell it (it does on Linux), for models of one fixed input size, and for fewer than two samples.
+    """
+    found = {way: np.full(case.count, np.nan) for way in WAYS}
+    asker = case.asker
+    if asker is None:
+        return found
+    arrays = case.subject.task.batch.arrays
+
+    def explaining(count: int, step: int = 1) -> Callable[[], Any]:
+        rows = np.arange(count)
+        part = tuple(
+            _every(a[rows], dims, step) for a, dims in zip(arrays, case.subject.dims, strict=True)
+        )
+        target = case.target_of(rows)
+        return lambda: asker.explain(part, target=target)
+
+    counts = [k for k in BATCHES if k <= case.count]
+    seconds = [_seconds(explaining(k)) for k in counts]
+    found["time_batch"][0] = slope(counts, seconds)
+    found["time_input"][0] = _input_slope(explaining, seconds[0], case)
+    memory = [peak_growth(explaining(k)) for k in counts]
+    if min(memory) >= SMALLEST:
+        found["memory_batch"][0] = slope(counts, memory)
+    forward = peak_growth(lambda: case.subject.forward_seconds(0))
+    if forward >= SMALLEST:
+        found["memory_forwards"][0] = memory[0] / forward
+    return found
+
+
+def slope(sizes: Any, amounts: Any) -> float:
+    """The slope of log `amounts` against log `sizes` by least squares; NaN of fewer than two.
+
+    >>> slope([1, 2, 4], [3, 12, 48])
+    2.0
+    """
+    if len(sizes) < 2:
+        return float("nan")
+    across, up = np.log(np.asarray(sizes, float)), np.log(np.asarray(amounts, float))
+    across = across - across.mean()
+    return float(across @ (up - up.mean()) / (across @ across))
+
+
+def _input_slope(explaining: Callable[..., Any], whole: float, case: Case) -> float:
+    if not any(space_axes(dims) for dims in case.subject.dims):
+        return float("nan")
+    try:
+        half = _seconds(explaining(1, 2))
+    except PellucidError:  # a model of one input size
+        return float("nan")
+    smaller = sum(
+        int(np.prod([-(-s // 2) if space_axes(dims) else s for s in shape]))
+        for shape, dims in zip(case.subject.shapes, case.subject.dims, strict=True)
+    )
+    return slope([smaller, case.subject.positions], [half, whole])
+
+
+def _every(array: np.ndarray, dims: tuple[str, ...], step: int) -> np.ndarray:
+    space = space_axes(dims)
+    return array[tuple(slice(None, None, step if i in space else 1) for i in range(array.ndim))]
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    """The shorter of two runs, after one that is not counted."""
+    work()
+    taken = []
+    for _ in range(REPEATS):
+        began = perf_counter()
+        work()
+        taken.append(perf_counter() - began)
+    return min(taken)
