@@ -1,6 +1,6 @@
 """Every known trap of reading a model stands as a test: what one would see, and where it is shown.
 
-Traps of backward rules belong to those. The tests named here are looked up, so the list stays true.
+The tests named here are looked up, so the list stays true.
 """
 
 import re
@@ -180,6 +180,57 @@ TRAPS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "weights closed over are taken as they were when first traced": (
             "test_adapter_jax.py::test_a_function_that_closes_over_changed_weights_is_read_anew",
+        ),
+    },
+    "Backward rules": {
+        "γ of one line divides by almost nothing: 147 where it should be 0.98": (
+            "test_rule_traps.py"
+            "::test_gamma_is_bounded_where_its_one_line_form_divides_by_almost_nothing",
+            "test_relevance.py::test_z_plus_and_box_by_hand",
+        ),
+        "relevance of 1e14 behind a gate whose signal is almost zero": (
+            "test_rule_traps.py"
+            "::test_relevance_does_not_explode_at_a_gate_whose_signal_is_almost_zero",
+            "test_relevance.py::test_the_signal_takes_all_from_its_gate",
+        ),
+        "a fixed ε takes what small logits are made of": (
+            "test_rule_traps.py::test_epsilon_goes_by_the_size_of_what_a_layer_has",
+        ),
+        "sums that are right over maps that are not": (
+            "../agreement/test_lrp.py::test_every_rule_agrees_with_relevance_handed_down",
+            "../agreement/test_lrp.py::test_composites_agree_and_the_gap_is_what_the_layers_keep",
+        ),
+        "Δy / Δx is rounding or 0 / 0 where input and reference meet": (
+            "test_rule_traps.py"
+            "::test_deeplift_takes_the_derivative_where_input_and_reference_almost_meet",
+        ),
+        "the gradient of a product of two live values leaves some of f(x) - f(x') out": (
+            "test_rule_traps.py::test_a_product_of_two_live_values_needs_a_rule",
+            "../agreement/test_keras_per_layer.py::test_deep_shap_adds_up_on",
+        ),
+        "max-pools do not add up": (
+            "../agreement/test_backward.py::test_deeplift_agrees_with_the_tape_and_adds_up",
+            "../external/test_backward_peers.py::test_captum_s_max_pools_do_not_add_up_and_ours_do",
+        ),
+        "ReLUs in place, used twice or as functions keep their own derivative": (
+            "test_rule_traps.py"
+            "::test_rules_reach_what_looks_through_a_view_of_a_value_changed_in_place",
+            "../external/test_backward_peers.py::test_relus_used_twice_or_in_line",
+            "../external/test_backward_peers.py"
+            "::test_functional_relus_are_invisible_to_captum_and_not_to_us",
+        ),
+        "a reference stacked on the batch breaks where axes are merged or time comes first": (
+            "../agreement/test_keras_per_layer.py::test_deep_shap_adds_up_on",
+            "../agreement/test_recurrent_rules.py::test_keras",
+        ),
+        "a gap of 3.1 and no error on an LSTM whose loop no rule sees into": (
+            "../agreement/test_recurrent_rules.py::test_keras",
+            "../agreement/test_recurrent_rules.py::test_torch",
+            "../agreement/test_recurrent_rules.py::test_flax",
+        ),
+        "what has no rule passes silently": (
+            "test_coverage.py::test_what_has_no_rule_is_named_and_refused",
+            "test_coverage.py::test_the_gradient_in_place_of_a_rule_is_said_wherever_it_shows",
         ),
     },
 }
