@@ -38,8 +38,13 @@ agreement: $(VENV)/.installed-test
 test-peers: $(BENCH_VENV)/bin/python
 	$(BENCH_VENV)/bin/python -m pip install --quiet --requirement tests/external/requirements.txt
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
-	  tests/external/test_architectures_torch.py tests/external/test_cam_peers.py
+	  tests/external/test_architectures_torch.py tests/external/test_cam_peers.py \
+	  tests/external/test_lrp_peers.py tests/external/test_silently_wrong.py
+	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
+	  tests/external/test_backward_peers.py -k "not keras"
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow tests/external/test_keras_peers.py
+	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
+	  tests/external/test_backward_peers.py -k keras
 
 # Quantus asks for releases of other libraries that it runs without.
 test-quantus: $(VENV)/.installed-test

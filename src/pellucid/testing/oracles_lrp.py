@@ -196,8 +196,20 @@ def relevance(
     """The relevance of each input of a tiny model; `whole` starts from 1, not from the logit."""
     architecture = ARCHITECTURES[name]
     descent = Descent(weights_and_inputs(architecture, 0)[0], rules, bias=bias)
+    return handed_down(descent, FORWARDS[architecture], x, targets, whole=whole)
+
+
+def handed_down(
+    descent: Descent,
+    forward: Any,
+    x: Sequence[np.ndarray],
+    targets: np.ndarray,
+    *,
+    whole: bool = False,
+) -> tuple[np.ndarray, ...]:
+    """The relevance of each input of `forward(descent, *x)`, which returns logits."""
     leaves = [Value(a.astype(float)) for a in x]
-    output: Any = FORWARDS[architecture](descent, *leaves)
+    output: Any = forward(descent, *leaves)
     output.relevance = np.eye(output.shape[1])[targets] * (1.0 if whole else output.value)
     for value in reversed(_in_order(output)):
         if value.back is not None:

@@ -36,8 +36,9 @@ class LRP(Method):
     more for rules that look at signs.
     Source: Bach et al. 2015 (10.1371/journal.pone.0130140); rules and composites: Montavon et al.
     2019 (10.1007/978-3-030-28954-6_10); transformers: Achtibat et al. 2024 (arXiv 2402.05602).
-    Departs from the papers: ε is relative. LRP may be covered by patents in some countries:
-    commercial users check that for themselves.
+    Departs from the papers: ε is relative. From zennit: w² has no biases, means and sums keep all,
+    a batch normalisation is always merged. From Captum: γ and z⁺ look at the signs of x_i w_ij. LRP
+    may be covered by patents in some countries: commercial users check that for themselves.
 
     Raises `CoverageError` for an operation that bends and has no rule (`on_uncovered="gradient"`
     lets it pass on its derivative, which the result then says), `InputError` for a rule that does
