@@ -155,7 +155,7 @@ def test_occlusion_by_default_takes_a_seventh_of_the_longer_side():
         ({"budget": 2.5}, "budget to be a whole number, got 2.5"),
         ({"budget": "all"}, "budget to be a whole number"),
         ({"layer": "conv"}, "takes no parameter 'layer'"),
-        ({"tolerance": 0.1}, "takes no parameter 'tolerance'"),
+        ({"tolerance": 0.1}, "takes no tolerance: nothing is drawn"),
         ({"features": "superpixels"}, "takes no parameter 'features'"),
         ({"windows": 3}, "'window'"),
     ],

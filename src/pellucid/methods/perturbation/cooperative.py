@@ -12,7 +12,7 @@ from pellucid.inputs.checks import check_background
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.perturbation.conditional import VALUE_FUNCTIONS
 from pellucid.methods.perturbation.game import Game, make_units, with_weights
-from pellucid.methods.perturbation.sampling import Precision
+from pellucid.methods.perturbation.precision import PreciseMethod
 from pellucid.methods.perturbation.values import Estimate, play
 from pellucid.task import Task
 
@@ -112,23 +112,13 @@ class CooperativeMethod(Method):
             )
 
 
-class SampledCooperativeMethod(CooperativeMethod):
+class SampledCooperativeMethod(CooperativeMethod, PreciseMethod):
     """One that looks at as many coalitions as `budget` allows, or fewer if precise enough."""
 
     budget: int | None
-    tolerance: float | None
-    top: int | None
 
     cost = "512 F, times the rows of the background; budget caps it"
-
-    def __post_init__(self) -> None:
-        self.precision.check(self.name)
 
     def usual(self, players: int) -> int:
         # Two evaluations for each of 8 pairs, so that an error can be told, where 512 are too few.
         return max(USUAL_COALITIONS, 16 * (players - 1) + 2)
-
-    @property
-    def precision(self) -> Precision:
-        """When a sample needs no more coalitions."""
-        return Precision(self.tolerance, self.top)

@@ -55,6 +55,10 @@ class ShapleyInteractions(CooperativeMethod):
 
     cost = "4096 F, times the rows of the background"
     source = "Grabisch & Roubens 1999"
+    refusals = {  # noqa: RUF012 - declared a ClassVar in Method
+        "tolerance": "its orders come in repetitions of M² coalitions and more, too few to look at"
+        " in between; budget= says how many, and stderr what they leave open"
+    }
 
     def solve(self, game: Game) -> Iterator[Estimate]:
         allowed = self.allowed(game.players, game.rows)

@@ -1,6 +1,7 @@
 """LIME: a line fitted to what the model says of neighbours of one sample."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,22 @@ import numpy as np
 from pellucid.errors import MethodError
 from pellucid.inputs.features import Features
 from pellucid.inputs.layout import modality
-from pellucid.inputs.noise import seed_of
-from pellucid.methods.base import Attribution, Method
+from pellucid.methods.base import Attribution
 from pellucid.methods.perturbation.game import (
     against,
     background_rows,
     make_units,
     with_weights,
 )
+from pellucid.methods.perturbation.lime_around import AroundTheData
+from pellucid.methods.perturbation.lime_fits import (
+    WIDTH_OF_TABLES,
+    Lines,
+    enough_copies,
+    require_copies,
+)
 from pellucid.methods.perturbation.lime_masks import draw_masks, proximity
-from pellucid.methods.perturbation.lime_tables import Neighbourhood, make_neighbourhood, pieces
+from pellucid.methods.perturbation.precision import PreciseMethod
 from pellucid.methods.perturbation.removal import (
     Estimates,
     Removal,
@@ -25,13 +32,14 @@ from pellucid.methods.perturbation.removal import (
     most_parts,
     references_of,
 )
-from pellucid.methods.perturbation.surrogate import Fit, WeightedRidge
+from pellucid.methods.perturbation.stages import in_stages, strided
+from pellucid.methods.perturbation.surrogate import WeightedRidge
 from pellucid.methods.perturbation.unit_maps import explain_units
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
 _MASKS, _ROWS = 1000, 5000
-_WIDTH, _WIDTH_OF_TABLES = 0.25, 0.75
+_WIDTH = 0.25
 _SAMPLINGS = ("uniform", "glime")
 _ON_OFF = (
     "no background= was given, so columns were switched between their value and the baseline;"
@@ -41,7 +49,7 @@ _ON_OFF = (
 
 @register_method("lime")
 @dataclass(frozen=True)
-class Lime(Method):
+class Lime(PreciseMethod):
     """The weights of a line fitted to the scores of changed copies of x, near ones first.
 
     b = argmin over a, b of Σ_j π_j (f(x_j) − a − z_j · b)² + ridge · |b|²,  π = √exp(−d² / width²)
@@ -61,6 +69,11 @@ class Lime(Method):
     does not depend on x. With `fresh=True` each sample has its own draw, at its own cost.
     *Tables without it:* columns are switched to the baseline, a zero unless given.
 
+    With `tolerance` (of the largest standard error, in units of the largest weight) or `top` (how
+    many units' order is to be settled) copies double until a sample is there, `budget` at most:
+    `extras["copies"]` says how many it took, `extras["stopped"]` why no more ("settled" or
+    "budget"), `warnings` which are not there.
+
     Returns one map a sample without channels, in units of the explained score, signed: b_i on
     every position of unit i, with its standard error from drawing the copies. `extras`:
     `unit_values`, `unit_stderr`, `intercept`, `r2` (of the fit, weighted by π), `local_prediction`
@@ -71,8 +84,8 @@ class Lime(Method):
     x itself is none of the copies, and rows are real values of the background where the package
     draws from a truncated normal in each bin.
 
-    Raises `MethodError` for a budget below 2 units + 4 without a `ridge` (8 with one), `InputError`
-    for bad options.
+    Raises `MethodError` for a budget below 2 units + 4 without a `ridge` (8 with one), a tolerance
+    or top out of range, `InputError` for other bad options.
 
     >>> explain(linear, x, "lime").values         # one weight a column, exact for a linear model
     array([[6., 4.]], dtype=float32)
@@ -88,6 +101,8 @@ class Lime(Method):
     discretizer: str | None = "quartile"
     categorical: Any = ()
     fresh: bool = False
+    tolerance: float | None = None
+    top: int | None = None
 
     family = "perturbation"
     shares_forward = True
@@ -105,7 +120,17 @@ class Lime(Method):
         spec = self._spec(kinds)
         features = make_units(task, spec)
         if tabular and self.background is not None:
-            return self._around_the_data(task, features[0])
+            if self.sampling == "glime":
+                raise MethodError(
+                    "sampling='glime' is for units that are switched on and off; of a table with a"
+                    " background the neighbours come from the background."
+                )
+            around = AroundTheData(
+                self.background, self.budget, copies_allowed(self.budget, _ROWS),
+                self.kernel_width, self.ridge, self.discretizer, self.categorical, self.fresh,
+                self.precision,
+            )  # fmt: skip
+            return around.explain(task, features[0])
         warnings = (_ON_OFF,) if tabular and self.baseline is None else ()
         return self._on_and_off(task, features, spec, tabular=tabular, warnings=warnings)
 
@@ -171,149 +196,33 @@ class Lime(Method):
     ) -> Estimates:
         units, rows = removal.count, removal.references[0].shape[1]
         copies = copies_allowed(self.budget, _MASKS, rows)
-        self._require(copies, units, rows)
-        width = self.kernel_width or (_WIDTH_OF_TABLES * np.sqrt(units) if euclidean else _WIDTH)
+        require_copies(copies, units, rows, budget=self.budget, penalised=self.ridge > 0)
+        width = self.kernel_width or (WIDTH_OF_TABLES * np.sqrt(units) if euclidean else _WIDTH)
         recorded["kernel_width"] = float(width)
         masks = draw_masks(
             proximity(units, width, euclidean), copies,
             removal.task.generator(8), glime=self.sampling == "glime",
         )  # fmt: skip
-        ridge = WeightedRidge(
-            masks.kept, masks.weights, penalty=self.ridge, cluster=masks.cluster,
-            ordered=True, exact=masks.exact,
+        rng = removal.task.generator(8, 1)
+        numbers = [np.arange(len(masks.kept))] if masks.exact else strided(
+            enough_copies(units), len(masks.kept), masks.cluster, rng
         )  # fmt: skip
-        found = _Found(len(removal.task.targets), len(removal.samples), units)
+
+        @cache
+        def ridge(stage: int) -> WeightedRidge:
+            own = numbers[stage]
+            return WeightedRidge(
+                masks.kept[own], masks.weights[own], penalty=self.ridge, cluster=masks.cluster,
+                ordered=True, exact=masks.exact,
+            )  # fmt: skip
+
+        found = Lines(len(removal.task.targets), len(removal.samples), units)
         removal.progress.estimates = found.estimates
-        removal.scores(masks.kept, lambda place, y: found.keep(place, ridge.fit(y), np.ones(units)))
+
+        def estimate(place: int, y: np.ndarray, stage: int) -> tuple[np.ndarray, np.ndarray]:
+            line = ridge(stage).fit(y)
+            found.keep(place, line, np.ones(units))
+            return line.coefficients, line.stderr
+
+        in_stages(removal, removal.masks_of(masks.kept), numbers, self.precision, estimate)
         return found.estimates
-
-    def _require(self, copies: int, units: int, rows: int = 1) -> None:
-        wanted = 8 if self.ridge else 2 * units + 4  # a penalty makes up for what copies leave open
-        least = min(wanted, 2 ** min(units, 30))
-        if copies < least:
-            many = f" on {rows} background rows" if rows > 1 else ""
-            fewer = "; pellucid.inputs.summarise(background, n) makes fewer rows" if many else ""
-            raise MethodError(
-                f"lime needs a budget of {least * rows + 1} for {units} features{many}, got"
-                f" {self.budget}.\n"
-                f"  features= makes fewer, such as 'grid:5' or 'superpixels:20'{fewer}."
-            )
-
-    def _around_the_data(self, task: Task, features: Features) -> tuple[Attribution, ...]:
-        if self.sampling == "glime":
-            raise MethodError(
-                "sampling='glime' is for units that are switched on and off; of a table with a"
-                " background the neighbours come from the background."
-            )
-        batch, budget = task.batch, copies_allowed(self.budget, _ROWS)
-        (rows,) = background_rows(task, self.background)
-        names = task.wrapped.feature_names or batch.columns
-        around = make_neighbourhood(
-            rows[0], features, discretizer=self.discretizer,
-            categorical=_categorical(self.categorical, task),
-        )  # fmt: skip
-        self._require(budget, around.count)
-        width = float(self.kernel_width or _WIDTH_OF_TABLES * np.sqrt(around.count))
-        found = _Found(len(task.targets), task.count, around.count)
-        x = batch.arrays[0]
-        bins, finished = around.codes(x), list[int]()
-
-        def fit(sample: int, drawn: np.ndarray, codes: np.ndarray, scores: np.ndarray) -> None:
-            own = x[sample], bins[sample]
-            seen, squared = around.seen_from(*own, drawn, codes)
-            weights = np.exp(-squared / (2 * width**2))
-            at_x = around.seen_from(*own, x[sample, None], bins[sample, None])[0][0]
-            line = WeightedRidge(seen, weights, penalty=self.ridge).fit(scores)
-            found.keep(sample, line, at_x)
-            finished.append(sample)
-
-        def solve(removal: Removal) -> Estimates:
-            removal.progress.estimates, removal.progress.finished = found.estimates, finished
-            each = self.fresh or around.held.size
-            (self._each if each else self._shared)(task, around, budget, fit)
-            return found.estimates
-
-        conditions = np.array([around.conditions(row, names, batch.categories) for row in x])
-        return explain_units(
-            task, (features,), (), solve,
-            parameters={"budget": budget + 1, "kernel_width": width},
-            notes=(
-                f"lime: neighbours drawn around {len(rows[0])} background rows"
-                + ("" if self.fresh else f"; {budget} of them shared by all samples"),
-            ),
-            extras={"conditions": conditions},
-        )  # fmt: skip
-
-    @staticmethod
-    def _shared(task: Task, around: Neighbourhood, budget: int, fit: Any) -> None:
-        drawn, codes = around.draw(budget, task.generator(8))
-        outputs = task.outputs_of(task.in_own_type((task.asarray(drawn),)))
-        for sample in range(task.count):
-            fit(sample, drawn, codes, task.scores_of(outputs, np.full(budget, sample)))
-
-    def _each(self, task: Task, around: Neighbourhood, budget: int, fit: Any) -> None:
-        """Rows of each sample's own: a draw of its own, or its values in columns of no unit."""
-        batch = task.batch
-
-        def draw(sample: int) -> tuple[np.ndarray, np.ndarray]:
-            x = batch.arrays[0][sample]
-            own = [task.seed, 8, seed_of(x, batch.dims[0])] if self.fresh else [task.seed, 8]
-            rows, codes = around.draw(budget, np.random.default_rng(own))
-            rows[:, around.held] = x[around.held]
-            return rows, codes
-
-        drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        scores = np.empty((len(task.targets), budget))
-
-        def evaluate(start: int, stop: int) -> np.ndarray:
-            parts = []
-            for sample, _, own in pieces(start, stop, budget):
-                if sample not in drawn:
-                    drawn[sample] = draw(sample)
-                parts.append(drawn[sample][0][own])
-            rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            return task.scores_of_copies((task.asarray(rows),), np.arange(start, stop) // budget)
-
-        for start, stop, found in task.schedule.run(task.count * budget, evaluate, key="forward"):
-            for sample, here, own in pieces(start, stop, budget):
-                scores[:, own] = found[:, here]
-                if own.stop == budget:
-                    fit(sample, *drawn.pop(sample), scores)
-
-
-class _Found:
-    """The lines of all samples as they are fitted, `(targets, samples, units)`."""
-
-    def __init__(self, targets: int, samples: int, units: int) -> None:
-        values, errors = np.zeros((2, targets, samples, units))
-        names = ("intercept", "r2", "local_prediction")
-        self.estimates = Estimates(
-            values, errors, {name: np.zeros((targets, samples)) for name in names}
-        )
-
-    def keep(self, place: int, line: Fit, at_x: np.ndarray) -> None:
-        found = self.estimates
-        found.values[:, place] = line.coefficients
-        if found.stderr is not None:
-            found.stderr[:, place] = line.stderr
-        found.extras["intercept"][:, place] = line.intercept
-        found.extras["r2"][:, place] = line.r2
-        found.extras["local_prediction"][:, place] = line.intercept + line.coefficients @ at_x
-
-
-def _categorical(given: Any, task: Task) -> tuple[int, ...]:
-    """The columns that are categories, by number: those of words, and those given."""
-    batch = task.batch
-    names, width = task.wrapped.feature_names or batch.columns, batch.arrays[0].shape[1]
-    found = [c for c, words in enumerate(batch.categories or ()) if words is not None]
-    for column in [given] if isinstance(given, str | int) else given:
-        if isinstance(column, str) and names is not None and column in names:
-            found.append(names.index(column))
-        elif isinstance(column, int | np.integer) and 0 <= column < width:
-            found.append(int(column))
-        else:
-            raise MethodError(
-                f"Expected categorical to name columns or number them from 0 to {width - 1}, got"
-                f" {column!r}."
-            )
-    return tuple(found)

@@ -1,6 +1,6 @@
 """Where LIME looks for neighbours of a row of a table: around the data it was trained on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -183,14 +183,3 @@ def _condition(name: str, value: Any, edges: np.ndarray | None) -> str:
     low = f"{edges[place - 1]:.4g} < " if place > 0 else ""
     high = f" <= {edges[place]:.4g}" if place < len(edges) else ""
     return f"{low}{name}{high}" if high else f"{name} > {edges[place - 1]:.4g}" if low else name
-
-
-def pieces(start: int, stop: int, each: int) -> Iterator[tuple[int, slice, slice]]:
-    """What items start to stop hold of each sample: where among them, and where of its `each`."""
-    for sample in range(start // each, (stop - 1) // each + 1):
-        first, last = max(start, sample * each), min(stop, (sample + 1) * each)
-        yield (
-            sample,
-            slice(first - start, last - start),
-            slice(first - sample * each, last - sample * each),
-        )

@@ -59,6 +59,10 @@ class Occlusion(Method):
     shares_forward = True
     cost = "1 F a window: about 169 for an image"
     source = "Zeiler & Fergus 2014"
+    refusals = {  # noqa: RUF012 - declared a ClassVar in Method
+        "tolerance": "nothing is drawn, so there is no sampling error to reach; window= and stride="
+        " say how many windows there are"
+    }
 
     def expected(self, task: Task) -> int | None:
         return task.count * (len(self._jobs(task)) + 2)

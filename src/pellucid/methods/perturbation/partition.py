@@ -87,7 +87,7 @@ class PartitionShap(SampledCooperativeMethod):
         if contexts(tree) <= 2 * allowed:
             masks, solve = _every_step(tree, players)
             if len(masks) + 2 <= allowed:
-                return _exactly(game, masks, solve)
+                return _exactly(game, masks, solve, judged=self.precision.asked)
         self.require(4 * players - 2, game)
         design = OrderDesign(players, lambda pairs: self._orders(game.task, tree, pairs))
         return sample(game, design, allowed, self.precision)
@@ -122,7 +122,10 @@ def _every_step(tree: Tree, players: int) -> tuple[np.ndarray, np.ndarray]:
     return masks, solve
 
 
-def _exactly(game: Game, masks: np.ndarray, solve: np.ndarray) -> Iterator[Estimate]:
+def _exactly(
+    game: Game, masks: np.ndarray, solve: np.ndarray, *, judged: bool
+) -> Iterator[Estimate]:
     for places, worth in game.worths(np.arange(len(game.samples)), masks):
         phi = with_ends(game, places, worth) @ solve.T
-        yield Estimate(places, phi, np.zeros_like(phi), len(masks) + 2)
+        settled = np.ones(len(places), dtype=bool) if judged else None
+        yield Estimate(places, phi, np.zeros_like(phi), len(masks) + 2, settled)

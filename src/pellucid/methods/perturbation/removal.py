@@ -11,6 +11,7 @@ from pellucid.errors import MethodError
 from pellucid.inputs.features import Features
 from pellucid.inputs.fills import inpaint, unit_means
 from pellucid.inputs.layout import space_axes
+from pellucid.methods.perturbation.precision import not_converged, why_stopped
 from pellucid.task import Task
 from pellucid.types import Leaves
 
@@ -74,11 +75,51 @@ class Estimates:
 class Progress:
     """What a method has made of some samples while it still works on others.
 
-    `estimates` is filled in place; `finished` are the places of the samples that are complete.
+    `estimates` is filled in place; `finished` are the places of the samples that have values.
+    Where samples stop at a precision, `copies (m,)` says how many each took, and `settled (m,)`
+    whether it is there.
     """
 
     estimates: Estimates | None = None
     finished: list[int] = field(default_factory=list)
+    copies: np.ndarray | None = None
+    settled: np.ndarray | None = None
+
+    def start(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Room for `copies` and `settled` of so many samples: no copies, and none is late."""
+        self.copies = np.zeros(count, dtype=np.int64)
+        self.settled = np.ones(count, dtype=bool)
+        return self.copies, self.settled
+
+    def take(self, other: "Progress", samples: np.ndarray, places: np.ndarray, count: int) -> None:
+        """What another says of its `places`, which are `samples` here, of `count`."""
+        if other.copies is None or other.settled is None:
+            return
+        copies, settled = self.copies, self.settled
+        if copies is None or settled is None:
+            copies, settled = self.start(count)
+        copies[samples], settled[samples] = other.copies[places], other.settled[places]
+
+    def note(self, place: int, copies: int, settled: bool) -> bool:
+        """Take down that a sample has values; whether it needs no more copies."""
+        if self.copies is None or self.settled is None:
+            self.finished.append(place)
+            return True
+        if not self.copies[place]:
+            self.finished.append(place)
+        self.copies[place], self.settled[place] = copies, settled
+        return bool(settled)
+
+    def told(self) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """What is said of where samples stopped: `extras`, and warnings."""
+        if self.copies is None or self.settled is None:
+            return {}, ()
+        said = {"copies": self.copies.copy(), "stopped": why_stopped(~self.settled)}
+        return said, not_converged(~self.settled)
+
+
+Masks = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
+"""`(samples, numbers)` to the masks of these numbers for these samples, one array an input."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +152,22 @@ class Removal:
 
     def scores(self, kept: np.ndarray, finish: Callable[[int, np.ndarray], None]) -> None:
         """`finish(place, scores (targets, m))` for what is kept of all parts, `(m, parts)`."""
+        self.scores_of_masks(len(kept), self.masks_of(kept), finish)
+
+    def masks_of(self, kept: np.ndarray) -> Masks:
+        """The masks of what is kept of all parts, `(m, parts)`."""
 
         def masks(samples: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
             borders = np.cumsum(self.counts)[:-1]
             each = np.split(kept[numbers], borders, axis=1)
             return tuple(p.masks(own, samples) for p, own in zip(self.parts, each, strict=True))
 
-        self.scores_of_masks(len(kept), masks, finish)
+        return masks
 
     def scores_of_masks(
         self,
         count: int,
-        masks: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]],
+        masks: Masks,
         finish: Callable[[int, np.ndarray], None],
     ) -> None:
         """`finish(place, scores (targets, count))`, sample after sample, as they are complete.

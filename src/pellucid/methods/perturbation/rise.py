@@ -1,28 +1,33 @@
 """RISE: what the score is on average when a place is seen, over random masks."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from pellucid.arrays import resize
 from pellucid.errors import MethodError
-from pellucid.methods.base import Attribution, Method
+from pellucid.methods.base import Attribution
+from pellucid.methods.perturbation.precision import PreciseMethod, doubled
 from pellucid.methods.perturbation.removal import Parts, Removal, Units, copies_allowed
 from pellucid.methods.perturbation.smooth_grid import SmoothGrid, smooth_grid
+from pellucid.methods.perturbation.stages import counted, in_stages
 from pellucid.methods.perturbation.surrogate import WeightedRidge
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
 
 _ESTIMATORS = ("regression", "classic")
 _USUAL = 1000
+_LEAST_PAIRS = 32
+"""Pairs of masks before a standard error is believed."""
 _CHUNK = 64
 """So many full-size masks are in memory at once."""
 
 
 @register_method("rise")
 @dataclass(frozen=True)
-class Rise(Method):
+class Rise(PreciseMethod):
     """What seeing a place adds to the score, over random smooth masks.
 
     E_m[f(x ⊙ m) m] / E[m] − E_m[f(x ⊙ m) (1 − m)] / E[1 − m] = 4 Cov(f(x ⊙ m), m), by
@@ -41,13 +46,19 @@ class Rise(Method):
     cells shown with `probability` (0.5). It holds the score itself, so only its differences mean
     something, half of those above, and wants several times the masks for as sure a picture.
 
+    With `tolerance` (of the largest standard error, in units of the map's largest value; of
+    "classic" its distance from the map's mean) masks double until a sample is there, `budget` at
+    most: `extras["copies"]` says how many it took, `extras["stopped"]` why no more ("settled" or
+    "budget"), `warnings` which are not there. What the ridge shrinks is no part of that error.
+
     Returns one map a sample without channels, in units of the explained score, signed, with the
     standard error from drawing masks. Cost: 1000 forwards a sample and f(x), or `budget`; of
     "classic" 4000 are usual.
     Source: Petsiuk, Das, Saenko 2018 (arXiv 1806.07421), eq. 6. Departs from the paper: regression
     on complementary masks by default; "classic" divides by Σ m_j, not by its expectation.
 
-    Raises `MethodError` for `ridge=0` with less than 2 masks a cell, or an unknown estimator.
+    Raises `MethodError` for `ridge=0` with less than 2 masks a cell, an unknown estimator, or a
+    tolerance that is not above 0.
 
     >>> explain(linear, x, "rise", ridge=0).values
     array([[6., 4.]], dtype=float32)
@@ -59,11 +70,16 @@ class Rise(Method):
     ridge: float = 0.1
     estimator: str = "regression"
     probability: float = 0.5
+    tolerance: float | None = None
 
     family = "perturbation"
     shares_forward = True
     cost = "1000 F"
     source = "Petsiuk et al. 2018"
+    refusals = {  # noqa: RUF012 - declared a ClassVar in Method
+        "top": "its map is smooth, so places next to each other have no order that could settle;"
+        " tolerance= stops at an error"
+    }
 
     @property
     def _copies(self) -> int:
@@ -104,12 +120,15 @@ class Rise(Method):
     def _attributions(self, removal: Removal, maps: list[np.ndarray]) -> tuple[Attribution, ...]:
         task = removal.task
         dims = tuple(tuple(d for d in dims if d != "channel") for dims in task.batch.dims)
+        said, warnings = removal.progress.told()
         return tuple(
             Attribution(
                 tuple(m[0, t].astype(np.float32) for m in maps),
                 stderr=tuple(m[1, t].astype(np.float32) for m in maps),
                 dims=dims,
                 parameters={"budget": self._copies + 1},
+                extras=said,
+                warnings=warnings,
             )
             for t in range(len(task.targets))
         )
@@ -147,11 +166,18 @@ class Rise(Method):
         kept = np.stack([half, 1 - half], axis=1).reshape(-1, removal.count)
         spreads = [_spread(p, n) for p, n in zip(removal.parts, removal.counts, strict=True)]
         worth = sum(np.trace(s) if s.ndim == 2 else s.sum() for s in spreads) / 4
-        line = WeightedRidge(kept, np.ones(len(kept)), penalty=self.ridge * worth, cluster=2)
+        penalty = self.ridge * worth
         borders = np.cumsum((0, *removal.counts))
+        pairs = doubled(min(max(removal.count, _LEAST_PAIRS), len(half)), len(half))
+        stages = counted(pairs, width=2)
 
-        def finish(place: int, scores: np.ndarray) -> None:
-            fit = line.fit(scores)
+        @cache
+        def line(stage: int) -> WeightedRidge:
+            own = kept[stages[stage]]
+            return WeightedRidge(own, np.ones(len(own)), penalty=penalty, cluster=2)
+
+        def estimate(place: int, scores: np.ndarray, stage: int) -> tuple[np.ndarray, np.ndarray]:
+            fit = line(stage).fit(scores)
             for k, part in enumerate(removal.parts):
                 own = slice(borders[k], borders[k + 1])
                 values = _through(spreads[k], fit.coefficients[:, own])
@@ -159,8 +185,9 @@ class Rise(Method):
                 for t, covariance in enumerate(fit.covariance[:, own, own]):
                     turned = _through(spreads[k], _through(spreads[k], covariance).T)
                     maps[k][1, t, place] = _errors(part, turned)
+            return _flat(maps, place)
 
-        removal.scores(kept, finish)
+        in_stages(removal, removal.masks_of(kept), stages, self.precision, estimate)
 
     def _classic(self, removal: Removal, maps: list[np.ndarray]) -> None:
         shifted = [
@@ -168,13 +195,24 @@ class Rise(Method):
             for k, (part, count) in enumerate(zip(removal.parts, removal.counts, strict=True))
         ]
 
-        def finish(place: int, scores: np.ndarray) -> None:
+        def estimate(place: int, scores: np.ndarray, stage: int) -> tuple[np.ndarray, np.ndarray]:
             for own, grid in zip(maps, shifted, strict=True):
                 own[:, :, place] = _weighted_means(grid, scores)
+            values, errors = _flat(maps, place)
+            return values - values.mean(axis=1, keepdims=True), errors  # the score itself is in all
 
-        removal.scores_of_masks(
-            self._copies, lambda samples, numbers: tuple(g.masks(numbers) for g in shifted), finish
-        )
+        def masks(samples: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
+            return tuple(g.masks(numbers) for g in shifted)
+
+        stages = counted(doubled(min(2 * _LEAST_PAIRS, self._copies), self._copies))
+        in_stages(removal, masks, stages, self.precision, estimate)
+
+
+def _flat(maps: list[np.ndarray], place: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and errors of a sample over all inputs' positions, `(targets, positions)` each."""
+    both = [m[:, :, place].reshape(*m.shape[:2], -1) for m in maps]
+    values, errors = np.concatenate(both, axis=2)
+    return values, errors
 
 
 def _drawn(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pellucid.errors import MethodError
 from pellucid.methods.perturbation.coalitions import (
     KernelRegression,
     allot,
@@ -16,50 +15,11 @@ from pellucid.methods.perturbation.coalitions import (
 )
 from pellucid.methods.perturbation.distinct import first_of_each
 from pellucid.methods.perturbation.game import Game
+from pellucid.methods.perturbation.precision import Precision, doubled
 from pellucid.methods.perturbation.values import Estimate
 
 _HELD = 2**19
 """Worths that are held at once while samples wait for their next stage."""
-_SURE = 1.96
-
-
-@dataclass(frozen=True)
-class Precision:
-    """When a sample needs no more coalitions.
-
-    `tolerance` is the largest standard error, in units of the sample's largest value; `top` the
-    number of features whose order is to be settled: neighbours of them differ by more than 1.96
-    times the sum of their errors, which holds however the errors go together.
-    """
-
-    tolerance: float | None = None
-    top: int | None = None
-
-    def check(self, name: str) -> None:
-        """Raise `MethodError` for what cannot be reached."""
-        if self.tolerance is not None and not self.tolerance > 0:
-            raise MethodError(f"{name} needs a tolerance above 0, got {self.tolerance}.")
-        whole = isinstance(self.top, int | np.integer) and not isinstance(self.top, bool)
-        if self.top is not None and (not whole or self.top < 1):
-            raise MethodError(f"Expected top to be a whole number of 1 or more, got {self.top!r}.")
-
-    @property
-    def asked(self) -> bool:
-        return self.tolerance is not None or self.top is not None
-
-    def settled(self, phi: np.ndarray, stderr: np.ndarray) -> np.ndarray:
-        """Which games are known well enough, by their values and errors `(..., k, players)`."""
-        done = np.ones(phi.shape[:-1], dtype=bool)
-        size = np.abs(phi)
-        if self.tolerance is not None:
-            done &= stderr.max(axis=-1) <= self.tolerance * size.max(axis=-1)
-        if self.top is not None:
-            order = np.argsort(-size, axis=-1, kind="stable")[..., : self.top + 1]
-            ranked = np.take_along_axis(size, order, axis=-1)
-            errors = np.take_along_axis(stderr, order, axis=-1)
-            apart = -np.diff(ranked) > _SURE * (errors[..., :-1] + errors[..., 1:])
-            done &= apart.all(axis=-1)
-        return done
 
 
 Solver = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -97,7 +57,7 @@ def sample(game: Game, design: Design, budget: int, precision: Precision) -> Ite
     With a precision the number of coalitions doubles from stage to stage, and games that are
     settled stop.
     """
-    counts = _counts(design.least, budget) if precision.asked else [budget]
+    counts = doubled(design.least, budget) if precision.asked else [budget]
     stages: list[Stage] = []
     everyone, targets = np.arange(len(game.samples)), len(game.none)
     at_once = max(1, _HELD // (budget * targets))
@@ -141,13 +101,6 @@ def _solved(
     ends = game.none[:, places].ravel(), game.everyone[:, places].ravel()
     found = stage.solve(worth.reshape(-1, worth.shape[2]), *ends)
     return tuple(a.reshape(*worth.shape[:2], -1) for a in found)  # type: ignore[return-value]
-
-
-def _counts(least: int, budget: int) -> list[int]:
-    counts = [min(least, budget)]
-    while counts[-1] < budget:
-        counts.append(min(2 * counts[-1], budget))
-    return counts
 
 
 class KernelDesign(Design):

@@ -7,8 +7,9 @@ import numpy as np
 
 from pellucid.errors import MethodError
 from pellucid.inputs.layout import space_axes
-from pellucid.methods.base import Attribution, Method
+from pellucid.methods.base import Attribution
 from pellucid.methods.perturbation.game import make_units
+from pellucid.methods.perturbation.precision import PreciseMethod, doubled
 from pellucid.methods.perturbation.removal import (
     Estimates,
     Removal,
@@ -16,6 +17,7 @@ from pellucid.methods.perturbation.removal import (
     most_parts,
     references_of,
 )
+from pellucid.methods.perturbation.stages import counted, in_stages
 from pellucid.methods.perturbation.unit_maps import explain_units
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
@@ -23,6 +25,8 @@ from pellucid.task import Task
 _GRID = 8
 _DESIGNS = 32
 _MASKS = 500
+_LEAST_DESIGNS, _LEAST_MASKS = 16, 64
+"""Rows and masks before a standard error is believed."""
 
 
 def _cells(task: Task, features: Any) -> Any:
@@ -35,7 +39,7 @@ def _cells(task: Task, features: Any) -> Any:
 
 @register_method("sobol")
 @dataclass(frozen=True)
-class Sobol(Method):
+class Sobol(PreciseMethod):
     """The share of the score's variance, under random fading, in which a part has a hand.
 
     T_i = E[Var(f | all but i)] / Var(f) ≈ Σ_j (f(A_j) − f(A_j with i of B_j))² / (2 N Var f)
@@ -47,6 +51,11 @@ class Sobol(Method):
     f instead, what the part does alone (Saltelli et al. 2010, table 2b); the total is what it does
     alone and with others. Σ S ≤ 1 ≤ Σ T, equal where parts only add up.
 
+    With `tolerance` (of the largest standard error, in units of the largest share) or `top` (how
+    many parts' order is to be settled) rows double until a sample is there, `budget` at most:
+    `extras["copies"]` says how many forwards it took, `extras["stopped"]` why no more ("settled" or
+    "budget"), `warnings` which are not there.
+
     Returns one map a sample without channels, shares without a sign (estimates of S may fall below
     0 by their error), with standard errors; `extras["unit_values"]`, and `variance` that of the
     score. A constant score has shares of 0. Cost: N (parts + 2) forwards: 2112 for 64 cells.
@@ -54,7 +63,7 @@ class Sobol(Method):
     1999. Departs from the paper: Latin hypercubes instead of a Sobol sequence, and the variance is
     that of both A and B.
 
-    Raises `MethodError` for a budget of fewer than 2 rows.
+    Raises `MethodError` for a budget of fewer than 2 rows, a tolerance or top out of range.
 
     >>> explain(linear, x, "sobol", budget=20_000).values.round(1)    # 36 and 16 of 52
     array([[0.7, 0.3]], dtype=float32)
@@ -64,6 +73,8 @@ class Sobol(Method):
     baseline: Any = "zeros"
     budget: int | None = None
     order: str = "total"
+    tolerance: float | None = None
+    top: int | None = None
 
     family = "perturbation"
     shares_forward = True
@@ -110,14 +121,21 @@ class Sobol(Method):
         values, errors = np.zeros((2, targets, count, parts))
         variances = np.zeros((targets, count))
         removal.progress.estimates = Estimates(values, errors, {"variance": variances})
+        stages = doubled(min(_LEAST_DESIGNS, rows), rows)
 
-        def finish(place: int, scores: np.ndarray) -> None:
+        def estimate(place: int, scores: np.ndarray, stage: int) -> tuple[np.ndarray, np.ndarray]:
+            n = stages[stage]
             for t, own in enumerate(scores):
-                found = _indices(own[:rows], own[rows : 2 * rows],
-                                 own[2 * rows :].reshape(parts, rows), self.order)  # fmt: skip
+                found = _indices(
+                    own[:n], own[n : 2 * n], own[2 * n :].reshape(parts, n), self.order
+                )
                 values[t, place], errors[t, place], variances[t, place] = found
+            return values[:, place], errors[:, place]
 
-        removal.scores(kept, finish)
+        in_stages(
+            removal, removal.masks_of(kept), counted(stages, blocks=parts + 2), self.precision,
+            estimate,
+        )  # fmt: skip
         return removal.progress.estimates
 
 
@@ -145,7 +163,7 @@ def _indices(
 
 @register_method("hsic")
 @dataclass(frozen=True)
-class Hsic(Method):
+class Hsic(PreciseMethod):
     """How far the score depends on whether a part is shown: a test statistic of dependence.
 
     HSIC_i = tr(K_i H L H) / (n − 1)² = 2 z_iᵀ H L H z_i / (n − 1)²,  K_i = ½ − (z_i − z_i')²,
@@ -157,6 +175,8 @@ class Hsic(Method):
     between scores by default. For two-valued z the trace is a quadratic form, so all parts cost
     one matrix product.
 
+    `tolerance` and `top` as for sobol.
+
     Returns one map a sample without channels, not negative and without a unit, at most ¼; what is
     independent has (1 − mean L) / (2 n) on average. With the standard error from drawing masks,
     both terms of a U-statistic's variance. Cost: 500 forwards a sample and f(x), or `budget`.
@@ -164,7 +184,8 @@ class Hsic(Method):
     coins instead of a Latin hypercube, and the bandwidth is the median *distance* of the scores
     where its authors' code takes the median score.
 
-    Raises `MethodError` for a budget below 9 or a bandwidth that is not above 0.
+    Raises `MethodError` for a budget below 9, a bandwidth that is not above 0, a tolerance or
+    top out of range.
 
     >>> bool(explain(linear, x, "hsic").values.argmax() == 0)
     True
@@ -174,6 +195,8 @@ class Hsic(Method):
     baseline: Any = "zeros"
     budget: int | None = None
     bandwidth: float | None = None
+    tolerance: float | None = None
+    top: int | None = None
 
     family = "perturbation"
     shares_forward = True
@@ -210,11 +233,15 @@ class Hsic(Method):
         values, errors = np.zeros((2, targets, count, parts))
         removal.progress.estimates = Estimates(values, errors)
 
-        def finish(place: int, scores: np.ndarray) -> None:
-            for t, own in enumerate(scores):
-                values[t, place], errors[t, place] = hsic_of_masks(kept, own, self.bandwidth)
+        stages = counted(doubled(min(_LEAST_MASKS, self._copies), self._copies))
 
-        removal.scores(kept, finish)
+        def estimate(place: int, scores: np.ndarray, stage: int) -> tuple[np.ndarray, np.ndarray]:
+            shown = kept[stages[stage]]
+            for t, own in enumerate(scores):
+                values[t, place], errors[t, place] = hsic_of_masks(shown, own, self.bandwidth)
+            return values[:, place], errors[:, place]
+
+        in_stages(removal, removal.masks_of(kept), stages, self.precision, estimate)
         return removal.progress.estimates
 
 

@@ -61,6 +61,10 @@ class ExactShapley(CooperativeMethod):
 
     cost = "2^M F for M features"
     source = "Shapley 1953"
+    refusals = {  # noqa: RUF012 - declared a ClassVar in Method
+        "tolerance": "its values are exact, so there is no sampling error to reach; kernel_shap"
+        " takes one"
+    }
 
     def solve(self, game: Game) -> Iterator[Estimate]:
         if game.players > self.max_players:
@@ -107,7 +111,8 @@ class KernelShap(SampledCooperativeMethod):
     M + 2 leave out sizes by chance: unbiased on average, rough, and `warnings` says so. With
     `tolerance` (of the largest standard error, in units of the largest value) or `top` (how many
     features' order is to be settled) the number of coalitions doubles until a sample is there,
-    `budget` at most: `extras["coalitions"]` says how many, `warnings` which are not there.
+    `budget` at most: `extras["coalitions"]` says how many, `extras["stopped"]` why no more
+    ("settled" or "budget"), `warnings` which are not there.
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), theorem 2. Departs from the paper: leverage
     sampling (Musco & Witter 2025, arXiv 2410.01917) within strata of size, and the sum is a
     constraint (Covert & Lee 2021, arXiv 2012.01536, eq. 7), not a large weight.

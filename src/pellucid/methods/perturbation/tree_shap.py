@@ -45,6 +45,9 @@ class TreeShap(Method):
     claims_completeness = True
     cost = "0, or 1 F a row of the background"
     source = "Lundberg et al. 2020"
+    refusals = {  # noqa: RUF012 - declared a ClassVar in Method
+        "tolerance": "its values are exact, so there is no sampling error to reach"
+    }
 
     def attribute(self, task: Task) -> Attribution:
         if task.target.function is not None:

@@ -9,7 +9,7 @@ from pellucid.errors import MethodError
 from pellucid.inputs.features import Features, unit_names
 from pellucid.methods.base import Attribution
 from pellucid.methods.perturbation.game import against, one_feature
-from pellucid.methods.perturbation.removal import Estimates, Removal, Units, alike
+from pellucid.methods.perturbation.removal import Estimates, Progress, Removal, Units, alike
 from pellucid.task import Task
 
 
@@ -67,11 +67,13 @@ class _Found:
         self._features = features
         self._names = unit_names(features)
         self.known = np.zeros(n, dtype=bool)
+        self._stops = Progress()
 
     def take(self, removal: Removal, found: Estimates, places: np.ndarray) -> None:
         """The estimates of a removal at some `places` of its samples."""
         samples = removal.samples[places]
         self.known[samples] = True
+        self._stops.take(removal.progress, samples, places, self._task.count)
         self._both[0][:, samples, : removal.count] = found.values[:, places]
         if found.stderr is not None:
             self._both[1][:, samples, : removal.count] = found.stderr[:, places]
@@ -95,6 +97,7 @@ class _Found:
     ) -> tuple[Attribution, ...]:
         values, errors = self._both.astype(np.float32)
         sampled = self._sampled
+        said, late = self._stops.told()
         return tuple(
             Attribution(
                 tuple(m[0, t] for m in self._maps),
@@ -107,10 +110,11 @@ class _Found:
                 | ({"unit_stderr": errors[t]} if sampled else {})
                 | {name: own[t].astype(np.float32) for name, own in self._numbers.items()}
                 | ({} if self._names is None else {"unit_names": self._names})
-                | extras,
+                | extras
+                | said,
                 shared_extras=frozenset({"unit_names"}),
                 notes=notes,
-                warnings=warnings,
+                warnings=late + warnings,
                 units=self._features,
             )
             for t in range(len(self._task.targets))

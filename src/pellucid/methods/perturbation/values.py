@@ -20,6 +20,7 @@ from pellucid.methods.perturbation.game import (
     over_channels,
     with_weights,
 )
+from pellucid.methods.perturbation.precision import not_converged, why_stopped
 from pellucid.task import Task
 
 
@@ -171,6 +172,7 @@ class _Found:
         self.coalitions = np.zeros(task.count, dtype=np.int64)
         self.known = np.zeros(task.count, dtype=bool)
         self.late = np.zeros(task.count, dtype=bool)
+        self.judged = False
         self.warnings: dict[str, None] = {}
 
     def take(self, samples: np.ndarray, estimate: Estimate) -> None:
@@ -190,6 +192,7 @@ class _Found:
             self.warnings[estimate.warning] = None
         if estimate.settled is not None:
             self.late[samples] = ~estimate.settled
+            self.judged = True
 
     def attribution(self, target: int) -> Attribution:
         """What is known for one of the task's targets."""
@@ -199,6 +202,8 @@ class _Found:
         errors = None if self.errors is None else self.errors[target]
         if errors is not None:
             extras["unit_stderr"] = errors.astype(np.float32)
+        if self.judged:
+            extras["stopped"] = why_stopped(self.late)
         if (names := unit_names(features)) is not None:
             extras["unit_names"] = names
         inputs = range(len(features))
@@ -209,20 +214,10 @@ class _Found:
             baseline_score=self.none[target],
             extras=extras,
             shared_extras=frozenset({"unit_names"}),
-            warnings=self._unsettled() + tuple(self.warnings),
+            warnings=not_converged(self.late) + tuple(self.warnings),
             notes=(self.note,),
             units=features,
             in_equal_parts=True,
-        )
-
-    def _unsettled(self) -> tuple[str, ...]:
-        late = np.flatnonzero(self.late)
-        if not len(late):
-            return ()
-        return (
-            f"not converged: sample(s) {late[:20].tolist()} of the batch did not reach the"
-            " tolerance, or the order of their top features, within the budget; raise budget, or"
-            " accept this error",
         )
 
 
