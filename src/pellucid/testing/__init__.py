@@ -1,10 +1,13 @@
-"""What the tests stand on, and third parties' tests may: tiny models, and conformance suites.
+"""What the tests stand on, and third parties' tests may.
+
+Tiny models, models whose right explanation is known, and conformance suites.
 
 Importing this loads NumPy only; `build` imports the one framework it is asked for.
 """
 
 from pellucid.testing.check_adapter import check_adapter
 from pellucid.testing.check_method import check_method
+from pellucid.testing.known import KNOWN_ANSWERS, KnownAnswer, known_answer
 from pellucid.testing.laws import Finding, Report
 from pellucid.testing.tiny import (
     FRAMEWORKS,
@@ -21,9 +24,11 @@ from pellucid.testing.tiny import (
 
 __all__ = [
     "FRAMEWORKS",
+    "KNOWN_ANSWERS",
     "NAMES",
     "STYLES",
     "Finding",
+    "KnownAnswer",
     "Report",
     "build",
     "call",
@@ -31,6 +36,7 @@ __all__ = [
     "check_method",
     "from_layout",
     "kink_distance",
+    "known_answer",
     "reference_forward",
     "reference_gradient",
     "to_layout",
