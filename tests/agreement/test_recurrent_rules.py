@@ -95,6 +95,7 @@ def is_complete(e) -> bool:
 def check(model, x=X) -> None:
     assert model.coverage("deeplift", x).complete
     assert is_complete(explain(model, x, "deeplift", baseline=B))
+    assert is_complete(explain(model, x, "deeplift", baseline=B, rule="reveal_cancel"))
     assert is_complete(explain(model, x, "deep_shap", background=B))
     plain, guided = explain(model, x, "saliency"), explain(model, x, "guided_backprop")
     has_relus = not guided.warnings
@@ -200,7 +201,11 @@ def test_one_lstm_has_one_set_of_numbers_everywhere():
         return hidden @ head + last
 
     wanted = on_tape(weights, 1)
+    apart = explain(net, X, "deeplift", baseline=B, target=1, rule="reveal_cancel").values
+    assert np.abs(apart - wanted).max() > 0.01 * np.abs(wanted).max()
     for model in (wrap(network), wrap(net), wrap(scanned, framework="jax")):
+        e = explain(model, X, "deeplift", baseline=B, target=1, rule="reveal_cancel")
+        assert np.abs(e.values - apart).max() < 1e-5 * np.abs(apart).max()
         e = explain(model, X, "deeplift", baseline=B, target=1)
         assert np.abs(e.values - wanted).max() < 1e-5 * np.abs(wanted).max()
         assert is_complete(e)

@@ -35,7 +35,8 @@ class Operation(ABC):
     log_softmax (with `arguments["axis"]`); affine_norm, layer_norm, group_norm,
     instance_norm, rms_norm; maximum (each output is one of its inputs); select (one of two inputs
     by a boolean third), boolean (true or false, so without a derivative); dot_product_attention;
-    sigmoid, tanh, erf, clip; rsqrt; of linear kinds: convolution, dense, scale (by a constant);
+    sigmoid, tanh, erf, clip; rsqrt, power (roots, powers, exponentials: parts of formulas more
+    often than units of a network); of linear kinds: convolution, dense, scale (by a constant);
     move (the same numbers); mirror (a constant minus it).
     """
 

@@ -61,6 +61,7 @@ FORMS: dict[str, str] = {
     **_each("erf", "erf erfc"),
     **_each("clip", "clamp hard_tanh"),
     "rsqrt": "rsqrt",
+    **_each("power", "exp exp2 expm1 log log1p sqrt cbrt integer_pow square pow"),
     **_each("move", "reshape transpose squeeze expand_dims convert_element_type copy copy_p"),
 }
 """What a primitive or function computes, in the words of `Operation.form`."""

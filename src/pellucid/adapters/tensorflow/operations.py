@@ -88,6 +88,7 @@ FORMS: dict[str, str] = {
     **_each("erf", "Erf Erfc"),
     "ClipByValue": "clip",
     "Rsqrt": "rsqrt",
+    **_each("power", "Pow Square Sqrt Exp Expm1 Log Log1p Reciprocal Inv Neg"),
     **_each(
         "move",
         "Identity Snapshot EnsureShape Reshape Squeeze ExpandDims Transpose Cast BatchToSpaceND"

@@ -92,6 +92,9 @@ FORMS: dict[str, str] = {
     **dict.fromkeys("clamp clip hardtanh".split(), "clip"),
     "rsqrt": "rsqrt",
     **dict.fromkeys(
+        "pow __pow__ square sqrt exp log log1p expm1 reciprocal neg __neg__".split(), "power"
+    ),
+    **dict.fromkeys(
         "reshape view view_as flatten unflatten permute transpose swapaxes movedim contiguous"
         " clone squeeze unsqueeze T mT identity dropout dropout1d dropout2d dropout3d alpha_dropout"
         " feature_dropout".split(),

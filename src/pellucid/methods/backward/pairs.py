@@ -39,7 +39,15 @@ class Pairs:
         r = 0.1 % where both agree to 1 %. A `kinked` function, of straight pieces, needs no
         middle: its Δy/Δx is exact wherever there is a Δx.
         """
-        xp, reference, x = self.xp, pair.reference, self.stop(pair.value)
+        x, reference = self.stop(pair.value), pair.reference
+        slope = self.slope(function, x, reference, kinked=kinked)
+        return Pair(self.keep(function(x), pair.value * slope), function(reference))
+
+    def slope(
+        self, function: Callable[[Array], Array], x: Array, reference: Array, *, kinked: bool
+    ) -> Array:
+        """The derivative that `elementwise` speaks of, between two values without derivatives."""
+        xp = self.xp
         y, y_reference = function(x), function(reference)
         change, size = x - reference, xp.abs(x) + xp.abs(reference)
         epsilon = float(xp.finfo(x.dtype).eps)
@@ -52,8 +60,7 @@ class Pairs:
             near = xp.abs(change) <= 1e-3 * size
             agree = xp.abs(slope - tangent) <= 1e-2 * xp.abs(tangent)
             still = xp.logical_or(still, xp.logical_and(near, agree))
-        slope = self.stop(xp.where(still, tangent, slope))
-        return Pair(self.keep(y, pair.value * slope), y_reference)
+        return self.stop(xp.where(still, tangent, slope))
 
     def product(self, function: Callable[[Array, Array], Array], a: Pair, b: Pair) -> Pair:
         """Linear in each of two inputs: each gets its change times the other's mean."""

@@ -53,11 +53,14 @@ def rescaling(adapter: Adapter, reference: ReferenceRun, uncovered: Uncovered) -
 
     def decide(op: Operation) -> Array:
         rule = rule_of(op) if any(op.live) else "linear"
-        if rule is None:
-            return uncovered(op)
-        return op() if rule == "linear" else _RULES[rule](pairs, op, reference.inputs(op))
+        return uncovered(op) if rule is None else rescaled(pairs, op, rule, reference)
 
     return decide
+
+
+def rescaled(pairs: Pairs, op: Operation, rule: str, reference: ReferenceRun) -> Array:
+    """The operation by its rule."""
+    return op() if rule == "linear" else _RULES[rule](pairs, op, reference.inputs(op))
 
 
 def _with(op: Operation, *places: int) -> Callable[..., Array]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from pellucid.adapters.protocol import Operation
 from pellucid.methods.backward.rules.arithmetic import Arithmetic
-from pellucid.methods.backward.rules.linear import Rule, Streams, Weighted
+from pellucid.methods.backward.rules.linear import Rule, Streams
+from pellucid.methods.backward.weighted import Weighted
 from pellucid.types import Array
 
 
