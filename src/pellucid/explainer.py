@@ -158,9 +158,18 @@ class Explainer:
                         **options)  # fmt: skip
 
     def visualize_all(
-        self, x: Any, save_path: str | Path, *, target: TargetLike = None, **parameters: Any
+        self,
+        x: Any,
+        save_path: str | Path,
+        *,
+        target: TargetLike = None,
+        evaluate: bool | Mapping[str, Any] = False,
+        **parameters: Any,
     ) -> list[Path]:
         """A picture of every method for every sample, and `report.html`, in a folder.
+
+        With `evaluate=True` the page ends with the scorecard of the methods; a mapping holds
+        options of `pellucid.evaluate`, such as `{"standard": ["C1", "C2"]}`.
 
         Returns the files written, the page first. Raises `CapabilityError` where no method works.
         """
@@ -170,9 +179,16 @@ class Explainer:
         if not found.explanations:
             reasons = "\n  ".join(f"{name}: {why}" for name, why in found.failures.items())
             raise CapabilityError(f"None of the methods could explain this model.\n  {reasons}")
+        card = None
+        if evaluate is not False:
+            from pellucid.standard import evaluate as judge
+
+            card = judge(self.model, x, found, target=self.target if target is None else target,
+                         **(evaluate if isinstance(evaluate, Mapping) else {}))  # fmt: skip
         return write_folder(
-            self.model, found.explanations, Path(save_path), failures=found.failures
-        )
+            self.model, found.explanations, Path(save_path), failures=found.failures,
+            scorecard=card,
+        )  # fmt: skip
 
     @staticmethod
     def _is_about_method(error: PellucidError) -> bool:

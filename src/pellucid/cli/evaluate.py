@@ -65,7 +65,8 @@ def evaluate(
 ) -> None:
     """Judge methods by the standard: scores with intervals, gates, and what not to trust.
 
-    Prints the scorecard; with --out also scorecard.json and scorecard.png.
+    Prints the scorecard; with --out also scorecard.html, scorecard.json and
+    scorecard.png.
     """
     console.configure(verbose, quiet)
     from pellucid.cli import parameters, targets

@@ -133,7 +133,7 @@ def failures(card: "Scorecard", limits: Mapping[str, float | None]) -> list[str]
 
 
 def write(card: "Scorecard", out: Path | None) -> None:
-    """`scorecard.json` and `scorecard.png` in a folder."""
+    """`scorecard.html`, `scorecard.json` and `scorecard.png` in a folder."""
     if out is None:
         return
     os.environ.setdefault("MPLBACKEND", "Agg")
@@ -141,6 +141,7 @@ def write(card: "Scorecard", out: Path | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         text = console.json_text(card.document()) + "\n"
         (out / "scorecard.json").write_text(text, encoding="utf-8")
+        (out / "scorecard.html").write_text(card.to_html(), encoding="utf-8")
         card.plot().savefig(out / "scorecard.png", dpi=120)
     except OSError as error:
         raise InputError(f"--out {out} cannot be written to: {error}.") from error

@@ -49,6 +49,24 @@ ASKS = {
     "guided_gradcam": "Shows the fine lines of guided backpropagation where Grad-CAM finds the "
     "answer.",
     "occlusion": "Covers the {whole} one part at a time and notes how far the score falls.",
+    "exact_shapley": "Shares out what the {whole} adds to the score: the mean of what a part adds "
+    "over all orders in which the parts could come in.",
+    "kernel_shap": "Shares out what the {whole} adds to the score among its parts, from many "
+    "copies with some parts taken away.",
+    "permutation_shap": "Puts the parts of the {whole} in one by one, in many random orders, and "
+    "notes what each adds to the score.",
+    "partition_shap": "Shares out what the {whole} adds to the score down a tree of its parts, "
+    "halves first, then halves of halves.",
+    "shapley_interactions": "Asks what two parts of the {whole} add together beyond what each adds "
+    "alone.",
+    "attention": "Shows where the model's attention looks. It does not say whether that raised or "
+    "lowered the score.",
+    "attention_norm": "Shows how much attention brings in from each place, weights and what they "
+    "weigh together.",
+    "attention_rollout": "Follows attention through all layers back to the {whole}. It does not "
+    "look at the target: every class gets the same map.",
+    "attention_gradient": "Follows attention through all layers, counting only what raises the "
+    "score.",
     "lime": "Fits a straight line to what the model says of many changed copies of the {whole}, "
     "near ones first: its slopes.",
     "rise": "Shows the model the {whole} through many random smooth masks: what seeing a place "

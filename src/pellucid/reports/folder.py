@@ -3,11 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pellucid.explanation import Explanation
 from pellucid.model import Model
 from pellucid.reports.items import Answer, Study, StudyItem
 from pellucid.reports.study import render_report
+
+if TYPE_CHECKING:
+    from pellucid.standard.scorecard import Scorecard
 
 DOTS_PER_INCH = 130
 
@@ -53,6 +57,7 @@ def write_folder(
     names: Sequence[str] | None = None,
     failures: Mapping[str, str] | None = None,
     title: str = "What the model's answers rest on",
+    scorecard: "Scorecard | None" = None,
 ) -> list[Path]:
     """Write PNGs and `report.html`; returns the files, the page first."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,5 +80,6 @@ def write_folder(
         model=model_facts(model, first),
         reproduce="\n".join(e.reproduce() for e in explanations.values()),
         notes=[f"{method} failed: {why}" for method, why in (failures or {}).items()],
+        scorecard=scorecard,
     )
     return [render_report(study, folder / "report.html"), *files]

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.plots.image import picked
+
+if TYPE_CHECKING:
+    from pellucid.standard.scorecard import Scorecard
 
 
 class Answer(NamedTuple):
@@ -54,6 +57,8 @@ class Study:
     model: Mapping[str, Any] = field(default_factory=dict)
     reproduce: str = ""
     notes: Sequence[str] = ()
+    scorecard: "Scorecard | None" = None
+    """How the explanations stand before the standard, where they were judged."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", tuple(self.items))

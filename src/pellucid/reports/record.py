@@ -23,6 +23,7 @@ def study_record(study: Study) -> dict[str, Any]:
         "model": study.model,
         "notes": list(study.notes),
         "reproduce": study.reproduce,
+        "scorecard": None if study.scorecard is None else study.scorecard.document(),
         "items": [
             {
                 "name": item.name,

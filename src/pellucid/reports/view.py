@@ -20,6 +20,7 @@ from pellucid.reports.images import (
     thumbnail_uri,
 )
 from pellucid.reports.items import Answer, Study, StudyItem
+from pellucid.reports.judging import ScorecardView, scorecard_view
 from pellucid.reports.words import WIDE_GAP, join, percent, relative_error
 
 
@@ -94,6 +95,7 @@ class PageView:
     model: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     reproduce: str
+    scorecard: ScorecardView | None
     has_channels: bool
     has_errors: bool
     has_images: bool
@@ -115,6 +117,7 @@ def study_view(study: Study, quality: Quality) -> PageView:
         model=tuple((_label(k), _fact(v)) for k, v in facts.items()),
         notes=tuple(study.notes),
         reproduce=study.reproduce.strip(),
+        scorecard=None if study.scorecard is None else scorecard_view(study.scorecard),
         has_channels=any("channel" in part.dims for part in parts),
         has_errors=any(row.error for item in items for row in item.rows),
         has_images=any(images),

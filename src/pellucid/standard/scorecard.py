@@ -259,6 +259,18 @@ class Scorecard:
         """The same as `str`."""
         return str(self)
 
+    def remarks(self) -> list[str]:
+        """What not to trust: controls not beaten, blurs that win, what was skipped."""
+        from pellucid.standard.words import remarks_on
+
+        return remarks_on(self)
+
+    def to_html(self) -> str:
+        """One page that loads nothing from elsewhere: scores, gates, utilities, remarks."""
+        from pellucid.reports.judging import scorecard_html
+
+        return scorecard_html(self)
+
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
 

@@ -33,7 +33,7 @@ def scorecard_text(card: "Scorecard") -> str:
     kinds = list(dict.fromkeys(k for own in gates.values() for k in own))
     told = [[kind, *(_passed(own.get(kind)) for own in gates.values())] for kind in kinds]
     lines += columns([["gate", *gates], *told])
-    lines += ["", *_remarks(card)]
+    lines += ["", *remarks_on(card)]
     return "\n".join(lines).rstrip()
 
 
@@ -70,7 +70,8 @@ def _passed(value: bool | None) -> str:
     return "not asked" if value is None else "passed" if value else "FAILED"
 
 
-def _remarks(card: "Scorecard") -> list[str]:
+def remarks_on(card: "Scorecard") -> list[str]:
+    """What a reader must know before believing a number."""
     found = list(card.notes)
     if card.count < FEWEST:
         found.append(
