@@ -39,16 +39,17 @@ class Conditional:
     def _known(self) -> dict[bytes, np.ndarray]:
         return {}
 
-    def mixed(self, x: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    def mixed(self, x: np.ndarray, masks: np.ndarray, some: slice) -> np.ndarray:
         """The rows for samples `x (m, columns)`, one coalition `masks (m, players)` each.
 
-        `(m, rows, columns)`, in the type of the background.
+        `(m, rows, columns)`, in the type of the background, of which these are `some`.
         """
+        rows = self.rows[some]
         moved = np.stack([self._matrix(mask) for mask in masks])
         kept = masks[:, self.units]
-        differs = x.astype(np.float64)[:, None] - self.rows.astype(np.float64)
-        found = self.rows + differs @ moved
-        return np.where(kept[:, None], x[:, None], found).astype(self.rows.dtype)
+        differs = x.astype(np.float64)[:, None] - rows.astype(np.float64)
+        found = rows + differs @ moved
+        return np.where(kept[:, None], x[:, None], found).astype(rows.dtype)
 
     def _matrix(self, mask: np.ndarray) -> np.ndarray:
         """What a difference in the columns of a coalition means for all columns."""

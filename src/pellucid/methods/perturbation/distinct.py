@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _TRIED, _WORTH = 4, 0.02
+_HELD = 2**22
+"""Bytes of packed coalitions that are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -59,29 +61,43 @@ def saves(masks: np.ndarray, inert: np.ndarray) -> bool:
     return kept <= (1 - _WORTH) * len(few) * len(masks)
 
 
-def stream_of_distinct(masks: np.ndarray, inert: np.ndarray) -> Stream:
+def stream_of_distinct(masks: np.ndarray, inert: np.ndarray, *, alone: bool) -> Stream:
     """Items that differ, for players that are `inert (samples, rows, players)` in some.
 
     A player whose values in x are those of the reference row makes no difference to a coalition.
-    Coalitions that have all others give x itself, those that have none the reference.
+    Coalitions that have all others give x itself; those that have none give the reference, whose
+    score is known where it is `alone`.
     """
-    count, rows, players = inert.shape
+    count, rows, _ = inert.shape
     shape = count, len(masks), rows
-    active = ~inert[:, None, :, :]
-    effective = (masks[None, :, None, :] & active).reshape(-1, players)
-    whole = (masks[None, :, None, :] | ~active).all(axis=3).ravel()
-    source = np.where(whole, -1, 0)
-    if rows == 1:
-        source[~effective.any(axis=1) & ~whole] = -2
-    open_items = np.flatnonzero(source == 0)
-    sample, rest = np.divmod(open_items, len(masks) * rows)
-    groups = sample * rows + rest % rows
-    packed = np.packbits(effective[open_items], axis=1)
-    keys = np.concatenate([groups[:, None].astype(">i8").view(np.uint8), packed], axis=1)
-    items, inverse = first_of_each(keys)
-    source[open_items] = inverse
-    ends = np.searchsorted(open_items[items], (np.arange(count) + 1) * len(masks) * rows)
-    return Stream(shape, len(items), ends, open_items[items], source)
+    # For each item the first that is the same row; groups hold no more than one sample's row.
+    first = np.empty(shape, dtype=np.int64)
+    packed, active = np.packbits(masks, axis=1), np.packbits(~inert, axis=2)
+    at_once = max(1, _HELD // packed.size)
+    for start in range(0, count * rows, at_once):
+        sample, row = np.divmod(np.arange(start, min(start + at_once, count * rows)), rows)
+        own = active[sample, row][:, None]
+        effective = packed & own
+        numbers = (sample[:, None] * len(masks) + np.arange(len(masks))) * rows + row[:, None]
+        known = np.where((effective == own).all(axis=2), -1, 0)
+        if alone:
+            known[~effective.any(axis=2) & (known == 0)] = -2
+        first[sample, :, row] = np.where(known == 0, _first_in_group(effective, numbers), known)
+    first = first.ravel()
+    open_items = first >= 0
+    items = np.flatnonzero(first == np.arange(len(first)))
+    source = first.copy()
+    source[open_items] = np.searchsorted(items, first[open_items])
+    ends = np.searchsorted(items, (np.arange(count) + 1) * len(masks) * rows)
+    return Stream(shape, len(items), ends, items, source)
+
+
+def _first_in_group(keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """For each of `keys (groups, m, bytes)` the lowest number of an equal one in its group."""
+    groups, size, _ = keys.shape
+    group = np.repeat(np.arange(groups, dtype=">i8"), size).view(np.uint8).reshape(-1, 8)
+    first, which = first_of_each(np.concatenate([group, keys.reshape(len(group), -1)], axis=1))
+    return numbers.ravel()[first][which].reshape(numbers.shape)
 
 
 def first_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,13 @@ from pellucid.inputs.features import Features, make_features
 from pellucid.inputs.layout import space_axes
 from pellucid.inputs.summaries import WeightedRows
 from pellucid.methods.perturbation.conditional import Conditional
-from pellucid.methods.perturbation.distinct import Stream, plain_stream, saves, stream_of_distinct
+from pellucid.methods.perturbation.distinct import plain_stream, saves, stream_of_distinct
+from pellucid.methods.perturbation.mixing import Layout, equal_units
 from pellucid.number_types import in_type
 from pellucid.task import Task
-from pellucid.types import Leaves
 
 _ITEMS = 2**17
 """Items (sample × coalition × reference row) that are looked at together."""
-_EXPANDED = 2**24
-"""Masks are laid out over the positions once where they are no more than so many values."""
 
 
 @dataclass(frozen=True)
@@ -77,27 +74,59 @@ class Game:
         stream runs across sample borders, needs no more memory for many samples than for a few, and
         evaluates rows of a sample that are equal once.
         """
-        at_once = max(1, _ITEMS // (len(masks) * self.rows))
-        layout = _Layout(self, masks)
+        layout = Layout(self, masks)
+        at_once = _ITEMS // (len(masks) * self.rows)
+        if not at_once:
+            yield from self._one_by_one(places, layout)
+            return
         for first in range(0, len(places), at_once):
             yield from self._of_block(places[first : first + at_once], layout)
 
-    def _of_block(
-        self, places: np.ndarray, layout: "_Layout"
+    def _one_by_one(
+        self, places: np.ndarray, layout: Layout
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As `worths`, a few reference rows at a time, where even one sample has many items."""
+        step = max(1, _ITEMS // len(layout.masks))
+        for place in places:
+            own, total = np.array([place]), np.zeros((len(self.none), 1, len(layout.masks)))
+            for first in range(0, self.rows, step):
+                rows = slice(first, min(first + step, self.rows))
+                (part,) = self._scores(own, layout, rows)
+                total += self._sum_over(part[2], rows)
+            yield own, total if self.weights is not None else total / self.rows
+
+    def _of_block(
+        self, places: np.ndarray, layout: Layout
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for first, last, scores in self._scores(places, layout, slice(0, self.rows)):
+            yield places[first:last], mean_over(scores, self.weights)
+
+    def _sum_over(self, scores: np.ndarray, rows: slice) -> np.ndarray:
+        return scores.sum(axis=-1) if self.weights is None else scores @ self.weights[rows]
+
+    def _scores(
+        self, places: np.ndarray, layout: Layout, rows: slice
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Scores `(targets, k, m, rows)` of places first to last, as they are complete."""
         samples = self.samples[places]
-        shape = len(places), len(layout.masks), self.rows
+        shape = len(places), len(layout.masks), rows.stop - rows.start
         # A known feature moves the others, so it matters even where it has the row's value.
-        inert = None if self.conditional is not None else self._inert(samples)
+        inert = None if self.conditional is not None else self._inert(samples, rows)
         if inert is None or not inert.any() or not saves(layout.masks, inert):
             stream = plain_stream(shape)
         else:
-            stream = stream_of_distinct(layout.masks, inert)
+            stream = stream_of_distinct(layout.masks, inert, alone=self.rows == 1)
         scores = np.empty((len(self.none), stream.total))
 
         def evaluate(start: int, stop: int) -> np.ndarray:
-            owners, leaves = layout.mixed(samples, stream, start, stop)
+            owners, leaves = layout.mixed(samples, stream, start, stop, rows)
             return self.task.scores_of_copies(leaves, owners)
+
+        def found(first: int, last: int) -> tuple[int, int, np.ndarray]:
+            own = places[first:last]
+            ends = zip(scores, self.everyone[:, own], self.none[:, own], strict=True)
+            each = [stream.gather(row, first, last, *both) for row, *both in ends]
+            return first, last, np.stack(each)
 
         done = 0
         runs = self.task.schedule.run(stream.total, evaluate, key="forward", layouts=True)
@@ -105,25 +134,16 @@ class Game:
             scores[:, start:stop] = part
             complete = int(np.searchsorted(stream.ends, stop, side="right"))
             if complete > done:
-                yield self._means(places, stream, scores, done, complete)
+                yield found(done, complete)
                 done = complete
         if done < len(places):
-            yield self._means(places, stream, scores, done, len(places))
+            yield found(done, len(places))
 
-    def _means(
-        self, places: np.ndarray, stream: Stream, scores: np.ndarray, first: int, last: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        own = places[first:last]
-        found = [
-            mean_over(stream.gather(row, first, last, everyone[own], none[own]), self.weights)
-            for row, everyone, none in zip(scores, self.everyone, self.none, strict=True)
-        ]
-        return own, np.stack(found)
-
-    def _inert(self, samples: np.ndarray) -> np.ndarray:
+    def _inert(self, samples: np.ndarray, rows: slice) -> np.ndarray:
         """Which players are the same in x and in the reference, `(m, rows, players)`."""
         found = []
-        for k, (features, reference) in enumerate(zip(self.features, self.references, strict=True)):
+        for k, (features, whole) in enumerate(zip(self.features, self.references, strict=True)):
+            reference = whole[:, rows]
             array, dims = self.task.batch.arrays[k], self.task.batch.dims[k]
             shared = len(reference) == 1
             if features.natural and array.ndim == 2:
@@ -133,114 +153,11 @@ class Game:
                 continue
             channel = dims.index("channel") if "channel" in dims and space_axes(dims) else None
             each = [
-                _equal_units(array[i], reference[0 if shared else i], features.of(int(i)), channel)
+                equal_units(array[i], reference[0 if shared else i], features.of(int(i)), channel)
                 for i in samples
             ]
             found.append(np.stack(each))
         return np.concatenate(found, axis=2)
-
-
-def _equal_units(
-    x: np.ndarray, rows: np.ndarray, units: np.ndarray, channel: int | None
-) -> np.ndarray:
-    """Which units of one sample have the values of a reference row, `(rows, units)`."""
-    differs = rows != x
-    if channel is not None:  # the channels of a position stand or fall together
-        differs = differs.any(axis=channel)
-    flat, held = differs.reshape(len(rows), -1), units.ravel()
-    order = np.argsort(held, kind="stable")
-    starts = np.searchsorted(held[order], np.arange(int(held.max()) + 1))
-    return ~np.logical_or.reduceat(flat[:, order], starts, axis=1)
-
-
-class _Layout:
-    """Coalitions as masks over the positions of each input."""
-
-    def __init__(self, game: Game, masks: np.ndarray) -> None:
-        self.game, self.masks = game, masks
-
-    @cached_property
-    def _kept(self) -> list[np.ndarray | None]:
-        """`(m, *positions)` for each input whose units are those of every sample, if not large."""
-        found, first = [], 0
-        for features, count in zip(self.game.features, self.game.counts, strict=True):
-            size = len(self.masks) * features.units[0].size
-            shared = len(features.units) == 1 and size <= _EXPANDED
-            own = _with_kept(self.masks[:, first : first + count])
-            found.append(own[:, features.units[0]] if shared else None)
-            first += count
-        return found
-
-    def mixed(
-        self, samples: np.ndarray, stream: Stream, start: int, stop: int
-    ) -> tuple[np.ndarray, Leaves]:
-        """Items start to stop of a stream: the sample of each, and the rows to run."""
-        size, rows = len(self.masks), self.game.rows
-        flat = stream.flat(start, stop)
-        # Reference rows of a coalition follow each other, so masks are looked up once for all.
-        pairs, row = np.divmod(flat, rows)
-        together = rows > 1 and flat[-1] - flat[0] + 1 == len(flat)
-        own = np.arange(pairs[0], pairs[-1] + 1) if together else pairs
-        places, coalitions = np.divmod(own, size)
-        owners, made, first = samples[places], [], 0
-        for k, reference in enumerate(self.game.references):
-            array = self.game.task.batch.arrays[k]
-            if self.game.conditional is not None:
-                mixed = self.game.conditional.mixed(array[owners], self.masks[coalitions])
-                mixed = mixed.reshape(-1, *array.shape[1:])[row[0] : row[0] + len(flat)]
-                made.append(self.game.task.asarray(mixed))
-                continue
-            kept = self._masks_of(k, first, coalitions, owners)
-            if together and kept.ndim == 2 and len(reference) == 1:
-                mixed = _filled(kept, array[owners], reference[0])
-                mixed = mixed.reshape(-1, array.shape[1])[row[0] : row[0] + len(flat)]
-            elif together:
-                mixed = np.where(kept[:, None], array[owners][:, None], reference)
-                mixed = mixed.reshape(-1, *array.shape[1:])[row[0] : row[0] + len(flat)]
-            else:
-                others = reference[owners if len(reference) > 1 else 0, row]
-                mixed = np.where(kept, array[owners], others)
-            made.append(self.game.task.asarray(mixed))
-            first += self.game.counts[k]
-        return samples[pairs // size], tuple(made)
-
-    def _masks_of(
-        self, k: int, first: int, coalitions: np.ndarray, owners: np.ndarray
-    ) -> np.ndarray:
-        features, dims = self.game.features[k], self.game.task.batch.dims[k]
-        shared = self._kept[k]
-        if shared is not None:
-            return over_channels(shared[coalitions], dims)
-        own = _with_kept(self.masks[coalitions, first : first + self.game.counts[k]])
-        if len(features.units) == 1:
-            return over_channels(own[:, features.units[0]], dims)
-        units = features.units[owners]
-        kept = np.take_along_axis(own, units.reshape(len(own), -1), axis=1)
-        return over_channels(kept.reshape(units.shape), dims)
-
-
-def _filled(kept: np.ndarray, own: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Each of `rows (r, columns)` with the columns `kept (k, columns)` of `own`, `(k, r, columns)`.
-
-    As `np.where` has it, but what is not kept is copied in one piece.
-    """
-    mixed = np.empty((len(kept), *rows.shape), dtype=own.dtype)
-    mixed[:] = rows
-    place, column = np.nonzero(kept)
-    mixed[place, :, column] = own[place, column][:, None]
-    return mixed
-
-
-def _with_kept(masks: np.ndarray) -> np.ndarray:
-    """One more column, for positions that no unit holds: they are always the sample's."""
-    return np.concatenate([masks, np.ones((len(masks), 1), dtype=bool)], axis=1)
-
-
-def over_channels(kept: np.ndarray, dims: tuple[str, ...]) -> np.ndarray:
-    """A mask over positions as one that an array with axes `dims` can be masked with."""
-    if "channel" not in dims or not space_axes(dims):
-        return kept
-    return np.expand_dims(kept, dims.index("channel"))
 
 
 def against(rows: int | None, *, conditional: bool = False, weighted: bool = False) -> str:

@@ -11,6 +11,7 @@ from pellucid.errors import MethodError
 from pellucid.inputs.features import Features
 from pellucid.inputs.fills import inpaint, unit_means
 from pellucid.inputs.layout import space_axes
+from pellucid.methods.perturbation.mixing import put_where
 from pellucid.methods.perturbation.precision import not_converged, why_stopped
 from pellucid.task import Task
 from pellucid.types import Leaves
@@ -54,7 +55,7 @@ class Units(Parts):
         wide = np.concatenate([values, last], axis=1)  # the unit −1 finds the last column
         units = self.features.units
         if len(units) == 1:
-            return wide[:, units[0]]
+            return np.take(wide, units[0], axis=1)
         flat = units[samples].reshape(len(values), -1)
         return np.take_along_axis(wide, flat, axis=1).reshape(-1, *units.shape[1:])
 
@@ -206,7 +207,9 @@ class Removal:
         for array, dims, mask, reference in zip(
             batch.arrays, batch.dims, masks, self.references, strict=True
         ):
-            own = array[samples]
+            # Most micro-batches are of one sample, which need not be copied for each row.
+            alone = samples[0] == samples[-1] and not self.inpainted
+            own = array[samples[:1] if alone else samples]
             if self.inpainted:
                 blended.append(self.task.asarray(inpaint(own, mask, dims)))
                 continue
@@ -217,10 +220,13 @@ class Removal:
 
 
 def _mix(own: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Own ⊙ mask + other ⊙ (1 − mask), in the place of `other`."""
     if mask.dtype == bool or own.dtype.kind != "f":
-        return np.where(mask > 0.5 if mask.dtype != bool else mask, own, other)
+        return put_where(mask > 0.5 if mask.dtype != bool else mask, own, other)
     share = mask.astype(own.dtype)
-    return own * share + other * (1 - share)
+    other *= 1 - share
+    other += own * share
+    return other
 
 
 def references_of(

@@ -17,9 +17,9 @@ from pellucid.methods.perturbation.game import (
     make_units,
     mean_over,
     one_feature,
-    over_channels,
     with_weights,
 )
+from pellucid.methods.perturbation.mixing import over_channels, put_where
 from pellucid.methods.perturbation.precision import not_converged, why_stopped
 from pellucid.task import Task
 
@@ -122,7 +122,7 @@ def _scores_of_kept(
             kept = made.units[samples if len(made.units) > 1 else np.zeros_like(samples)] < 0
             kept = over_channels(kept, task.batch.dims[k])
             others = reference[samples if len(reference) > 1 else 0, row]
-            leaves.append(task.asarray(np.where(kept, array[samples], others)))
+            leaves.append(task.asarray(put_where(kept, array[samples], others)))
         return task.scores_of_copies(tuple(leaves), samples)
 
     runs = task.schedule.run(task.count * rows, evaluate, key="forward")
