@@ -6,6 +6,7 @@ import numpy as np
 import pandas
 import pytest
 from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -282,8 +283,8 @@ def test_trees_refuse_what_they_do_not_explain():
         explain(LogisticRegression().fit(X, CLASSES), X[:3], "tree_shap")
     with pytest.raises(CapabilityError, match="callable model has none"):
         explain(lambda x: x.sum(axis=1), X[:3], "tree_shap")
-    piped = make_pipeline(RandomForestClassifier(3)).fit(X, CLASSES)
-    with pytest.raises(CapabilityError, match="trees of a pipeline"):
+    piped = make_pipeline(PCA(), RandomForestClassifier(3)).fit(X, CLASSES)
+    with pytest.raises(CapabilityError, match="trees of this pipeline"):
         explain(piped, X[:3], "tree_shap")
     with pytest.raises(CapabilityError, match="another number"):
         explain(IsolationForest(n_estimators=5).fit(X), X[:3], "tree_shap")

@@ -11,6 +11,7 @@ import sklearn.utils.validation
 
 from pellucid.adapters.forward_only import ForwardOnlyAdapter
 from pellucid.adapters.protocol import InputSpec, TreeValues
+from pellucid.adapters.sklearn.boosters import NativeBooster, as_estimator
 from pellucid.adapters.sklearn.frames import as_fitted, as_table
 from pellucid.adapters.sklearn.trees import tree_values, without_trees
 from pellucid.adapters.sklearn.verbs import Verbs, verbs_of
@@ -36,6 +37,7 @@ class SklearnAdapter(ForwardOnlyAdapter):
     )
 
     def __init__(self, estimator: Any) -> None:
+        estimator = as_estimator(estimator)
         _check_fitted(estimator)
         self._verbs: Verbs = verbs_of(estimator)
         self._estimator = estimator
@@ -115,6 +117,8 @@ def _check_fitted(estimator: Any) -> None:
         raise CapabilityError(
             f"{estimator.__name__} is a class, not an estimator.\n  Pass a fitted instance of it."
         )
+    if isinstance(estimator, NativeBooster):
+        return
     check: Callable[[Any], None] = sklearn.utils.validation.check_is_fitted
     try:
         check(estimator)

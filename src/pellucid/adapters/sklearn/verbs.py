@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import sklearn.base
 
+from pellucid.adapters.sklearn.boosters import NativeBooster
+from pellucid.adapters.sklearn.pipelines import inner
 from pellucid.errors import CapabilityError
 
 Verb = Callable[[Any], Any]
@@ -28,8 +30,10 @@ class Verbs:
         score, shown = self.score(table), self.shown(table)
         if isinstance(score, tuple) or isinstance(shown, tuple) or self.score == self.shown:
             return None
-        if score.ndim == 1 and shown.ndim == 2 and shown.shape[1] == 2:
-            return "sigmoid" if _close(1 / (1 + np.exp(-score)), shown[:, 1]) else None
+        if score.ndim == 1:
+            of_class = shown[:, 1] if shown.ndim == 2 and shown.shape[1] == 2 else shown
+            fits = of_class.shape == score.shape and _close(1 / (1 + np.exp(-score)), of_class)
+            return "sigmoid" if fits else None
         if score.shape != shown.shape:
             return None
         powers = np.exp(score - score.max(axis=-1, keepdims=True))
@@ -45,6 +49,13 @@ def verbs_of(estimator: Any) -> Verbs:
 
     Raises `CapabilityError` for one that predicts nothing, such as a transformer.
     """
+    if isinstance(estimator, NativeBooster):
+        shown = _arrays(estimator.predict)
+        return Verbs(*(
+            (_arrays(estimator.raw), "raw score", shown, None)
+            if estimator.classifies
+            else (shown, "predict", shown, None)
+        ))  # fmt: skip
     names = _class_names(estimator)
     if names is not None or sklearn.base.is_classifier(estimator):
         return _of_classifier(estimator, names)
@@ -79,7 +90,10 @@ def _decision(estimator: Any, names: tuple[str, ...] | None) -> tuple[Verb | Non
         if not (pairs and len(names or ()) > 2):  # one column for two classes each: no class scores
             return _arrays(estimator.decision_function), "decision_function"
     for flag in ("output_margin", "raw_score"):  # XGBoost's name of it, and LightGBM's
-        if hasattr(estimator, "predict") and _takes(estimator.predict, flag):
+        # A pipeline hands on to its last step what it does not know.
+        last = inner(estimator)
+        if hasattr(last, "predict") and _takes(last.predict, flag):
+            estimator = getattr(estimator, "best_estimator_", estimator)
             raw = functools.partial(estimator.predict, **{flag: True})
             return _arrays(raw), f"predict({flag}=True)"
     return None, ""

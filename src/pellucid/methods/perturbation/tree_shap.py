@@ -29,8 +29,15 @@ class TreeShap(Method):
     one for each row of the background.
     Source: Lundberg et al. 2020 (doi 10.1038/s42256-019-0138-9), algorithms 1 and 3.
 
-    Raises `CapabilityError` for other models, for pipelines (whose trees see other columns), for
-    a target that is a function, and where the values do not add up to the score that is
+    *Pipelines:* where every step before the trees keeps columns apart (scalers, imputers by column,
+    encoders, bins, selections, a ColumnTransformer of them), values are those of the columns that
+    the trees see, summed over those that come from the same column of the table. For steps that
+    turn one column into one, that is the value of the column; for one-hot encoders it is the sum
+    over columns that the game lets come and go alone, also to rows of no category or of two, where
+    exact_shapley moves the column as a whole: the same total, not the same game.
+
+    Raises `CapabilityError` for other models, for pipelines that mix columns, for a target that is
+    a function, and where the values do not add up to the score that is
     explained, such as a probability where the trees add up to a logit.
 
     >>> bool(explain(forest, table, "tree_shap").gap.max() < 1e-5)
