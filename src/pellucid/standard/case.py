@@ -10,6 +10,7 @@ import numpy as np
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.standard.asking import Asker
+from pellucid.standard.blanks import not_finite
 from pellucid.standard.maps import positions_of
 from pellucid.standard.subject import Subject
 
@@ -37,6 +38,17 @@ class Case:
 
     @cached_property
     def positions(self) -> np.ndarray:
+        """Its values, `(n, p)`; 0 for a sample whose map is not finite, which gets no score."""
+        return np.where(self.without_numbers[:, None], 0.0, self.as_given)
+
+    @cached_property
+    def without_numbers(self) -> np.ndarray:
+        """The samples whose maps hold NaN or infinity, `(n,)`."""
+        return not_finite(self.as_given)
+
+    @cached_property
+    def as_given(self) -> np.ndarray:
+        """Its values, `(n, p)`, whatever they are."""
         found = positions_of(self.explanation) if self.replaced is None else self.replaced
         wanted = (self.subject.count, self.subject.positions)
         if found.shape != wanted:
@@ -67,7 +79,9 @@ class Case:
             strict=True,
         ):  # fmt: skip
             if self.replaced is None and part.values.shape == array.shape:
-                found.append(part.values.astype(np.float64))
+                own = part.values.astype(np.float64)
+                own[self.without_numbers] = 0.0
+                found.append(own)
                 continue
             wide = piece.reshape(-1, *shape)
             if "channel" in dims:

@@ -10,6 +10,7 @@ from pellucid.standard.metric import register_metric
 @register_metric(
     "completeness", better="lower", identifier="C4", limits=(0.0, np.inf), limit=0.05,
     cost="0 F", source="Sundararajan et al. 2017, proposition 1, with a tolerance",
+    without="the method does not claim to add up",
 )  # fmt: skip
 def completeness(case: Case) -> np.ndarray:
     """The completeness gap of a method that claims to be complete; a gate at 5 %.

@@ -10,13 +10,14 @@ import numpy as np
 from pellucid.adapters.protocol import Tier
 from pellucid.engine.progress import ProgressBar
 from pellucid.engine.schedule import Progress
-from pellucid.errors import CapabilityError, InputError
+from pellucid.errors import CapabilityError, InputError, ModelError
 from pellucid.explain import explain
 from pellucid.explaining.before import check_seed
 from pellucid.explanation import Explanation
 from pellucid.methods.registry import registered, takes_parameter
 from pellucid.model import Model, wrap
 from pellucid.standard.asking import Asker
+from pellucid.standard.blanks import remarks_on
 from pellucid.standard.case import Case
 from pellucid.standard.controls import FIXED, JUDGED_BY, contests, own_controls
 from pellucid.standard.given import Given, made_or_given
@@ -131,7 +132,7 @@ def _made(
                 model, x, own.method, target=target, seed=seed, batch_size=batch_size,
                 **own.parameters,
             )  # fmt: skip
-        except CapabilityError as error:
+        except (CapabilityError, ModelError) as error:
             failures[name] = str(error).split("\n")[0]
     if not found:
         raise CapabilityError("\n  ".join(["There is nothing to judge.", *failures.values()]))
@@ -240,7 +241,15 @@ def _judged(
         imputers=tuple(subject.imputers),
         evaluations=subject.evaluations,
         seconds=time.perf_counter() - began,
-        notes=tuple(f"{name} could not be made: {why}" for name, why in failures.items()),
+        notes=(
+            *(f"{name} could not be made: {why}" for name, why in failures.items()),
+            *(
+                r
+                for name, c in cases.items()
+                if name not in FIXED
+                for r in remarks_on(name, c.as_given)
+            ),
+        ),
     )
 
 
@@ -256,10 +265,10 @@ def _asked(
             continue
         try:
             returned = metric.function(case)
-        except CapabilityError as error:
+        except (CapabilityError, ModelError) as error:
             skipped[metric.name] = str(error).split("\n")[0]
             continue
-        scores[metric.name] = _checked(metric, returned, case.count)
+        scores[metric.name] = _checked(metric, returned, case)
     return scores, skipped
 
 
@@ -274,15 +283,16 @@ def _unmet(metric: Metric, case: Case, why_no_asker: str) -> str:
     return ""
 
 
-def _checked(metric: Metric, returned: Any, count: int) -> Ways:
+def _checked(metric: Metric, returned: Any, case: Case) -> Ways:
     ways = dict(returned) if isinstance(returned, Mapping) else {"": returned}
     found: dict[str, np.ndarray] = {}
     for way, values in ways.items():
         array = np.asarray(values, dtype=np.float64)
-        if array.shape != (count,):
+        if array.shape != (case.count,):
             raise InputError(
-                f"Expected the metric {metric.name} to return one number a sample, ({count},), got"
-                f" shape {array.shape}."
+                f"Expected the metric {metric.name} to return one number a sample, ({case.count},),"
+                f" got shape {array.shape}."
             )
-        found[str(way)] = array
+        of_the_map = metric.axis in {"interpretability", "credibility"}
+        found[str(way)] = np.where(of_the_map & case.without_numbers, np.nan, array)
     return found

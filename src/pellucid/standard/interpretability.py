@@ -13,6 +13,7 @@ FRACTIONS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.8, 1.0)
 @register_metric(
     "effective_fraction", axis="interpretability", better="lower", identifier="I1",
     limits=(0.0, 1.0), ideal=0.0, cost="0 F", source="Bhatt et al. 2020, eq. 7 (entropy)",
+    without="the map is 0 everywhere",
 )  # fmt: skip
 def effective_fraction(case: Case) -> np.ndarray:
     """The share of positions that a map is spread over, from its entropy.
@@ -33,6 +34,7 @@ def effective_fraction(case: Case) -> np.ndarray:
     "minimal_sufficient_fraction", axis="interpretability", better="lower", needs=("forward",),
     identifier="I2", limits=(0.0, 1.0), ideal=0.0, cost="12 F",
     source="Dabkowski & Gal 2017, section 3 (smallest sufficient region)",
+    without="the score is no higher than with everything removed",
 )  # fmt: skip
 def minimal_sufficient_fraction(case: Case) -> dict[str, np.ndarray]:
     """The smallest share of top features that alone keeps the class and 90 % of f(x) − f(x').
@@ -65,6 +67,7 @@ def _sufficient(case: Case, imputer: str) -> np.ndarray:
     "class_contrast", axis="interpretability", better="higher", needs=("explainer",),
     identifier="I3", limits=(0.0, 1.0), ideal=1.0, cost="1 explanation",
     source="Sixt et al. 2020, section 4 (random logit), against the runner-up",
+    without="one of the two maps is constant, or there are no classes",
 )  # fmt: skip
 def class_contrast(case: Case) -> np.ndarray:
     """How much the map differs from that of the runner-up class.

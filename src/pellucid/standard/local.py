@@ -37,6 +37,7 @@ def fall_and_said(case: Case) -> tuple[np.ndarray, np.ndarray]:
 @register_metric(
     "local_infidelity", better="lower", needs=("forward",), identifier="C3", limits=(0.0, 1.0),
     ideal=0.0, cost="50 F", source="Yeh et al. 2019, definition 2.1, with the best scale β",
+    without="the score does not change under small noise",
 )  # fmt: skip
 def local_infidelity(case: Case) -> np.ndarray:
     """The part of small changes of the score that the map does not predict, whatever its scale.

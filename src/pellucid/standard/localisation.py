@@ -35,6 +35,7 @@ def mass_accuracy(positions: np.ndarray, masks: np.ndarray) -> np.ndarray:
     "localisation_lift", axis="interpretability", better="higher", needs=("masks",),
     identifier="I4", limits=(-np.inf, 1.0), ideal=1.0, cost="0 F",
     source="Arras et al. 2022, eq. 2 (mass accuracy), over the mask's own share",
+    without="the mask is empty or full",
 )  # fmt: skip
 def localisation_lift(case: Case) -> np.ndarray:
     """How much of the positive evidence lies on the object, over what a uniform map would have.
@@ -52,6 +53,7 @@ def localisation_lift(case: Case) -> np.ndarray:
 @register_metric(
     "relevance_mass_accuracy", axis="interpretability", better="higher", needs=("masks",),
     limits=(0.0, 1.0), ideal=1.0, cost="0 F", source="Arras et al. 2022, eq. 2",
+    without="the mask is empty or full",
 )  # fmt: skip
 def relevance_mass_accuracy(case: Case) -> np.ndarray:
     """The share of the positive evidence that lies on the object: Σ_mask a⁺ / Σ a⁺."""
@@ -61,6 +63,7 @@ def relevance_mass_accuracy(case: Case) -> np.ndarray:
 @register_metric(
     "relevance_rank_accuracy", axis="interpretability", better="higher", needs=("masks",),
     limits=(0.0, 1.0), ideal=1.0, cost="0 F", source="Arras et al. 2022, eq. 3",
+    without="the mask is empty or full",
 )  # fmt: skip
 def relevance_rank_accuracy(case: Case) -> np.ndarray:
     """How many of the |S| largest positions lie on an object of |S| positions, as a share."""
@@ -74,6 +77,7 @@ def relevance_rank_accuracy(case: Case) -> np.ndarray:
 @register_metric(
     "pointing_game", axis="interpretability", better="higher", needs=("masks",),
     limits=(0.0, 1.0), ideal=1.0, cost="0 F", source="Zhang et al. 2018, section 4.2",
+    without="the mask is empty or full",
 )  # fmt: skip
 def pointing_game(case: Case) -> np.ndarray:
     """Whether the largest position lies on the object: 1 or 0.

@@ -41,6 +41,8 @@ class Metric:
     limit: float | None = None
     told: frozenset[str] = frozenset()
     """Ways that say how a number came about and are no score."""
+    without: str = ""
+    """Where a sample has no number (NaN), to follow "has no number where"."""
     cost: str = ""
     source: str = ""
 
@@ -81,6 +83,7 @@ def register_metric(
     ideal: float | None = None,
     limit: float | None = None,
     told: Collection[str] = (),
+    without: str = "",
     cost: str = "",
     source: str = "",
 ) -> Callable[[F], F]:
@@ -89,7 +92,8 @@ def register_metric(
     The function returns one number a sample, `(n,)`: see `Case` for what it may ask. `needs` says
     what must be there: "forward" (it runs the model), "explainer" (it makes explanations anew),
     "masks" (where the objects are) or "weights"; where that is missing the metric is skipped with
-    a reason. `told` names ways that are shown and count in no utility, rank or limit.
+    a reason. `told` names ways that are shown and count in no utility, rank or limit. `without`
+    says where a sample has no number (NaN), for the scorecard to tell: "the map is constant".
 
     Raises `MethodError` for a name that is built in or no identifier, and for an axis, a direction
     or a need that there is not.
@@ -113,7 +117,7 @@ def register_metric(
     def register(function: F) -> F:
         _REGISTERED[name] = Metric(
             name, axis, better, function, needed, identifier, limits, ideal, limit,
-            frozenset(told), cost,
+            frozenset(told), without, cost,
             source or f"{function.__module__}.{function.__qualname__}",
         )  # fmt: skip
         return function

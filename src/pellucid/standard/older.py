@@ -20,6 +20,7 @@ RADIUS = 0.2
 @register_metric(
     "pixel_flipping", better="lower", needs=("forward",), cost="16 F an imputer",
     source="Bach et al. 2015, section 'Evaluation by pixel-flipping'",
+    without="the model returns no finite number",
 )  # fmt: skip
 def pixel_flipping(case: Case) -> dict[str, np.ndarray]:
     """Mean score after each of 16 steps that remove the most important units, in the score's units.
@@ -37,6 +38,7 @@ def pixel_flipping(case: Case) -> dict[str, np.ndarray]:
 @register_metric(
     "faithfulness_correlation", better="higher", needs=("forward",), limits=(-1.0, 1.0),
     ideal=1.0, cost="100 F an imputer", source="Bhatt et al. 2020, definition 3 (μ_F)",
+    without="the map or the score is constant over the subsets",
 )  # fmt: skip
 def faithfulness_correlation(case: Case) -> dict[str, np.ndarray]:
     """Whether a removed subset's Σ a tells by how much the score falls, at one size of subset.
@@ -64,6 +66,7 @@ def faithfulness_correlation(case: Case) -> dict[str, np.ndarray]:
 @register_metric(
     "infidelity", better="lower", needs=("forward",), limits=(0.0, np.inf), ideal=0.0,
     cost="50 F", source="Yeh et al. 2019, definition 2.1",
+    without="the model returns no finite number",
 )  # fmt: skip
 def infidelity(case: Case) -> np.ndarray:
     """The mean squared error of the map's prediction of small changes, as it is scaled.
@@ -80,6 +83,7 @@ def infidelity(case: Case) -> np.ndarray:
     "max_sensitivity", better="lower", needs=("forward", "explainer"), limits=(0.0, np.inf),
     ideal=0.0, cost="10 explanations",
     source="Yeh et al. 2019, definition 3.1, over ‖a(x)‖ as in their code",
+    without="the map is 0 everywhere",
 )  # fmt: skip
 def max_sensitivity(case: Case) -> np.ndarray:
     """How much the map changes at most within a small box around the input.
@@ -111,6 +115,7 @@ def max_sensitivity(case: Case) -> np.ndarray:
 @register_metric(
     "random_logit", better="lower", needs=("explainer",), limits=(-1.0, 1.0), ideal=0.0,
     cost="1 explanation", source="Sixt et al. 2020, section 4",
+    without="one of the two maps is constant, or there are no classes",
 )  # fmt: skip
 def random_logit(case: Case) -> np.ndarray:
     """How like the map is to that of another class, drawn at random.
@@ -135,6 +140,7 @@ def random_logit(case: Case) -> np.ndarray:
     "randomisation_cascade", better="lower", needs=("explainer", "weights"), limits=(-1.0, 1.0),
     ideal=0.0, told=("top",), cost="one explanation a layer, 12 at most",
     source="Adebayo et al. 2018, section 3.1 (cascading randomisation)",
+    without="a map is constant",
 )  # fmt: skip
 def randomisation_cascade(case: Case) -> dict[str, np.ndarray]:
     """How like the map stays while the layers lose what they learned, from the top down.
@@ -197,6 +203,7 @@ def by_layer(weights: list[str], layers: list[str]) -> list[list[str]]:
 @register_metric(
     "sparseness", axis="interpretability", better="higher", limits=(0.0, 1.0), ideal=1.0,
     cost="0 F", source="Chalasani et al. 2020, section 3 (Gini index)",
+    without="the map is 0 everywhere",
 )  # fmt: skip
 def sparseness(case: Case) -> np.ndarray:
     """The Gini index of |a|: 0 for a constant map, 1 − 1/d for one position.
@@ -212,6 +219,7 @@ def sparseness(case: Case) -> np.ndarray:
 @register_metric(
     "complexity", axis="interpretability", better="lower", limits=(0.0, np.inf), ideal=0.0,
     cost="0 F", source="Bhatt et al. 2020, eq. 7",
+    without="the map is 0 everywhere",
 )  # fmt: skip
 def complexity(case: Case) -> np.ndarray:
     """The entropy of |a| / Σ |a|, in nats: ln d for a constant map, 0 for one position.

@@ -52,6 +52,7 @@ def unit_of(case: Case, imputer: str) -> np.ndarray:
 @register_metric(
     "srg", better="higher", needs=("forward",), identifier="C1", ideal=1.0,
     cost="32 F an imputer", source="Blücher et al. 2024, eq. 5 (symmetric relevance gain)",
+    without="the score does not move while features are removed",
 )  # fmt: skip
 def srg(case: Case) -> dict[str, np.ndarray]:
     """Area under the score, least important removed first, minus most important first.
@@ -76,6 +77,7 @@ def srg(case: Case) -> dict[str, np.ndarray]:
 @register_metric(
     "deletion", better="lower", needs=("forward",), cost="16 F an imputer",
     source="Petsiuk et al. 2018, algorithm 1",
+    without="the model returns no finite number",
 )  # fmt: skip
 def deletion(case: Case) -> dict[str, np.ndarray]:
     """Mean score while the most important positions are removed first, in units of the score."""
@@ -85,6 +87,7 @@ def deletion(case: Case) -> dict[str, np.ndarray]:
 @register_metric(
     "insertion", better="higher", needs=("forward",), cost="16 F an imputer",
     source="Petsiuk et al. 2018, algorithm 1",
+    without="the model returns no finite number",
 )  # fmt: skip
 def insertion(case: Case) -> dict[str, np.ndarray]:
     """Mean score while the most important positions are put back first, in units of the score.
@@ -100,6 +103,7 @@ def insertion(case: Case) -> dict[str, np.ndarray]:
     "subset_correlation", better="higher", needs=("forward",), identifier="C2",
     limits=(-1.0, 1.0), ideal=1.0, cost="100 F an imputer, once for all explanations",
     source="Ancona et al. 2018, section 4.1 (sensitivity-n), over five sizes",
+    without="the score never changes while features are removed",
 )  # fmt: skip
 def subset_correlation(case: Case) -> dict[str, np.ndarray]:
     """Whether a removed subset's Σ a tells by how much the score falls.

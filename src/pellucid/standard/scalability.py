@@ -22,6 +22,7 @@ SMALLEST = 1 << 20
 @register_metric(
     "scalability", axis="scalability", better="lower", needs=("forward", "explainer"),
     identifier="X1", cost="about 20 explanations of one sample", source="performance.md",
+    without="it is not measured: see the first sample, and its description",
 )  # fmt: skip
 def scalability(case: Case) -> dict[str, np.ndarray]:
     """How time and memory grow with the batch and with the size of the input.

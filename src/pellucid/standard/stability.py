@@ -16,6 +16,7 @@ SEEDS = 5
     "input_stability", better="lower", needs=("forward", "explainer"), identifier="C5",
     limits=(0.0, np.inf), ideal=0.0, told=("kept",), cost="10 F + 10 explanations",
     source="Yeh et al. 2019, section 5 (average sensitivity), class-preserving draws only",
+    without="no draw leaves the class as it is, or the map is 0 everywhere",
 )  # fmt: skip
 def input_stability(case: Case) -> dict[str, np.ndarray]:
     """How much the map changes under noise that leaves the class as it is.
@@ -49,6 +50,7 @@ def input_stability(case: Case) -> dict[str, np.ndarray]:
 @register_metric(
     "seed_stability", better="higher", needs=("explainer",), identifier="C6", limits=(-1.0, 1.0),
     ideal=1.0, cost="4 explanations", source="Quantus lacks it; Spearman over seeds",
+    without="a map is constant",
 )  # fmt: skip
 def seed_stability(case: Case) -> np.ndarray:
     """Whether another seed gives the same order of positions.

@@ -13,6 +13,7 @@ LIMIT = 0.2
     "parameter_dependence", better="lower", needs=("explainer", "weights"), identifier="C7",
     limits=(-2.0, 2.0), limit=LIMIT, cost="3 explanations",
     source="Adebayo et al. 2018, section 3, in one step, over its null floor",
+    without="a map is constant",
 )  # fmt: skip
 def parameter_dependence(case: Case) -> np.ndarray:
     """How like the map is to those of models that have learned nothing, over what chance gives.

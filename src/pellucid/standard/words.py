@@ -93,4 +93,21 @@ def remarks_on(card: "Scorecard") -> list[str]:
     for name, own in card.skipped.items():
         for metric, why in own.items():
             reasons.setdefault(f"{metric} skipped: {why}", []).append(name)
-    return found + [f"{why} ({', '.join(names)})" for why, names in reasons.items()]
+    found += [f"{why} ({', '.join(names)})" for why, names in reasons.items()]
+    return found + _without_numbers(card)
+
+
+def _without_numbers(card: "Scorecard") -> list[str]:
+    """Where samples have no number in a score, and how many, by explanation."""
+    found = []
+    for metric in card.metrics:
+        told = []
+        for name in card.explanations:
+            ways = card.scores[name].get(metric.name, {}).values()
+            lost = max((int(np.isnan(values).sum()) for values in ways), default=0)
+            if lost:
+                told.append(f"{name}: {lost} of {card.count}")
+        if told:
+            where = metric.without or "it returns NaN"
+            found.append(f"{metric.name} has no number where {where} ({', '.join(told)})")
+    return found
