@@ -40,7 +40,7 @@ brackets the number of maps compared. Allowed is {allowed:.0e}; float32 itself r
 """
 FOOT = """
 `–`: not compared. A plain function has no gradient, and TensorFlow functions have no layers; on
-Keras's other backends some methods are left out: those of rules and of attention.
+Keras's other backends methods of rules and of attention are compared on a few models.
 
 `*`: `xgradcam` and `gradcam_plus_plus` divide by sums of activations. Where activations have both
 signs (a layer in front of its ReLU) such a sum may be hundreds of times smaller than its terms, and

@@ -74,7 +74,12 @@ def answer(job: Job) -> dict[str, np.ndarray]:
         return {"calls": np.array(calls), "tree": np.array(tree), "final": np.array(str(final))}
     if job["method"].startswith("open units of "):
         return open_units(model, x, job)
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in job["options"].items()}
+    options: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in job["options"].items()
+    }
+    for name in ("baseline", "background"):
+        if options.get(name) == "references":
+            options[name] = rows_to_compare_with(job["model"], name)
     e = explain(model, x, job["method"], **options)
     found = {str(i): part.values for i, part in enumerate(e.parts)}
     errors = {f"stderr {i}": p.stderr for i, p in enumerate(e.parts) if p.stderr is not None}
@@ -84,6 +89,14 @@ def answer(job: Job) -> dict[str, np.ndarray]:
         "evaluations": np.array(e.evaluations),
         "explained": np.array(e.explained),
     }
+
+
+def rows_to_compare_with(model: str, name: str) -> Any:
+    """The references of test_backward.py, one a sample, or as a background."""
+    from test_backward import BACKGROUND, as_given, references
+
+    rows = references(model)
+    return as_given(rows if name == "baseline" else tuple(r[:BACKGROUND] for r in rows), "keras")
 
 
 def open_units(model: Any, x: Any, job: Job) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from pellucid.methods.registry import takes_parameter
 
 CHEAP = {
     "steps": 3, "samples": 4, "masks": 8, "fraction": 0.1, "draws": 3, "window": 24, "stride": 24,
-    "features": "grid:2", "budget": 16,
+    "features": "grid:2", "budget": 20,
 }  # fmt: skip
 """Parameters by name, given to each method that takes one of that name."""
 

@@ -50,26 +50,33 @@ def _norms(
     keys_axis = len(shape) - (len(call.shape) - call.keys)
     keys, queries = shape[keys_axis], call.shape[call.queries] if call.queries is not None else 1
 
-    def through(weighing: Array, worth: Array, steps: int | None = None) -> np.ndarray:
+    def through(weighing: Array, worth: Array) -> np.ndarray:
         given = [weighing, worth] if call.place == 0 else [worth, weighing]
         out = product(inputs=tuple(given))
-        for (_, before), (op, _) in pairwise(path[:steps]):
+        for (_, before), (op, _) in pairwise(path):
             swapped = tuple(out if a is before else a for a in op.inputs)
             out = op(inputs=swapped, bias=False)
         return to_numpy(out).astype(np.float64)
 
+    size = tuple(int(s) for s in values.shape)
+    uneven = (1.5 + np.cos(np.arange(np.prod(size)))).reshape(size).astype(np.float32)
+    worth = xp.astype(task.asarray(uneven), values.dtype)
+    plain = through(xp.ones_like(weights), worth)
+    clearest = np.abs(plain).argmax(axis=-1)[..., None]
+
     def marked(axis: int, count: int) -> np.ndarray:
-        """Which sample or query each row of the last result belongs to, sent through itself."""
+        """Which sample or query each row of the last result belongs to, sent through itself.
+
+        Weights that are k times as large for all keys make k times the result, whatever is summed.
+        """
         marks = np.zeros((rows * call.shape[call.samples], *_others(call)))
         marks = np.moveaxis(marks, 0, call.samples)
-        size = marks.shape[axis]
-        line = np.arange(size) // (size // count) + 1.0
+        line = np.arange(marks.shape[axis]) // (marks.shape[axis] // count) + 1.0
         marks += line.reshape(-1, *[1] * (marks.ndim - axis - 1))
         marks = marks.reshape(shape).astype(np.float32)
-        ones = xp.ones_like(values)
-        last = len(path) if call.projection is None else len(path) - 1
-        code = through(xp.astype(task.asarray(marks), weights.dtype), ones, max(last, 1))
-        return np.rint(code[..., 0].ravel() / keys).astype(int) - 1
+        code = through(xp.astype(task.asarray(marks), weights.dtype), worth)
+        times = np.take_along_axis(code, clearest, -1) / np.take_along_axis(plain, clearest, -1)
+        return np.rint(times.ravel()).astype(int) - 1
 
     samples = marked(call.samples, rows)
     asking = np.zeros_like(samples) if call.queries is None else marked(call.queries, queries)

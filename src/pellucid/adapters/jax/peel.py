@@ -8,6 +8,7 @@ from pellucid.adapters.jax.operations import PASS, function_name
 from pellucid.adapters.jax.program import Mark, Program, Step, Value
 
 _STABLE = PASS | {"max", "select_n", "is_finite"}
+_BESIDE = frozenset({"stop_gradient", "broadcast_in_dim", "reshape", "transpose", "max"})
 """What may stand between the maximum of the logits and its subtraction."""
 
 
@@ -112,10 +113,37 @@ def _unshifted(program: Program, value: Value) -> Value:
     step = _producer(program, value)
     if step is None or step.name != "sub":
         return value
-    highest = _back(program, step.inputs[1], _STABLE)
-    if highest is None or highest.name != "reduce_max" or highest.inputs[0] != step.inputs[0]:
-        return value
-    return step.inputs[0]
+    logits, shift = step.inputs
+    highest = _back(program, shift, _STABLE)
+    directly = highest is not None and highest.name == "reduce_max" and highest.inputs[0] == logits
+    return logits if directly or is_shift_beside(program, logits, shift) else value
+
+
+def is_shift_beside(program: Program, logits: Value, value: Value) -> bool:
+    """Whether a value is the maximum of logits, without a derivative, taken in another layout.
+
+    So Keras's attention has it: the logits are transposed once for their maximum and once more
+    for the softmax, which does not depend on what is subtracted from all of a row.
+    """
+    detached, step = False, _producer(program, value)
+    while step is not None and step.name in _BESIDE and step.reads:
+        detached = detached or step.name == "stop_gradient"
+        step = _producer(program, step.reads[-1])
+    return (
+        detached
+        and step is not None
+        and step.name == "reduce_max"
+        and step.inputs[0] != logits
+        and _before_transposes(program, step.inputs[0]) == _before_transposes(program, logits)
+    )
+
+
+def _before_transposes(program: Program, value: Value) -> Value:
+    step = _producer(program, value)
+    while step is not None and step.name == "transpose":
+        value = step.inputs[0]
+        step = _producer(program, value)
+    return value
 
 
 def peeled(program: Program, endings: Sequence[Ending | None]) -> Program:

@@ -17,7 +17,7 @@ from pellucid.adapters.jax.operations import (
     function_name,
     kind_of,
 )
-from pellucid.adapters.jax.peel import softmax_logits
+from pellucid.adapters.jax.peel import is_shift_beside, softmax_logits
 from pellucid.adapters.jax.program import Program, Step, Value
 
 _WEIGHTED = frozenset({"conv_general_dilated", "dot_general", "ragged_dot"})
@@ -101,6 +101,9 @@ def _unit(
             kind, name = "softmax", "softmax" if last.name == "div" else "log_softmax"
             axes = next(s.params["axes"] for s in steps if s.name == "reduce_sum")
             arguments = {"axis": axes[0]} if len(axes) == 1 else {}
+            # The result depends on the logits, not on what was subtracted from all of them.
+            shifts = {s.inputs[1] for s in steps if s.name == "sub"}
+            live = tuple(v in program.live and v not in shifts for v in inputs)
         return Unit(index, kind, name, path, call, group, inputs, live, {}, arguments, last.outputs)
     live = tuple(isinstance(v, int) and v in program.live for v in last.inputs)
     name = name_of(last)
@@ -134,6 +137,8 @@ def _softmaxes(program: Program) -> list[tuple[int, ...]]:
             v = todo.pop()
             position = program.producer.get(v)
             if v == logits or position is None or position in members or v not in program.live:
+                continue
+            if is_shift_beside(program, logits, v):
                 continue
             members.add(position)
             todo += program.steps[position].reads

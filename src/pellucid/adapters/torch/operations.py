@@ -95,9 +95,10 @@ FORMS: dict[str, str] = {
         "pow __pow__ square sqrt exp log log1p expm1 reciprocal neg __neg__".split(), "power"
     ),
     **dict.fromkeys(
-        "reshape view view_as flatten unflatten permute transpose swapaxes movedim contiguous"
-        " clone squeeze unsqueeze T mT identity dropout dropout1d dropout2d dropout3d alpha_dropout"
-        " feature_dropout".split(),
+        "reshape reshape_as view view_as flatten unflatten ravel permute transpose t T mT swapaxes"
+        " swapdims movedim moveaxis contiguous clone squeeze unsqueeze identity dropout dropout1d"
+        " dropout2d dropout3d alpha_dropout feature_dropout to float half double type"
+        " type_as".split(),
         "move",
     ),
 }
