@@ -58,10 +58,11 @@ def explain(
     explained is the logit: a final softmax or sigmoid is taken off where the model shows it
     (`wrap(model, output="probability")` keeps it).
 
-    `layer`, `baseline`, `features` (what is switched on and off together: groups of columns,
-    `"grid:7"`, `"superpixels"`, a mask of whole numbers), `budget` (model evaluations allowed for
-    each sample), `tolerance` and further `parameters` go to the method, which refuses what it does
-    not take; `pellucid.methods()` lists the methods. Every random draw comes from `seed`.
+    `layer`, `baseline` ("dataset" means the rows in `background=`), `features` (what is switched on
+    and off together: groups of columns, `"grid:7"`, `"superpixels"`, a mask of whole numbers),
+    `budget` (model evaluations allowed for each sample), `tolerance` (the error to reach instead)
+    and further `parameters` go to the method, which refuses what it does not take;
+    `pellucid.methods()` lists the methods. Every random draw comes from `seed`.
     `batch_size="auto"` is timed on the work itself, and so may round differently from call to
     call; a number gives the same bits every time. `progress(done, total)` is called after
     every micro-batch, with evaluations; `True` shows them as a bar on stderr, with the time left.

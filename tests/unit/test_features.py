@@ -131,6 +131,52 @@ def test_summaries_of_frames_gaps_and_pictures():
         summarise(np.ones(3), 1)
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+@pytest.mark.parametrize("how", ["herding", "kmeans"])
+def test_a_summary_of_a_frame_is_a_frame_of_its_kind_and_types(library, how):
+    module = pytest.importorskip(library, reason=f"{library} is not installed")
+    job = np.array(["cook"] * 30 + ["nurse"] * 30)
+    columns = {"dose": RNG.normal(size=60), "job": job.tolist(), "age": np.arange(60)}
+    frame = module.table(columns) if library == "pyarrow" else module.DataFrame(columns)
+    found = summarise(frame, 6, how=how)
+    if how == "kmeans":
+        np.testing.assert_allclose(found.weights.sum(), 1)
+        found = found.rows
+    assert type(found) is type(frame)
+    if library == "pyarrow":
+        assert found.schema == frame.schema
+    else:
+        assert list(found.dtypes) == list(frame.dtypes)
+    words = found["job"].to_pylist() if library == "pyarrow" else list(found["job"])
+    assert set(words) == {"cook", "nurse"}, "words count for how near rows are"
+    ages = found["age"].to_pylist() if library == "pyarrow" else list(found["age"])
+    assert [job[a] for a in ages] == words, "rows stay whole"
+
+    def model(table):
+        words = table["job"].to_pylist() if library == "pyarrow" else list(table["job"])
+        return np.array([w == "nurse" for w in words], dtype=float)
+
+    e = explain(model, frame[:3], "kernel_shap", background=summarise(frame, 4))
+    gains = np.zeros((3, 3))
+    gains[:, 1] = e.score - e.baseline_score
+    np.testing.assert_allclose(e.values, gains, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["kernel_shap", "exact_shapley", "lime", "deep_shap"])
+def test_a_baseline_called_dataset_is_the_background(method):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+    x, rows = torch.ones(2, 3), torch.randn(20, 3)
+    one = explain(model, x, method, baseline="dataset", background=rows)
+    other = explain(model, x, method, background=rows)
+    np.testing.assert_array_equal(one.values, other.values)
+    with pytest.raises(MethodError, match=r"pass them as background=rows"):
+        explain(model, x, method, baseline="dataset")
+    with pytest.raises(InputError, match="a row of the data, or its mean"):
+        explain(model, x, "integrated_gradients", baseline="dataset")
+
+
 @pytest.mark.parametrize("method", ["kernel_shap", "lime"])
 def test_a_baseline_and_a_background_are_different_questions_and_say_so(method):
     x = np.array([[2.0, 3.0, 1.0]])

@@ -66,6 +66,41 @@ def test_a_function_gets_the_frame_it_was_given_a_batch_of(library):
     assert e.data["feature_name"].values.tolist() == ["age", "job", "hours", "member"]
 
 
+def test_a_pyarrow_table_goes_in_and_names_come_out(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    table = people()
+    arrow, seen = pyarrow.Table.from_pandas(table), []
+
+    def function(part):
+        seen.append(part)
+        return pays(part.to_pandas())
+
+    e = explain(function, arrow, "kernel_shap", background=arrow[:5], batch_size=64)
+    assert {type(part) for part in seen} == {pyarrow.Table}
+    assert all(part.schema.equals(arrow.schema.remove_metadata()) for part in seen[:1])
+    same = explain(pays, table, "kernel_shap", background=table[:5])
+    np.testing.assert_allclose(e.values, same.values, atol=1e-5)
+    assert e.parts[0].feature_names == ("age", "job", "hours", "member")
+    assert [name for name, *_ in e.top(4)] == [name for name, *_ in same.top(4)]
+    assert Explanation.load(e.save(tmp_path / "arrow.zarr")).parts[0].feature_names[1] == "job"
+    row = explain(function, arrow, "occlusion", baseline=arrow[:1])
+    np.testing.assert_allclose(
+        row.values, explain(pays, table, "occlusion", baseline=table[:1]).values, atol=1e-5
+    )
+
+
+def test_an_estimator_takes_a_pyarrow_table_as_the_frame_it_knows():
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    table = people()
+    y = (pays(table) > np.median(pays(table))).astype(int)
+    pipeline = mixed_pipeline(table, y)
+    arrow = pyarrow.Table.from_pandas(table)
+    e = explain(pipeline, arrow, "kernel_shap", background=arrow[:5])
+    same = explain(pipeline, table, "kernel_shap", background=table[:5])
+    np.testing.assert_allclose(e.values, same.values, atol=1e-6)
+    assert e.parts[0].feature_names == same.parts[0].feature_names
+
+
 def test_every_kind_of_column_comes_back_as_it_was():
     table = pandas.DataFrame(
         {

@@ -437,7 +437,7 @@ def test_numbers_and_arrays(spec, expected, image):
     [
         ("zero", r"Unknown baseline 'zero'.*Nearest: 'zeros'"),
         ("black", "Unknown baseline 'black'"),
-        ("dataset", "pass a row of it"),
+        ("dataset", "pass a row of the data"),
         (np.nan, "finite baseline"),
         (np.inf, "finite baseline"),
         (np.zeros((10, 12, 3)), r"\(3, 12, 10, 3\) or \(12, 10, 3\), got an array of shape"),

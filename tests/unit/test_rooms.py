@@ -61,7 +61,6 @@ LONGER = {
 
 PROBING = {
     "types.py": "is_array and shape_of: an array of any framework",
-    "inputs/summaries.py": "the rows of a data frame of any library",
     "inputs/batch.py": "the columns of a data frame of any library",
     "cli/doctor.py": "whether the operating system tells the number of processors",
 }

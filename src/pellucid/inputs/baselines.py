@@ -72,7 +72,10 @@ def _describe(spec: Any) -> str:
 def _check_name(spec: str) -> None:
     if spec == "dataset":
         raise InputError(
-            "A baseline from a data set is an array here: pass a row of it, or its mean."
+            "baseline='dataset' stands for many rows, and one reference is needed here: pass a row"
+            " of the data, or its mean, as an array.\n"
+            "  Methods that average over rows take them as background=, such as kernel_shap and"
+            " expected_gradients."
         )
     if spec not in NAMES:
         raise InputError(

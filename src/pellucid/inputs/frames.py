@@ -12,7 +12,11 @@ from pellucid.errors import InputError, MissingExtraError, quote_nearest
 MISSING = "missing"
 """What a category that is not there is called."""
 
-_LIBRARIES = {"pandas": "DataFrame", "polars": "DataFrame", "modin.pandas": "DataFrame"}
+_LIBRARIES = {
+    "pandas": "DataFrame", "polars": "DataFrame", "modin.pandas": "DataFrame", "pyarrow": "Table",
+}  # fmt: skip
+_WITH_ROWS = ("pandas", "polars", "modin.pandas")
+"""Libraries that have an object for a single row or column by itself."""
 
 
 def is_frame(x: Any) -> bool:
@@ -25,7 +29,7 @@ def is_frame(x: Any) -> bool:
 
 def is_frame_row(x: Any) -> bool:
     """Whether `x` is one row or column of a data frame, which says no types of its own."""
-    loaded = (sys.modules.get(name) for name in _LIBRARIES)
+    loaded = (sys.modules.get(name) for name in _WITH_ROWS)
     return any(module is not None and isinstance(x, module.Series) for module in loaded)
 
 
@@ -44,7 +48,7 @@ class Frame:
         frame = _read(x)
         self.names = _chosen(frame.columns, fitted)
         self._library = frame.implementation
-        self._types = {n: (frame[n].dtype, frame[n].to_native().dtype) for n in self.names}
+        self._types = {n: (frame[n].dtype, _native_type(frame[n])) for n in self.names}
         self._known = {
             name: _distinct(frame[name])
             for name in self.names
@@ -175,6 +179,22 @@ class Frame:
         known = nw.concat([s.alias("c").to_frame() for s in (self._known[name], fresh)])
         self._known[name] = nw.maybe_reset_index(known["c"])
         numbers.update({_key(v): len(numbers) + i for i, v in enumerate(fresh.to_list())})
+
+
+def rows_of_frame(x: Any, places: np.ndarray) -> Any:
+    """The rows at some places of a data frame, as a data frame of its kind."""
+    return _read(x)[places.tolist()].to_native()
+
+
+def arrow_to_pandas(x: Any) -> Any:
+    """A pyarrow table as a pandas frame, for what takes no other; anything else as it is."""
+    pyarrow = sys.modules.get("pyarrow")
+    return x.to_pandas() if pyarrow is not None and isinstance(x, pyarrow.Table) else x
+
+
+def _native_type(series: Any) -> Any:
+    """The library's own type of a column, where it says more than narwhals' (pandas alone)."""
+    return series.to_native().dtype if series.implementation.is_pandas_like() else None
 
 
 def _read(x: Any) -> Any:

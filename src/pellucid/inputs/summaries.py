@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import InputError
+from pellucid.inputs.frames import Frame, is_frame, rows_of_frame
 
 _BLOCK = 2000
 _ROUNDS = 100
+_CATEGORIES = 100
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def summarise(
     distance on standardised columns, missing values set to the mean. The rows are real ones and
     count alike, so they go wherever a background goes; the same error takes two to three times
     fewer of them than of rows drawn by chance. Of more than `at_most` rows so many are drawn
-    first, by `seed`. A data frame comes back as one.
+    first, by `seed`. A data frame of any library comes back as one, its words too: two rows are
+    apart by each category that they do not share.
 
     With `how="kmeans"` the rows nearest to the centres of `count` clusters on standardised columns
     (Lloyd 1982, started as in Arthur, Vassilvitskii 2007), as `WeightedRows`: each counts as much
@@ -56,27 +59,45 @@ def summarise(
     >>> summarise(np.arange(9.0)[:, None], 1)       # the middle one
     array([[4.]])
     """
-    array = np.asarray(rows)
-    if array.ndim < 2 or not len(array) or array.dtype.kind not in "fiub":
+    framed = is_frame(rows)
+    array = rows if framed else np.asarray(rows)
+    if (not framed and (array.ndim < 2 or array.dtype.kind not in "fiub")) or not len(rows):
         raise InputError(
-            f"Expected rows of numbers, got {type(rows).__name__} of shape {array.shape}."
+            f"Expected rows of numbers, or a data frame, got {type(rows).__name__} of shape"
+            f" {array.shape}."
         )
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
         raise InputError(f"Expected a count of 1 or more, got {count!r}.")
     if how not in {"herding", "kmeans"}:
         raise InputError(f"Expected how to be 'herding' or 'kmeans', got {how!r}.")
-    index = np.arange(len(array))
-    if len(array) > at_most:
-        index = np.sort(np.random.default_rng([seed, 30]).permutation(len(array))[:at_most])
-    points, count = _standardised(array[index]), min(int(count), len(index))
+    index = np.arange(len(rows))
+    if len(rows) > at_most:
+        index = np.sort(np.random.default_rng([seed, 30]).permutation(len(rows))[:at_most])
+    some = _numbers(rows_of_frame(rows, index)) if framed else array[index]
+    points, count = _standardised(some), min(int(count), len(index))
     weights = None
     if how == "herding":
         chosen = index[_herded(points, count)]
     else:
         nearest, weights = _clustered(points, count, np.random.default_rng([seed, 33]))
         chosen = index[nearest]
-    found = rows.iloc[chosen] if hasattr(rows, "iloc") else array[chosen]
+    found = rows_of_frame(rows, chosen) if framed else array[chosen]
     return found if weights is None else WeightedRows(found, weights)
+
+
+def _numbers(frame: Any) -> np.ndarray:
+    """The columns of a data frame as numbers: a column for each category of one of words.
+
+    Columns with more than `_CATEGORIES` of them are left out: nearly all rows are apart there.
+    """
+    known = Frame(frame)
+    coded = known.encode(frame)
+    columns = [
+        coded[:, i : i + 1] if words is None else coded[:, i : i + 1] == np.arange(len(words))
+        for i, words in enumerate(known.categories)
+        if words is None or len(words) <= _CATEGORIES
+    ]
+    return np.concatenate(columns, axis=1, dtype=np.float64) if columns else 0 * coded
 
 
 def _standardised(array: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
 """The rows that an input is compared with, for methods that average over a data set."""
 
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pellucid.errors import InputError
+from pellucid.errors import InputError, MethodError
 from pellucid.inputs.checks import check_background
 from pellucid.number_types import in_type
 from pellucid.task import Task
@@ -27,3 +28,23 @@ def background_rows(task: Task, given: Any) -> tuple[np.ndarray, ...]:
             f" {', '.join(str(a.shape) for a in found)}."
         )
     return tuple(in_type(a, b.dtype, "the background") for a, b in zip(found, own, strict=True))
+
+
+def named_as_dataset(
+    method: str, known: Sequence[str], parameters: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The parameters of a method that takes `known` ones, `baseline="dataset"` understood.
+
+    It is another word for `background=`, the rows of the data set. Raises `MethodError` where those
+    are not given. Methods that have one reference only say themselves what they take.
+    """
+    baseline = parameters.get("baseline")
+    if "background" not in known or not isinstance(baseline, str) or baseline != "dataset":
+        return parameters
+    if parameters.get("background") is None:
+        raise MethodError(
+            f"{method} with baseline='dataset' compares with rows of a data set: pass them as"
+            " background=rows.\n"
+            "  pellucid.inputs.summarise(rows, 20) chooses a few that stand for many."
+        )
+    return {name: value for name, value in parameters.items() if name != "baseline"}

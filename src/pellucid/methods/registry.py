@@ -13,6 +13,7 @@ import numpy as np
 from pellucid.adapters.protocol import Tier
 from pellucid.errors import MethodError, PellucidError, quote_nearest
 from pellucid.inputs.layout import KINDS
+from pellucid.methods.background import named_as_dataset
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.view import ModelView
 from pellucid.task import Task
@@ -210,6 +211,7 @@ def make_method(name: str, parameters: Mapping[str, Any]) -> Method:
     if issubclass(cls, _FunctionMethod):
         return cls.with_parameters(parameters)
     known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    parameters = named_as_dataset(name, known, parameters)
     _check_names(name, parameters, known, cls.refusals)
     for a, b in cls.conflicts:
         if parameters.get(a) is not None and parameters.get(b) is not None:

@@ -16,7 +16,7 @@ from pellucid.adapters.sklearn.frames import as_fitted, as_table
 from pellucid.adapters.sklearn.trees import tree_values, without_trees
 from pellucid.adapters.sklearn.verbs import Verbs, verbs_of
 from pellucid.errors import CapabilityError
-from pellucid.inputs.frames import Frame, is_frame
+from pellucid.inputs.frames import Frame, arrow_to_pandas, is_frame
 from pellucid.types import Leaves, Outputs
 
 
@@ -68,6 +68,7 @@ class SklearnAdapter(ForwardOnlyAdapter):
         return True  # many trees and all imputers do, and those that do not say so
 
     def accept(self, x: Any) -> Leaves:
+        x = arrow_to_pandas(x)  # estimators know no pyarrow tables
         self._frame = Frame(x, self._fitted) if is_frame(x) else None
         return (as_table(x) if self._frame is None else self._frame.encode(x),)
 
