@@ -6,8 +6,8 @@ from math import factorial
 import numpy as np
 import pytest
 
-from pellucid import explain
-from pellucid.errors import MethodError
+from pellucid import explain, wrap
+from pellucid.errors import InputError, MethodError
 from pellucid.methods.perturbation.hierarchy import leaves
 from pellucid.testing import build
 
@@ -126,6 +126,62 @@ def test_neighbouring_cells_of_an_image_go_together():
     expected = np.zeros((8, 8))
     expected[:4, :4] = 1 / 16
     np.testing.assert_allclose(e.values[0], expected, atol=1e-6)
+
+
+WORDS = ("the", "film", "is", "not", "very", "good", "the", "end")
+IDS = np.array([[4, 9, 2, 7, 5, 8, 4, 3]])
+
+
+def said_of(ids):
+    """A model of word numbers, 0 for no word: "not very good" counts, and "film" by itself."""
+    assert ids.dtype.kind == "i"
+    there = ids == IDS
+    return 3.0 * there[:, [3, 4, 5]].all(axis=1) + there[:, 1]
+
+
+def test_words_of_a_text_go_together_with_their_neighbours():
+    """Words as numbers with their spelling as names: what there is of text so far.
+
+    Words 3 and (4, 5) are the halves' neighbours: the first half of the text and the second come
+    as blocks, so the phrase's 3 goes half to "not" and half to "very good", which share theirs.
+    """
+    model = wrap(said_of, feature_names=WORDS)
+    e = explain(model, IDS, "partition_shap")
+    expected = np.array([[0, 1, 0, 1.5, 0.75, 0.75, 0, 0]])
+    np.testing.assert_allclose(e.values, expected, atol=1e-6)
+    assert (e.stderr == 0).all(), "all coalitions that occur"
+    assert e.evaluations.forward < 60
+    np.testing.assert_allclose(e.values.sum(axis=1), e.score - e.baseline_score, atol=1e-6)
+    assert float(e.gap.max()) < 1e-6
+    assert [name for name, *_ in e.top(4)] == ["not", "film", "very", "good"]
+    assert e.data["feature_name"].values.tolist() == list(WORDS)
+    alone = explain(model, IDS[0], "partition_shap")
+    assert alone.parts[0].values.shape == (1, 8)
+    shapley = explain(model, IDS, "exact_shapley").values
+    np.testing.assert_allclose(shapley[0, 3:6], 1, atol=1e-6)  # each a third: another question
+
+
+def test_phrases_are_groups_of_words_and_embedded_words_are_steps():
+    model = wrap(said_of, feature_names=WORDS)
+    phrases = {"a film": ["film", "is"], "verdict": [3, 4, 5]}
+    e = explain(model, IDS, "partition_shap", features=phrases)
+    names = list(e.extras["unit_names"])
+    found = dict(zip(names, e.extras["unit_values"][0], strict=True))
+    assert found["verdict"] == pytest.approx(3)
+    assert found["a film"] == pytest.approx(1)
+    vectors = np.random.default_rng(0).normal(size=(10, 4))
+
+    def of_vectors(z):
+        near = (np.abs(z[:, :, None] - vectors).sum(axis=3) < 1e-6).argmax(axis=2)
+        return said_of(np.where(np.abs(z).sum(axis=2) > 0, near, 0))
+
+    e = explain(of_vectors, vectors[IDS], "partition_shap", features="grid:8")
+    np.testing.assert_allclose(e.values, [[0, 1, 0, 1.5, 0.75, 0.75, 0, 0]], atol=1e-6)
+
+
+def test_strings_are_refused_with_the_way_to_explain_them():
+    with pytest.raises(InputError, match="numbers"):
+        explain(lambda texts: np.ones(len(texts)), ["a film"], "partition_shap")
 
 
 def test_superpixels_have_hierarchies_of_their_own():

@@ -120,6 +120,40 @@ def test_channels_first_are_doubted_or_said():
         pellucid.wrap(corner, channels="middle")
 
 
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((32, 32, 3), "pass x[None]"),
+        ((16, 16, 1), "pass x[None]"),
+        ((5, 28, 28), "pass x[..., None]"),
+        ((5, 40, 6), None),
+        ((4, 4, 3), None),
+    ],
+)
+def test_what_is_read_as_series_is_said_and_doubted_where_it_looks_like_pictures(shape, advice):
+    x = np.random.default_rng(0).normal(size=shape)
+
+    def f(z):
+        return z.mean(axis=tuple(range(1, z.ndim)))
+
+    e = pellucid.explain(f, x, "occlusion", baseline=0, window=4)
+    assert "x was read as series: sample × step × channel" in e.provenance["notes"]
+    doubts = [w for w in e.warnings if "looks like" in w]
+    if advice is None:
+        assert not doubts
+        return
+    assert len(doubts) == 1
+    assert advice in doubts[0]
+    assert f"{shape[0]} series of {shape[1]} steps" in doubts[0]
+    sure = pellucid.wrap(f, channels="last")
+    assert not pellucid.explain(sure, x, "occlusion", baseline=0, window=4).warnings
+    if shape[2] > 4:
+        return
+    one = pellucid.explain(pellucid.wrap(f, inputs=shape), x, "occlusion", baseline=0, window=8)
+    assert one.parts[0].input_dims == ("sample", "height", "width", "channel")
+    assert not one.warnings
+
+
 def test_trees_that_shap_cannot_read_are_told_about_kernel_shap():
     lightgbm = pytest.importorskip("lightgbm")
     pytest.importorskip("shap")

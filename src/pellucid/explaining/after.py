@@ -13,6 +13,9 @@ from pellucid.model import Model
 _WIDE_GAP = 0.05
 """The share of f(x) − f(x') that may be missing before a result says so."""
 
+_PICTURE = 8
+"""Sides from which on a square is taken for a picture's."""
+
 
 def check_values(method: Method, found: Attribution, batch: Batch) -> None:
     """Raise an error for maps of another shape than declared, or that are not finite."""
@@ -68,22 +71,52 @@ def suspicions(method: Method, found: Attribution, batch: Batch) -> tuple[str, .
 
 
 def doubtful_layout(model: Model, batch: Batch) -> tuple[str, ...]:
-    """A warning where a function's pictures look as if their channels came first."""
+    """Warnings where a function's inputs look like other ones than they were read as."""
     adapter = model.adapter
     if not isinstance(adapter, CallableAdapter) or adapter.layout_known:
         return ()
-    doubtful = [
-        name
+    found = [
+        _doubt(name, array, dims, told=model.input_shapes is not None)
         for name, array, dims in zip(batch.names, batch.arrays, batch.dims, strict=True)
-        if dims == ("sample", "height", "width", "channel")
-        and array.shape[1] in {1, 3, 4}
-        and array.shape[3] > 4
     ]
+    return tuple(filter(None, found))
+
+
+def read_as(model: Model, batch: Batch) -> tuple[str, ...]:
+    """Notes on what a function's inputs of three axes were taken for; it does not say itself."""
+    if not isinstance(model.adapter, CallableAdapter):
+        return ()
     return tuple(
-        f"{name} was read as height × width × channels, but its shape looks like channels first:"
-        " wrap(function, channels='first'), or 'last' if it is right as it is"
-        for name in doubtful
+        f"{name} was read as series: {' × '.join(dims)}"
+        for name, dims in zip(batch.names, batch.dims, strict=True)
+        if "step" in dims
     )
+
+
+def _doubt(name: str, array: np.ndarray, dims: tuple[str, ...], *, told: bool) -> str:
+    if dims == ("sample", "height", "width", "channel"):
+        if array.shape[1] not in {1, 3, 4} or array.shape[3] <= 4:
+            return ""
+        return (
+            f"{name} was read as height × width × channels, but its shape looks like channels"
+            " first: wrap(function, channels='first'), or 'last' if it is right as it is"
+        )
+    if dims not in {("sample", "step", "channel"), ("sample", "channel", "step")}:
+        return ""
+    count, first, last = array.shape
+    shape = f"{name} of shape {array.shape} was read as {count} series of {first} steps × {last}"
+    if first == last >= _PICTURE:
+        return (
+            f"{shape} channels, but it looks like pictures without channels: pass x[..., None] for"
+            " those, or wrap(function, channels='last') if it is right as it is"
+        )
+    if not told and count == first >= _PICTURE and last in {1, 3, 4}:
+        return (
+            f"{shape} channels, but it looks like one picture: pass x[None], or"
+            f" wrap(function, inputs={array.shape}), for that; wrap(function, channels='last') if"
+            " it is right as it is"
+        )
+    return ""
 
 
 def _without_gradient(method: Method, found: Attribution, batch: Batch) -> tuple[str, ...]:

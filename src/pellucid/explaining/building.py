@@ -9,6 +9,7 @@ import numpy as np
 from pellucid.explaining.after import (
     check_values,
     doubtful_layout,
+    read_as,
     suspicions,
     wide_gaps,
     without_rules,
@@ -61,7 +62,9 @@ def build(
             seconds=seconds,
             seed=task.seed,
             explained=explained,
-            provenance=_shared(provenance(model), len(task.targets), found.notes)
+            provenance=_shared(
+                provenance(model), len(task.targets), read_as(model, origin.batch) + found.notes
+            )
             | {"micro_batches": _micro_batches(task), "expected_rows": origin.schedule.expected}
             | ({"uncovered": list(found.uncovered)} if found.uncovered else {}),
             baseline_score=_float32(found.baseline_score),
