@@ -128,23 +128,27 @@ class Pairs:
         xp, adapter = self.xp, self.adapter
         values = tuple(self.stop(p.value) for p in pairs)
         references = tuple(p.reference for p in pairs)
-        y, y_reference = function(*values), function(*references)
+        y, to_winner = _pulling(adapter, function, values)
+        y_reference, to_earlier = _pulling(adapter, function, references)
         change = y - y_reference
+        growth = change * xp.astype(change >= 0, change.dtype)
+        loss = change - growth
+        small, divisors = [], []
+        for x, reference in zip(values, references, strict=True):
+            difference = x - reference
+            size = xp.abs(x) + xp.abs(reference)
+            small.append(xp.abs(difference) <= _resolution(xp, x) * size)
+            divisors.append(xp.where(small[-1], xp.ones_like(difference), difference))
 
         def backward(cotangent: Array, *given: Array) -> Any:
-            grown = cotangent * change * xp.astype(change >= 0, change.dtype)
-            shrunk = cotangent * change - grown
-            found = []
-            pulled = [
-                _pull(adapter, function, at, part)
-                for at, part in ((values, grown), (references, shrunk), (values, cotangent))
+            grown, shrunk = to_winner(cotangent * growth), to_earlier(cotangent * loss)
+            plain = to_winner(cotangent)
+            found = [
+                xp.where(still, kept, (now + before) / divisor)
+                for still, kept, now, before, divisor in zip(
+                    small, plain, grown, shrunk, divisors, strict=True
+                )
             ]
-            for i, (x, reference) in enumerate(zip(values, references, strict=True)):
-                difference = x - reference
-                small = xp.abs(difference) <= _resolution(xp, x) * (xp.abs(x) + xp.abs(reference))
-                divisor = xp.where(small, xp.ones_like(difference), difference)
-                shared = (pulled[0][i] + pulled[1][i]) / divisor
-                found.append(xp.where(small, pulled[2][i], shared))
             return tuple(found) if len(found) > 1 else found[0]
 
         made = adapter.custom_vjp(function, backward)(*(p.value for p in pairs))
@@ -184,11 +188,12 @@ class Pairs:
         return self.stop((pair.value + pair.reference) * 0.5)
 
 
-def _pull(
-    adapter: Adapter, function: Callable[..., Array], at: tuple[Array, ...], cotangent: Array
-) -> tuple[Array, ...]:
-    _, _, pullback = adapter.vjp(lambda given: (function(*given), None), at)
-    return pullback(cotangent)
+def _pulling(
+    adapter: Adapter, function: Callable[..., Array], at: tuple[Array, ...]
+) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+    """The function's value, and what takes a derivative of it to its inputs, as often as wanted."""
+    value, _, pullback = adapter.vjp(lambda given: (function(*given), None), at)
+    return adapter.stop_gradient(value), pullback
 
 
 def _resolution(xp: Any, x: Array) -> float:
