@@ -13,6 +13,7 @@ from pellucid.explainer import Comparison, Explainer
 from pellucid.explanation import Explanation
 from pellucid.methods.registry import register_method
 from pellucid.model import Model, wrap
+from pellucid.search import Goal, SearchResult, search
 from pellucid.standard import Scorecard, evaluate, register_metric
 from pellucid.tables import methods
 
@@ -20,8 +21,10 @@ __all__ = [
     "Comparison",
     "Explainer",
     "Explanation",
+    "Goal",
     "Model",
     "Scorecard",
+    "SearchResult",
     "__version__",
     "effects",
     "errors",
@@ -31,5 +34,6 @@ __all__ = [
     "methods",
     "register_method",
     "register_metric",
+    "search",
     "wrap",
 ]

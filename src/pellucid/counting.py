@@ -1,10 +1,56 @@
 """Counting evaluations where the model is called, so that no method has to be believed."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pellucid.adapters.protocol import Adapter, Cut, Intercept, LayerInfo, OperationInfo, Scores
+from pellucid.errors import BudgetError
 from pellucid.types import Array, Evaluations, Leaves, Outputs
+
+
+class Tally:
+    """Rows of all models that run while it is open: forward, backward, and through a part.
+
+    With a `limit`, what would go beyond it is refused before it runs, with a `BudgetError`, and
+    `refused` is True from then on.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit, self.spent, self.refused = limit, 0, False
+
+    def ask(self, rows: int) -> None:
+        """Raise `BudgetError` where so many more rows are not allowed."""
+        if self.limit is not None and self.spent + rows > self.limit:
+            self.refused = True
+            raise BudgetError(
+                f"The budget of {self.limit} evaluations does not hold {rows} more;"
+                f" {self.spent} are spent."
+            )
+
+
+_OPEN: ContextVar[tuple[Tally, ...]] = ContextVar("open tallies", default=())
+
+
+@contextmanager
+def tallied(tally: Tally) -> Iterator[Tally]:
+    """Count into `tally` whatever runs inside, explanations within explanations too."""
+    token = _OPEN.set((*_OPEN.get(), tally))
+    try:
+        yield tally
+    finally:
+        _OPEN.reset(token)
+
+
+def _ask(rows: int) -> None:
+    for tally in _OPEN.get():
+        tally.ask(rows)
+
+
+def _tell(rows: int) -> None:
+    for tally in _OPEN.get():
+        tally.spent += rows
 
 
 class CountedModel:
@@ -22,6 +68,14 @@ class CountedModel:
     def evaluations(self) -> Evaluations:
         return Evaluations(self._forward, self._backward, self._suffix)
 
+    def _count(self, forward: int = 0, backward: int = 0, suffix: int = 0) -> None:
+        """Count rows, which open tallies may refuse: called before they run."""
+        _ask(forward + backward + suffix)
+        self._forward += forward
+        self._backward += backward
+        self._suffix += suffix
+        _tell(forward + backward + suffix)
+
     def run(
         self,
         x: Leaves,
@@ -31,7 +85,7 @@ class CountedModel:
         kinds: frozenset[str] | None = None,
         weights: Mapping[str, Array] | None = None,
     ) -> Outputs:
-        self._forward += int(x[0].shape[0])
+        self._count(int(x[0].shape[0]))
         return self.adapter.run(
             x, peel=self.peel, intercept=intercept, layers=layers, kinds=kinds, weights=weights
         )
@@ -43,7 +97,7 @@ class CountedModel:
         rows = int(x[0].shape[0])
 
         def counted(cotangent: Array) -> Leaves:
-            self._backward += rows
+            self._count(backward=rows)
             return pullback(cotangent)
 
         return value, aux, counted
@@ -61,31 +115,32 @@ class CountedModel:
 
         def counted(leaves: Leaves, arguments: tuple[Array, ...]) -> tuple[Leaves, ...]:
             rows = int(leaves[0].shape[0])
-            self._forward += rows
+            _ask(2 * rows)  # how many scores there are, only the result tells: one, as a rule
+            self._count(rows)
             found = compiled(leaves, arguments)
             self._backward += rows * len(found)
+            _tell(rows * len(found))
             return found
 
         return counted
 
     def cut(self, x: Leaves, layer: str) -> "CountedCut":
-        self._forward += int(x[0].shape[0])
+        self._count(int(x[0].shape[0]))
         return CountedCut(self.adapter.cut(x, layer, peel=self.peel), self.count_part)
 
     def layers(self, x: Leaves) -> tuple[LayerInfo, ...]:
         """The calls of layers in one run on `x`, which counts."""
-        self._forward += int(x[0].shape[0])
+        self._count(int(x[0].shape[0]))
         return self.adapter.layers(x)
 
     def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
         """The operations of one run on `x`, which counts."""
-        self._forward += int(x[0].shape[0])
+        self._count(int(x[0].shape[0]))
         return self.adapter.operations(x)
 
     def count_part(self, rows: int, backward: int = 0) -> None:
         """Count rows of which only a part was run, by operations that were recorded here."""
-        self._suffix += rows
-        self._backward += backward
+        self._count(backward=backward, suffix=rows)
 
 
 class CountedCut:
@@ -108,8 +163,9 @@ class CountedCut:
         self, scores: Scores, arguments: tuple[Array, ...], form: Hashable
     ) -> Array | None:
         """See `Cut.gradient`; counted as a run and a backward pass."""
+        rows = int(self.value.shape[0])
+        _ask(2 * rows)
         found = self._cut.gradient(scores, arguments, form)
         if found is not None:
-            rows = int(self.value.shape[0])
             self._count(rows, rows)
         return found

@@ -47,6 +47,10 @@ class ModelError(PellucidError, RuntimeError):
     """The user's model raised, or returned something that cannot be explained."""
 
 
+class BudgetError(PellucidError):
+    """What was asked takes more evaluations of the model than were allowed."""
+
+
 class ConformanceError(PellucidError, AssertionError):
     """An adapter or a method breaks laws of the conformance suite; one sentence for each."""
 

@@ -157,6 +157,17 @@ class Explainer:
         return evaluate(self.model, x, found, target=self.target if target is None else target,
                         **options)  # fmt: skip
 
+    def search(self, x: Any, goal: Any = None, **options: Any) -> Any:
+        """What meets a goal best of its methods: a `SearchResult`.
+
+        Where the goal names methods, those are searched. `options` are those of `pellucid.search`.
+        """
+        from pellucid.search import search
+        from pellucid.search.search import goal_of
+
+        return search(self.model, x, goal_of(goal, list(self.methods.items())),
+                      **{"target": self.target, **options})  # fmt: skip
+
     def visualize_all(
         self,
         x: Any,

@@ -34,7 +34,7 @@ def reproduce(e: Explanation) -> str:
         lines.append(f"# model = pellucid.wrap(model, {', '.join(options)})")
     arguments = [repr(e.method), f"target={_target(e)}", f"seed={int(e.seed)}"]
     arguments += [
-        f"{k}={_code(k, v)}"
+        f"{k}={code_of(k, v)}"
         for k, v in ordered(e.parameters)
         if v is not None and k.isidentifier() and not iskeyword(k)
     ]
@@ -71,7 +71,8 @@ def _without_number(e: Explanation) -> str:
     return names[0] if names[0].isidentifier() else "target"
 
 
-def _code(name: str, value: Any) -> str:
+def code_of(name: str, value: Any) -> str:
+    """A parameter's value as Python, or its name where it cannot be written in one line."""
     literal = _literal(value)
     return name if literal is None else literal
 

@@ -16,9 +16,9 @@ HEAVY = (
     "rich", "scipy", "PIL", "zarr", "sklearn", "onnx", "captum",
 )  # fmt: skip
 PUBLIC = {
-    "Comparison", "Explainer", "Explanation", "Model", "Scorecard", "__version__", "effects",
-    "errors", "evaluate", "explain", "load", "methods", "register_method", "register_metric",
-    "wrap",
+    "Comparison", "Explainer", "Explanation", "Goal", "Model", "Scorecard", "SearchResult",
+    "__version__", "effects", "errors", "evaluate", "explain", "load", "methods",
+    "register_method", "register_metric", "search", "wrap",
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ FLOORS = [
     {"comparison", "reports", "effects", "importance", "shap_interchange"},
     {"standard"},
     {"explainer"},
+    {"search"},
     {"__init__"},
     {"testing", "demo", "cli", "__main__"},
 ]
@@ -34,6 +35,7 @@ LATE = {
     ("explanation", "importance"): "e.importance()",
     ("explanation", "standard"): "e.evaluate()",
     ("explanation", "shap_interchange"): "e.to_shap()",
+    ("explainer", "search"): "explainer.search(x, goal)",
 }
 """Imported upwards inside of a method only, for what a result can be asked to do with itself."""
 

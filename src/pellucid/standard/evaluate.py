@@ -219,7 +219,7 @@ def _judged(
         case = Case(subject, explanation, asker if isinstance(asker, Asker) else None, masks)
         cases[name] = case
         why_not = asker if isinstance(asker, str) else ""
-        scores[name], skipped[name] = _asked(case, metrics, why_not)
+        scores[name], skipped[name] = asked(case, metrics, why_not)
     judging = tuple(m for m in metrics if m.name in JUDGED_BY)
     fixed = {name: scores[name] for name in FIXED}
     held = {}
@@ -229,7 +229,7 @@ def _judged(
         own: dict[str, Mapping[str, Ways]] = {}
         for control, positions in own_controls(case).items():
             other = Case(subject, case.explanation, None, masks, positions)
-            own[control] = _asked(other, judging, "")[0]
+            own[control] = asked(other, judging, "")[0]
         held[name] = contests(scores[name], {**fixed, **own}, {m.name: m for m in judging})
     return Scorecard(
         scores=scores,
@@ -253,9 +253,10 @@ def _judged(
     )
 
 
-def _asked(
+def asked(
     case: Case, metrics: Sequence[Metric], why_no_asker: str
 ) -> tuple[dict[str, Ways], dict[str, str]]:
+    """The scores of one explanation, and why those that are missing could not be asked."""
     scores: dict[str, Ways] = {}
     skipped: dict[str, str] = {}
     for metric in metrics:

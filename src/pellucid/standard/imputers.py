@@ -80,6 +80,11 @@ def default_names(dims: tuple[str, ...], rows: int) -> tuple[str, ...]:
     return ("dataset", own) if rows > 1 else (own, "zeros")
 
 
+def fillings(name: str, dims: tuple[str, ...]) -> int:
+    """How many fillings a copy is averaged over by the imputer of this name."""
+    return 4 if name == "dataset" and not space_axes(dims) else 1
+
+
 def make_imputer(
     name: str, x: np.ndarray, dims: tuple[str, ...], background: np.ndarray, *, seed: int
 ) -> Imputer:
@@ -106,7 +111,7 @@ def make_imputer(
         noise = 0.1 * spread * generator.standard_normal(x.shape[1:]).astype(np.float32)
         return Painted(name, x, dims, noise)
     if name == "dataset":
-        rows = 4 if not space_axes(dims) else 1
+        rows = fillings(name, dims)
         drawn = [_drawn(sample, dims, background, rows, seed) for sample in x]
         return Reference(name, x, dims, np.stack(drawn))
     if name == "mean":

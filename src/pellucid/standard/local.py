@@ -26,7 +26,7 @@ def noise_like(case: Case, count: int, spread: float, purpose: int) -> tuple[np.
 def fall_and_said(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """f(x) − f(x − I) of each small change I, and Iᵀa, what the map says of it: `(n, 50)` each."""
     noise = noise_like(case, DRAWS, SPREAD, 5)
-    scores = case.subject.shifted(tuple(-z for z in noise)).scores
+    scores = case.subject.shifted_once("local", tuple(-z for z in noise)).scores
     fall = case.subject.scores[:, None] - scores
     said = np.zeros_like(fall)
     for own, z in zip(case.elements, noise, strict=True):
@@ -36,7 +36,8 @@ def fall_and_said(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 @register_metric(
     "local_infidelity", better="lower", needs=("forward",), identifier="C3", limits=(0.0, 1.0),
-    ideal=0.0, cost="50 F", source="Yeh et al. 2019, definition 2.1, with the best scale β",
+    ideal=0.0, cost="50 F, once for all explanations",
+    source="Yeh et al. 2019, definition 2.1, with the best scale β",
     without="the score does not change under small noise",
 )  # fmt: skip
 def local_infidelity(case: Case) -> np.ndarray:

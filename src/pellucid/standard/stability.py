@@ -26,7 +26,7 @@ def input_stability(case: Case) -> dict[str, np.ndarray]:
     counted. 0 for maps that do not change. NaN where no draw counts, and for a map of zeros.
     """
     noise = noise_like(case, DRAWS, SPREAD, 6)
-    same = case.subject.shifted(noise).same_class
+    same = case.subject.shifted_once("near", noise).same_class
     arrays = case.subject.task.batch.arrays
     changes = np.full((case.count, DRAWS), np.nan)
     size = np.linalg.norm(case.positions, axis=1)

@@ -84,6 +84,7 @@ class Subject:
         self.imputers = self._make_imputers(imputers)
         self._empty: dict[str, np.ndarray] = {}
         self._subsets: dict[str, np.ndarray] = {}
+        self._shifts: dict[str, Copies] = {}
 
     @property
     def count(self) -> int:
@@ -200,6 +201,12 @@ class Subject:
             )
 
         return self._stream(len(noise[0]), 1, leaves)
+
+    def shifted_once(self, what: str, noise: tuple[np.ndarray, ...]) -> Copies:
+        """`shifted` by the noise of this name, which is the same for everything judged."""
+        if what not in self._shifts:
+            self._shifts[what] = self.shifted(noise)
+        return self._shifts[what]
 
     def empty_scores(self, imputer: str) -> np.ndarray:
         """The score f(x') of each sample with everything removed, `(n,)`."""

@@ -1,0 +1,79 @@
+"""Where candidates are judged: what was found before is read, the rest is run and kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pellucid.engine.schedule import Progress
+from pellucid.search.field import Field
+from pellucid.search.goal import Goal
+from pellucid.search.judging import judge
+from pellucid.search.log import Log
+from pellucid.search.race import Judge, Race, Runner
+from pellucid.search.record import Record
+from pellucid.search.samples import Half
+from pellucid.search.space import Candidate
+
+
+@dataclass(eq=False)
+class Bench:
+    """Judges for the stages of a search; `used` are the rows of the records asked for so far.
+
+    A search that goes on decides by `used`, as if it had never stopped; what is still allowed is
+    counted from all that was ever spent.
+    """
+
+    field: Field
+    goal: Goal
+    log: Log
+    anchors: Mapping[str, Runner]
+    progress: Progress | None
+    used: int = 0
+    race: Race | None = None
+
+    def judging(self, stage: str, halves: Mapping[str, Half]) -> Judge:
+        """The judge of a stage, on these halves of the samples."""
+
+        def one(candidate: Candidate, start: int, stop: int) -> Record:
+            key = _key(stage, candidate, start, stop)
+            record = self.log.get(key)
+            if record is None:
+                half = halves[candidate.model]
+                anchor = self.anchors[candidate.model].candidate
+                if candidate is not anchor and not half.holds(start, stop):
+                    # What is asked once for all is the random control's cost, also when going on.
+                    again = self._judge(stage, anchor, half, start, stop)
+                    self.log.add(
+                        f"{_key(stage, anchor, start, stop)} again {self.log.spent}", again
+                    )
+                record = self._judge(stage, candidate, half, start, stop)
+                self.log.add(
+                    f"{key} cut off at {self.log.spent}" if record.refused else key, record
+                )
+            self.used += record.spent
+            if self.progress is not None:
+                self.progress(self.used, max(self._budget or self.used, self.used))
+            return record
+
+        return one
+
+    @property
+    def _budget(self) -> int | None:
+        return self.goal.budget if self.race is None else self.race.budget
+
+    def _judge(self, stage: str, candidate: Candidate, half: Half, start: int, stop: int) -> Record:
+        budget = self._budget
+        is_anchor = candidate is self.anchors[candidate.model].candidate
+        return judge(
+            candidate, half, start, stop, metrics=self.field.metrics, goal=self.goal,
+            limit=None if budget is None else max(0, budget - self.log.spent),
+            measured=stage == "race" and start == 0, strict=is_anchor and len(self.anchors) == 1,
+        )  # fmt: skip
+
+
+def _lost(key: str, spent: int) -> str:
+    """The key of what was spent to no end."""
+    return f"lost | {key} | after {spent}"
+
+
+def _key(stage: str, candidate: Candidate, start: int, stop: int) -> str:
+    return f"{stage} | {candidate.name} | {start}:{stop}"

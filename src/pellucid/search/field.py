@@ -1,0 +1,51 @@
+"""Who races where, and by what a file of it is known again."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pellucid.inputs.batch import Batch
+from pellucid.model import Model
+from pellucid.search.samples import Half
+from pellucid.search.space import Candidate
+from pellucid.standard.metric import Metric
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Who races where: models, candidates and the two halves of the samples for each model."""
+
+    models: Mapping[str, Model]
+    batch: Batch
+    candidates: tuple[Candidate, ...]
+    metrics: tuple[Metric, ...]
+    tuning: Mapping[str, Half]
+    held_out: Mapping[str, Half]
+    accuracy: Mapping[str, float]
+    out: Mapping[str, str]
+    """Models that are dropped before the race, and why."""
+    looked: int
+    """Rows of the models that were run for all this."""
+    seed: int
+    target: Any
+    notes: tuple[str, ...]
+
+    def head(self) -> dict[str, Any]:
+        """What decides the records, for the file that holds them."""
+        digest = hashlib.sha256()
+        for array in self.batch.arrays:
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            whole = array.astype(str) if array.dtype.hasobject else array
+            digest.update(np.ascontiguousarray(whole).tobytes())
+        some = next(iter(self.tuning.values()))
+        return {
+            "models": {name: m.fingerprint() for name, m in self.models.items()},
+            "inputs": digest.hexdigest(),
+            "target": repr(self.target) if not callable(self.target) else "a function",
+            "metrics": [m.name for m in self.metrics],
+            "imputers": [list(some.imputers), list(next(iter(self.held_out.values())).imputers)],
+            "seed": self.seed,
+        }

@@ -1,0 +1,181 @@
+"""From a finished race to its result: who is chosen, certified, on the front, and why."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pellucid.explainer import Explainer
+from pellucid.reproduce import code_of
+from pellucid.search.certificate import Certificate, certify
+from pellucid.search.field import Field
+from pellucid.search.limits import broken
+from pellucid.search.log import Log
+from pellucid.search.race import Judge, Race, Runner
+from pellucid.search.result import SearchResult, Trial
+from pellucid.search.space import Candidate
+from pellucid.search.utility import mean_interval, mean_of
+
+FINALISTS = 4
+"""Certified at most: the chosen one and its nearest rivals."""
+
+
+def outcome(
+    race: Race,
+    judge: Judge,
+    asked: Field,
+    log: Log,
+    *,
+    seconds: Callable[[], float],
+) -> SearchResult:
+    """The result; certifies on the way."""
+    fitting = [r for r in race.alive if not _broken(race, r)]
+    certificate = None
+    held = next(iter(asked.held_out.values()))
+    if fitting:
+        finalists = _finalists(race, fitting, log.spent_besides("certify"))
+        certificate = certify(
+            race, finalists, judge, samples=held.count, imputers=held.imputers, seed=asked.seed
+        )
+    chosen = fitting[0] if fitting else None
+    open_rivals = [
+        r.candidate.name
+        for r in race.runners.values()
+        if r.open or (r is not chosen and r.dropped is None)
+    ]
+    winner, met, verdict = _verdict(race, chosen, certificate, open_rivals)
+    front = _front(race)
+    tuned = next(iter(asked.tuning.values()))
+    notes = [*asked.notes, *race.notes]
+    if log.resumed:
+        notes.append(f"{log.resumed} of the records are from an earlier run.")
+    return SearchResult(
+        goal=race.goal,
+        chosen=None if chosen is None else chosen.candidate.name,
+        winner=winner,
+        met=met,
+        verdict=verdict,
+        certificate=certificate,
+        front=tuple(r.candidate.name for r in front),
+        trail=_trail(race, front, asked.seed),
+        rounds=tuple(race.rounds),
+        spent=log.spent,
+        budget=race.budget,
+        exhaustive=race.exhaustive,
+        imputers=tuned.imputers,
+        accuracy=asked.accuracy,
+        seed=asked.seed,
+        seconds=seconds(),
+        notes=tuple(notes),
+        ready=None if chosen is None else _explainer(asked, chosen.candidate),
+        code="" if chosen is None else _code(race, asked, chosen.candidate),
+    )
+
+
+def _broken(race: Race, runner: Runner) -> str:
+    return broken(race.goal, race.metrics, runner.records, runner.evaluations, sure=False)
+
+
+def _finalists(race: Race, fitting: Sequence[Runner], spent: int) -> list[Runner]:
+    """The chosen one, a runner-up at least, and further rivals as the budget holds them."""
+    others = race.ranked(
+        [
+            r
+            for r in race.runners.values()
+            if r.judged and r is not fitting[0] and not _broken(race, r)
+        ]
+    )
+    # Those that were not told apart come first: it is of them that fresh samples can tell.
+    near = [r for r in others if r.dropped is None or r.open]
+    rivals = [*near, *(r for r in others if r not in near)][: max(1, min(len(near), FINALISTS - 1))]
+    found = [fitting[0], *rivals]
+    left = np.inf if race.budget is None else race.budget - spent
+    while len(found) > 1 and race.certificate_cost(found) > left:
+        found.pop()
+    return found
+
+
+def _verdict(
+    race: Race, chosen: Runner | None, certificate: Certificate | None, rivals: Sequence[str]
+) -> tuple[bool, bool, str]:
+    if chosen is None or certificate is None:
+        reasons = [f"{n}: {_broken(race, r) or r.reason}" for n, r in race.runners.items()]
+        return False, False, "\n  ".join(["No candidate keeps the limits of the goal.", *reasons])
+    line = certificate.chosen
+    name = chosen.candidate.name
+    if line is None or line.error:
+        why = "" if line is None else f": {line.error}"
+        return False, False, f"{name} is the best of the race and could not be certified{why}."
+    told = {c.name for c in certificate.lines[1:] if not c.tied and not c.error}
+    tied = dict.fromkeys([*certificate.tied, *(n for n in rivals if n not in told)])
+    if tied:
+        text = (
+            f"No significant winner: {name} is the best so far and is not told apart from"
+            f" {', '.join(tied)}."
+        )
+    else:
+        text = f"{name} is the winner, better than every rival beyond chance."
+    if line.broken:
+        text += f" On the held-out samples it breaks the goal: {line.broken}."
+    winner = not tied and bool(told)
+    if not tied and not told:
+        text = f"{name} is the best of the race; no rival could be certified beside it."
+    return winner, not line.broken, text
+
+
+def _front(race: Race) -> list[Runner]:
+    """Those that no other one beats: at least as good on all weighted axes, better on one.
+
+    Two are compared by their means over the samples that both were judged on.
+    """
+    names = [axis for axis, weight in race.goal.weights.items() if weight > 0]
+    judged = [r for r in race.runners.values() if r.judged and not _broken(race, r)]
+    axes = {id(r): race.axes(r) for r in judged}
+
+    def beats(a: Runner, b: Runner) -> bool:
+        shared = min(a.samples, b.samples)
+        first = np.array([mean_of(axes[id(a)][n][:shared]) for n in names])
+        second = np.array([mean_of(axes[id(b)][n][:shared]) for n in names])
+        known = ~np.isnan(first) & ~np.isnan(second)
+        gain = (first - second)[known]
+        return bool(gain.size) and bool((gain >= -1e-9).all()) and bool((gain > 1e-9).any())
+
+    return race.ranked([b for b in judged if not any(beats(a, b) for a in judged if a is not b)])
+
+
+def _trail(race: Race, front: Sequence[Runner], seed: int) -> tuple[Trial, ...]:
+    order = [*race.alive, *race.ranked([r for r in race.runners.values() if r.dropped is not None])]
+    found = []
+    for runner in order:
+        own = runner.candidate
+        utility, axes = np.array([np.nan]), {}
+        if runner.judged:
+            utility = race.utility(runner)
+            axes = {axis: mean_of(values) for axis, values in race.axes(runner).items()}
+        low, high = mean_interval(utility, seed=seed)
+        found.append(
+            Trial(
+                own.name, own.model, own.method, own.parameters, runner.samples, mean_of(utility),
+                low, high, axes, runner.evaluations, runner.spent, runner.dropped, runner.reason,
+                runner.open, runner in front,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _explainer(asked: Field, chosen: Candidate) -> Explainer:
+    pair = (chosen.method, dict(chosen.parameters))
+    target = asked.target
+    # A target for each sample was of the samples that were searched on.
+    shared = None if isinstance(target, list | np.ndarray) else target
+    return Explainer(asked.models[chosen.model], [pair], seed=asked.seed, target=shared)
+
+
+def _code(race: Race, asked: Field, chosen: Candidate) -> str:
+    given = [f"{k}={code_of(k, v)}" for k, v in chosen.parameters.items()]
+    model = "model" if len(asked.models) == 1 else f"models[{chosen.model!r}]"
+    target = asked.target
+    if target is not None:
+        named = callable(target) or isinstance(target, list | np.ndarray)
+        given = [f"target={'target' if named else repr(target)}", *given]
+    arguments = ", ".join([model, "x", repr(chosen.method), *given, f"seed={asked.seed}"])
+    return f"import pellucid\n\nexplanation = pellucid.explain({arguments})\n"

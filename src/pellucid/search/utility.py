@@ -1,0 +1,128 @@
+"""Scores as utilities between fixed points, and what paired differences of them say."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pellucid.search.record import Record, Scores
+from pellucid.standard.metric import AXES, Metric
+
+_DRAWS = 2000
+
+
+def joined(records: Sequence[Record]) -> Scores:
+    """The scores of chunks of samples as those of all of them; NaN where a chunk lacks some."""
+    names = {m: list(ways) for r in records for m, ways in r.scores.items()}
+    sizes = [_count(r) for r in records]
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for metric, ways in names.items():
+        found[metric] = {
+            way: np.concatenate(
+                [
+                    r.scores.get(metric, {}).get(way, np.full(size, np.nan))
+                    for r, size in zip(records, sizes, strict=True)
+                ]
+            )
+            for way in ways
+        }
+    return found
+
+
+def _count(record: Record) -> int:
+    return max((len(v) for ways in record.scores.values() for v in ways.values()), default=0)
+
+
+def axis_utilities(
+    own: Scores, anchor: Scores, metrics: Sequence[Metric], evaluations: float, count: int
+) -> dict[str, np.ndarray]:
+    """Each sample's utility on each axis, `(n,)`: 0 is the random control, 1 the ideal.
+
+    u = (m − r) / (m_ideal − r), between −1 and 1, with r the median of the random control over the
+    samples: the mean over a score's ways, then over the axis' scores. A score that this
+    explanation lacks where the control has one counts 0; NaN where the control has none either, or
+    nothing of the axis is asked. Speed is 1 − log₁₀(evaluations) / 4 of one sample's explanation:
+    counted at the model, so that it is the same on every machine.
+    """
+    found = {axis: np.full(count, np.nan) for axis in AXES}
+    for axis in AXES:
+        each = [
+            values
+            for metric in metrics
+            if metric.axis == axis and metric.ideal is not None and not metric.is_gate
+            if (values := _of_metric(metric, own, anchor, count)) is not None
+        ]
+        if each:
+            found[axis] = _mean_of_known(each)
+    speed = 1 - np.log10(max(evaluations, 1.0)) / 4
+    found["speed"] = np.full(count, float(np.clip(speed, 0, 1)))
+    return found
+
+
+def _of_metric(metric: Metric, own: Scores, anchor: Scores, count: int) -> np.ndarray | None:
+    each = []
+    ideal = metric.ideal
+    for way, control in metric.scored(anchor.get(metric.name, {})):
+        known = control[~np.isnan(control)]
+        if ideal is None or not known.size or np.isclose(ideal, np.median(known)):
+            continue
+        floor = float(np.median(known))
+        values = own.get(metric.name, {}).get(way, np.full(count, np.nan))
+        utility = np.clip((values - floor) / (ideal - floor), -1, 1)
+        each.append(np.where(np.isnan(utility) & ~np.isnan(control), 0.0, utility))
+    return _mean_of_known(each) if each else None
+
+
+def _mean_of_known(each: Sequence[np.ndarray]) -> np.ndarray:
+    stacked = np.stack(each)
+    known = ~np.isnan(stacked)
+    total = np.where(known, stacked, 0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+
+
+def weighted(axes: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+    """Σ w u / Σ w of each sample over the axes that have a number there, `(n,)`."""
+    names = [axis for axis, weight in weights.items() if weight > 0]
+    values = np.stack([axes[name] for name in names])
+    shares = np.array([weights[name] for name in names], dtype=np.float64)[:, None]
+    known = ~np.isnan(values)
+    total = (shares * known).sum(axis=0)
+    summed = (shares * np.where(known, values, 0)).sum(axis=0)
+    return np.where(total > 0, summed / np.where(total > 0, total, 1), np.nan)
+
+
+def mean_of(values: np.ndarray) -> float:
+    """The mean of the samples that have a number; NaN where none has."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else np.nan
+
+
+def mean_interval(values: np.ndarray, *, seed: int, level: float = 0.95) -> tuple[float, float]:
+    """A percentile bootstrap interval of the mean over samples, 2 000 resamplings.
+
+    Of `default_rng([seed, 51])`; NaN with fewer than two samples that have a number.
+    """
+    known = values[~np.isnan(values)]
+    if known.size < 2:
+        return np.nan, np.nan
+    generator = np.random.default_rng([seed, 51])
+    drawn = known[generator.integers(known.size, size=(_DRAWS, known.size))].mean(axis=1)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def lead_bound(difference: np.ndarray, level: float) -> float:
+    """The lower bound of the mean of some paired differences, one-sided, by Student's t.
+
+    mean − t₁₋ₗₑᵥₑₗ · s / √n. A bootstrap of the three or four samples that a race begins with
+    would give bounds that are too narrow. −∞ with fewer than two samples, and 0 where all
+    differences are rounding errors.
+    """
+    known = difference[~np.isnan(difference)]
+    if known.size < 2:
+        return -np.inf
+    if np.abs(known).max() < 1e-9:
+        return 0.0
+    from scipy.stats import t
+
+    spread = known.std(ddof=1) / np.sqrt(known.size)
+    return float(known.mean() - t.ppf(1 - level, known.size - 1) * spread)
