@@ -33,6 +33,7 @@ def scorecard_text(card: "Scorecard") -> str:
     kinds = list(dict.fromkeys(k for own in gates.values() for k in own))
     told = [[kind, *(_passed(own.get(kind)) for own in gates.values())] for kind in kinds]
     lines += columns([["gate", *gates], *told])
+    lines += _beside_blurred(card)
     lines += ["", *remarks_on(card)]
     return "\n".join(lines).rstrip()
 
@@ -68,6 +69,21 @@ def _cell(card: "Scorecard", name: str, metric: str, way: str) -> str:
 
 def _passed(value: bool | None) -> str:
     return "not asked" if value is None else "passed" if value else "FAILED"
+
+
+def _beside_blurred(card: "Scorecard") -> list[str]:
+    """How much better each map scores than a blurred copy of it, the median over samples."""
+    told: dict[str, dict[str, str]] = {}
+    for name in card.explanations:
+        for contest in card.contests.get(name, ()):
+            if contest.control == "blurred":
+                label = f"{contest.metric}{f' ({contest.way})' if contest.way else ''}"
+                text = f"{contest.median_difference:+.3g} (p = {contest.p:.2g})"
+                told.setdefault(label, {})[name] = text
+    if not told:
+        return []
+    rows = [[label, *(own.get(n, "–") for n in card.explanations)] for label, own in told.items()]
+    return ["", "a map less its blurred copy", *columns([["score", *card.explanations], *rows])]
 
 
 def remarks_on(card: "Scorecard") -> list[str]:
