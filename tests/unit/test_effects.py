@@ -99,12 +99,62 @@ def test_the_error_of_an_accumulated_effect_is_that_of_new_data():
     assert np.mean(errors) == pytest.approx(np.std(ends), rel=0.2)
 
 
+def test_an_accumulated_pair_is_the_product_about_the_means():
+    """f = b·c over all pairs of values: (b − mean)(c − mean), whatever else is added to f."""
+    b, c = np.meshgrid(np.array([0.0, 1, 3, 4, 7]), np.array([-2.0, 0, 1, 5]), indexing="ij")
+    x = np.stack([b.ravel(), c.ravel()], axis=1)
+    found = ale(lambda t: t[:, 0] * t[:, 1] + t[:, 0] ** 3 - 5 * t[:, 1], x, (0, 1), bins=20)
+    assert found.evaluations.forward == 5 * len(x)
+    assert found.features == ("feature 0", "feature 1")
+    means = []
+    for edges, own in zip(found.grid, x.T, strict=True):
+        places = np.clip(np.searchsorted(edges, own), 1, len(edges) - 1)
+        means.append(((edges[places] + edges[places - 1]) / 2).mean())
+    expected = np.multiply.outer(found.grid[0] - means[0], found.grid[1] - means[1])
+    np.testing.assert_allclose(found.values, expected, atol=1e-9)
+    np.testing.assert_allclose(found.stderr, 0, atol=1e-9)
+
+
+def test_an_accumulated_pair_of_what_adds_up_is_nothing_though_columns_go_together():
+    found = ale(lambda t: np.exp(t[:, 0]) + t[:, 1] ** 2 + t[:, 2], X, (0, 1))
+    np.testing.assert_allclose(found.values, 0, atol=1e-5)  # X is of float32
+    assert found.values.shape == (len(found.grid[0]), len(found.grid[1]))
+
+
+def test_an_accumulated_pair_of_columns_that_go_together():
+    """f = b·c with correlation r: b·c − r (b² + c²) / 2, as E[c | b] = r b is b's own effect."""
+    r, generator = 0.4, np.random.default_rng(8)
+    b = generator.normal(size=40_000)
+    c = r * b + np.sqrt(1 - r**2) * generator.normal(size=len(b))
+    found = ale(lambda t: t[:, 0] * t[:, 1], np.stack([b, c], axis=1), (0, 1), bins=40)
+    inner = [np.abs(g) < 1.2 for g in found.grid]
+    u, v = np.meshgrid(*(g[i] for g, i in zip(found.grid, inner, strict=True)), indexing="ij")
+    expected = u * v - r * (u**2 + v**2) / 2
+    np.testing.assert_allclose(found.values[np.ix_(*inner)], expected, atol=0.06)
+
+
+def test_the_error_of_an_accumulated_pair_is_that_of_new_data():
+    """f = b·c·d: the mean of d in each cell is drawn anew in every table."""
+    ends, errors = [], []
+    grid = np.stack(np.meshgrid(np.arange(12.0), np.arange(12.0), indexing="ij"), -1).reshape(-1, 2)
+    for trial in range(120):
+        d = np.random.default_rng([trial, 10]).normal(size=(len(grid), 1)) + 1
+        found = ale(lambda t: t.prod(axis=1), np.hstack([grid, d]), (0, 1), bins=3)
+        ends.append(found.values[-1, -1])
+        errors.append(found.stderr[-1, -1])
+    assert np.mean(errors) == pytest.approx(np.std(ends), rel=0.2)
+
+
 def test_missing_values_are_left_out_and_shown_to_the_model():
     table = TABLE[["a", "b"]].copy()
     table.loc[:9, "a"] = np.nan
     model = HistGradientBoostingClassifier(max_iter=5).fit(table, X[:, 1] > 0)
     assert np.isfinite(partial_dependence(model, table, "a").values).all()
     assert ale(model, table, "a", bins=5).evaluations.forward == N + 2 * (N - 10)
+    table.loc[5:14, "b"] = np.nan
+    pair = ale(model, table, ("a", "b"), bins=5)
+    assert pair.evaluations.forward == N + 4 * (N - 15)
+    assert np.isfinite(pair.values).all()
 
 
 def test_what_is_refused():

@@ -225,12 +225,19 @@ def test_connected_pieces_are_those_of_a_slow_search():
 def test_effects_are_drawn():
     pandas = pytest.importorskip("pandas", reason="words are columns of data frames")
     data = pandas.DataFrame({"a": rng.normal(size=40), "w": rng.choice(list("pqrst"), 40)})
+    data["b"] = np.linspace(-1, 1, 40)
 
     def f(t):
-        return t["a"].to_numpy() ** 2 + (t["w"] == "p").to_numpy()
+        return t["a"].to_numpy() ** 2 * (1 + t["b"]) + (t["w"] == "p").to_numpy()
 
+    pair = effects.ale(f, data, ("a", "b"), bins=4)
+    axes = pair.plot()
+    low, high = axes.collections[0].get_clim()
+    assert low == -high == -np.abs(pair.values).max(), "none is in the middle of the colours"
+    assert "together" in axes.figure.axes[1].get_ylabel()
     for found in (
         effects.ale(f, data, "a", bins=6),
+        pair,
         effects.partial_dependence(f, data, "a"),
         effects.partial_dependence(f, data, "w"),
         effects.partial_dependence(f, data, ("a", "w")),

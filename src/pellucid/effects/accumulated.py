@@ -4,12 +4,16 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.effects.accumulated_pairs import accumulated_pairs, steps_of_pairs
 from pellucid.effects.effect import Effect, column_of, the_table, words_of
 from pellucid.engine.schedule import Progress
 from pellucid.errors import InputError
 from pellucid.explaining.preparing import prepare
 from pellucid.task import Task
 from pellucid.types import TargetLike
+
+_USUAL = {1: 20, 2: 10}
+"""Bins of a column, where there are one or two of them."""
 
 
 def ale(
@@ -18,7 +22,7 @@ def ale(
     feature: Any,
     *,
     target: TargetLike = None,
-    bins: int = 20,
+    bins: int | None = None,
     batch_size: int | str = "auto",
     progress: Progress | None = None,
 ) -> Effect:
@@ -26,12 +30,22 @@ def ale(
 
     ALE(z_k) = Σ_{j ≤ k} (1/n_j) Σ_{i in bin j} [f(x_i, col. ← z_j) − f(x_i, col. ← z_{j−1})] − c
 
-    z_0 … z_K are quantiles of the column (fewer where values repeat), and c makes the mean over
-    the data zero. Unlike `partial_dependence` it asks only about steps to the ends of a row's own
-    bin, so it holds where columns go together; it says nothing of the level. Returns an `Effect`
-    in units of the explained score with a standard error over the rows within bins. Rows whose
-    value is missing are left out. Cost: two forwards a row.
-    Source: Apley & Zhu 2020 (arXiv 1612.08468), eq. 15 and 16.
+    z_0 … z_K are quantiles of the column (fewer where values repeat; `bins` is 20), and c makes the
+    mean over the data zero. Unlike `partial_dependence` it asks only about steps to the ends of a
+    row's own bin, so it holds where columns go together; it says nothing of the level. Returns an
+    `Effect` in units of the explained score with a standard error over the rows within bins. Rows
+    whose value is missing are left out. Cost: two forwards a row.
+
+    Of a pair of columns it is what they do together beyond what each does alone: second differences
+
+    Δ_i = f(x_i, ← z_k, w_m) − f(x_i, ← z_{k−1}, w_m) − f(x_i, ← z_k, w_{m−1}) + f(x_i, ← z_{k−1},
+    w_{m−1}),
+
+    mean over the rows of each cell of a grid (`bins` 10 a column), added up along both, less the
+    accumulated effect of either column in that sum, mean zero over the data. It is 0 where the two
+    only add up. `values (K + 1, M + 1)`; cells without rows take the mean of the nearest that has
+    some. Cost: four forwards a row.
+    Source: Apley & Zhu 2020 (arXiv 1612.08468), eq. 15 and 16; of pairs eq. 17 to 20.
 
     Raises `InputError` for an unknown column, a category (it has no order: `partial_dependence`),
     or a column of one value; `CapabilityError` for what is no table.
@@ -39,32 +53,54 @@ def ale(
     >>> ale(model, table, "dose", bins=4).grid[0].shape
     (5,)
     """
+    named = tuple(feature) if isinstance(feature, tuple | list) else (feature,)
+    if len(named) not in _USUAL:
+        raise InputError(f"Expected one column or a pair, got {feature!r}.")
+    bins = _USUAL[len(named)] if bins is None else bins
     if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 1:
         raise InputError(f"Expected bins to be a whole number of 1 or more, got {bins!r}.")
     task = prepare(model, data, target, batch_size=batch_size, progress=progress)
-    column, name = column_of(task, feature)
-    if words_of(task, column) is not None:
-        raise InputError(
-            f"{name!r} is a category, and steps along it need an order.\n"
-            "  partial_dependence works on categories."
-        )
-    own = the_table(task)[:, column].astype(np.float64)
-    rows = np.flatnonzero(np.isfinite(own))
-    edges = (
-        np.unique(np.quantile(own[rows], np.linspace(0, 1, bins + 1), method="inverted_cdf"))
-        if len(rows)
-        else own
-    )
+    columns = [column_of(task, f) for f in named]
+    if len({number for number, _ in columns}) < len(columns):
+        raise InputError(f"Expected two different columns, got {feature!r}.")
+    rows = np.arange(task.count)
+    for column, name in columns:
+        if words_of(task, column) is not None:
+            raise InputError(
+                f"{name!r} is a category, and steps along it need an order.\n"
+                "  partial_dependence works on categories."
+            )
+        own = the_table(task)[:, column].astype(np.float64)
+        rows = rows[np.isfinite(own[rows])]
+    edges, places = [], []
+    for column, name in columns:
+        own = the_table(task)[rows, column].astype(np.float64)
+        edges.append(_edges(own, int(bins), name))
+        places.append(np.clip(np.searchsorted(edges[-1], own), 1, len(edges[-1]) - 1))
+    if len(columns) == 1:
+        steps = _steps(task, columns[0][0], rows, edges[0], places[0])
+        values, errors = _accumulated(steps, places[0], len(edges[0]) - 1)
+    else:
+        both = columns[0][0], columns[1][0]
+        steps = steps_of_pairs(task, both, rows, (edges[0], edges[1]), (places[0], places[1]))
+        cells = len(edges[0]) - 1, len(edges[1]) - 1
+        values, errors = accumulated_pairs(steps, (places[0], places[1]), cells)
+    return Effect(
+        kind="ale", features=tuple(name for _, name in columns), grid=tuple(edges),
+        values=values, stderr=errors, categories=(None,) * len(columns),
+        data=tuple(the_table(task)[:, c].astype(np.float64) for c, _ in columns),
+        target_name=task.target.names[0], explained=task.wrapped.explained(task.x),
+        evaluations=task.model.evaluations,
+    )  # fmt: skip
+
+
+def _edges(own: np.ndarray, bins: int, name: str) -> np.ndarray:
+    """Quantiles of a column's values, each once."""
+    at = np.linspace(0, 1, bins + 1)
+    edges = np.unique(np.quantile(own, at, method="inverted_cdf")) if len(own) else own
     if len(edges) < 2:
         raise InputError(f"{name!r} has one value only, so there is no step along it.")
-    places = np.clip(np.searchsorted(edges, own[rows], side="left"), 1, len(edges) - 1)
-    steps = _steps(task, column, rows, edges, places)
-    values, errors = _accumulated(steps, places, len(edges) - 1)
-    return Effect(
-        kind="ale", features=(name,), grid=(edges,), values=values, stderr=errors,
-        categories=(None,), data=(own,), target_name=task.target.names[0],
-        explained=task.wrapped.explained(task.x), evaluations=task.model.evaluations,
-    )  # fmt: skip
+    return edges
 
 
 def _steps(

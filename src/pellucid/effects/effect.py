@@ -16,7 +16,8 @@ class Effect:
 
     `grid` holds the values looked at, `(g,)` for each column, and `values (g,)` or `(g, h)` the
     effect there with its standard error over the rows, `stderr`. `categories` are the words of a
-    grid of categories. `individual (n, g)` has one curve a row, for ICE. `data` are the column's
+    grid of categories. An "ale" of two columns is what they do beyond what either does alone.
+    `individual (n, g)` has one curve a row, for ICE. `data` are the column's
     own values in the table, to show where the curve rests on many.
     """
 

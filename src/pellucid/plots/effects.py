@@ -1,6 +1,6 @@
 """Curves of partial dependence, single rows and accumulated effects; surfaces of two columns."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -123,9 +123,15 @@ def _surface(found: "Effect", ax: Axes | None, theme: Theme) -> Axes:
         np.arange(len(g)) if words is not None else g
         for g, words in zip(found.grid, found.categories, strict=True)
     ]
-    mesh = axes.pcolormesh(*places, found.values.T, cmap=theme.unsigned, shading="nearest")
+    colours: dict[str, Any] = {"cmap": theme.unsigned}
+    amount = f"mean {found.explained}"
+    if found.kind == "ale":  # beyond what either does alone: with a sign, and 0 in the middle
+        most = max(float(np.abs(found.values).max()), 1e-30)
+        colours = {"cmap": theme.colour_map(True), "vmin": -most, "vmax": most}
+        amount = f"change of the {found.explained} by both together"
+    mesh = axes.pcolormesh(*places, found.values.T, shading="nearest", **colours)
     bar = axes.figure.colorbar(mesh, ax=axes)
-    bar.set_label(f"mean {found.explained}", color=theme.ink, fontsize=8)
+    bar.set_label(amount, color=theme.ink, fontsize=8)
     bar.ax.tick_params(labelsize=8, colors=theme.muted, labelcolor=theme.ink)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     setters = (axes.set_xticks, axes.set_yticks)
