@@ -386,3 +386,29 @@ def test_the_vision_transformer_of_transformers_has_its_patches_in_a_grid():
     expected = own[-1].numpy().mean(axis=1)[:, 0, 1:].reshape(2, 3, 3)
     np.testing.assert_allclose(e.extras["grid"], expected, atol=1e-6)
     assert (e.parameters["grid"], e.parameters["tokens_before"]) == ((3, 3), 1)
+
+
+@pytest.mark.parametrize("method", ["attention", "attention_norm", "attention_rollout"])
+def test_pictures_of_what_belongs_to_no_class_name_none(method):
+    """Every class has the same map, so no bar says that it points towards one."""
+    model, x = build("vit", "torch")
+    e, of_class = explain(model, x, method), explain(model, x, "attention_gradient")
+    for kind in (None, "overlay"):
+        said, others = (
+            _words(r.plot() if kind is None else r.plot(kind=kind)) for r in (e, of_class)
+        )
+        assert "towards" not in said
+        if kind is None:
+            assert "more →" in said
+            assert "towards" in others
+    assert "evidence for" not in e.to_html()
+    assert "of no class" in e.to_html()
+    assert "evidence for class" in of_class.to_html()
+
+
+def _words(drawn) -> str:
+    """Everything that is written in a figure."""
+    from matplotlib.text import Text
+
+    figure = drawn if hasattr(drawn, "findobj") and hasattr(drawn, "axes") else drawn.figure
+    return " ".join(t.get_text() for t in figure.findobj(Text))

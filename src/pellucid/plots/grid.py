@@ -98,7 +98,7 @@ def grid(
             sheet.name(panel, name, titles[j], i, j)
             if scale == "panel":
                 sheet.note(panel, f"v = {number(scales[name][j].limit)}")
-        sheet.bar(i, scales[name][0], own=scale == "panel")
+        sheet.bar(i, scales[name][0], own=scale == "panel", name=row[0].method)
     if sheet.photo is not None:
         picture(first, samples[0], part=part, ax=sheet.photo, theme=theme)
         title = wrap(f"predicted: {short_name(first.prediction_names[samples[0]])}", 28)
@@ -265,12 +265,14 @@ class _Sheet:
         _bare(panel)
         panel.set_xlabel(text, fontsize=8, color=self.theme.muted)
 
-    def bar(self, method: int, scale: Scale, own: bool) -> None:
+    def bar(self, method: int, scale: Scale, own: bool, name: str) -> None:
         """Draw the method's colour bar; where each panel has its own v, it shows v alone."""
         place = self.cells[-1, method + self.first] if self.turned else self.cells[method, -1]
         cax = self.figure.add_subplot(place)
         drawn = Scale(1.0, scale.signed) if own else scale
-        bar = colour_bar(self.figure, cax, drawn, "", self.theme, horizontal=self.turned)
+        bar = colour_bar(
+            self.figure, cax, drawn, "", self.theme, horizontal=self.turned, method=name
+        )
         if own:
             bar.set_ticks([drawn.bottom, drawn.top], labels=["−v" if scale.signed else "0", "v"])
 

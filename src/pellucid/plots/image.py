@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
 from pellucid.plots.noise import below_rounding
-from pellucid.plots.scale import REDUCTION_WORDS, Reduction, Scale, reduce_channels
+from pellucid.plots.scale import REDUCTION_WORDS, WITHOUT_TARGET, Reduction, Scale, reduce_channels
 from pellucid.plots.style import (
     Theme,
     ThemeName,
@@ -201,7 +201,7 @@ def side_by_side(
     titles = (predicted, elide(explanation.method, 38), "map alone")
     for axes, title in zip(panels, titles, strict=False):
         axes.set_title(title, color=colours.ink, fontsize=10, parse_math=False)
-    colour_bar(figure, panels[3], scale, name, colours)
+    colour_bar(figure, panels[3], scale, name, colours, method=explanation.method)
     note = scale.words()
     if chosen.units is not None:
         note += "; a pixel has the value of its whole segment"
@@ -255,8 +255,12 @@ def colour_bar(
     theme: Theme,
     *,
     horizontal: bool = False,
+    method: str = "",
 ) -> Colorbar:
-    """Fill `cax` with a bar whose ends say in words which way they push; returns it."""
+    """Fill `cax` with a bar whose ends say in words which way they push; returns it.
+
+    A map of a `method` that does not look at the target says where there is more, and no more.
+    """
     mappable = ScalarMappable(Normalize(scale.bottom, scale.top), theme.colour_map(scale.signed))
     orientation = "horizontal" if horizontal else "vertical"
     bar = figure.colorbar(mappable, cax=cax, orientation=orientation)
@@ -268,7 +272,9 @@ def colour_bar(
     else:
         bar.set_ticks([0.0], labels=["0"])
     words = "← away  |  towards →" if scale.signed else "towards →"
-    if target:
+    if method in WITHOUT_TARGET:
+        words = "more →"
+    elif target:
         words = "← away from  |  towards →" if scale.signed else words
         words += "\n" + wrap(short_name(target), 34)
     bar.set_label(words, color=theme.ink, fontsize=8, parse_math=False)

@@ -81,7 +81,7 @@ def draw_panels(
             draw[kind](e, sample, part=part, ax=axes, theme=theme, **given)
             if scale is not None:
                 cax = axes.inset_axes((1.02, 0.0, 0.025, 1.0))
-                colour_bar(figure, cax, scale, "", colours)
+                colour_bar(figure, cax, scale, "", colours, method=e.method)
             else:
                 drawn.setdefault(panel.group, []).append(axes)
                 last = index == max(i for i, k in enumerate(kinds) if k == "table")

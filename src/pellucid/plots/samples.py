@@ -64,7 +64,7 @@ def table_heatmap(
     for side in ("top", "right", "bottom", "left"):
         line.spines[side].set_visible(False)
     cax = axes.inset_axes((1.02, 0.0, 0.018, 1.0))
-    colour_bar(axes.figure, cax, scale, "", colours)  # pyright: ignore[reportArgumentType]
+    colour_bar(axes.figure, cax, scale, "", colours, method=explanation.method)  # pyright: ignore[reportArgumentType]
     words = f"{elide(columns.method, 30)}: {elide(columns.target, 40)}   {scale.words()}"
     line.set_title(words, color=colours.ink, fontsize=10, loc="left", parse_math=False)
     return axes

@@ -72,6 +72,10 @@ def is_signed(maps: Iterable[np.ndarray]) -> bool:
     return below or not above
 
 
+WITHOUT_TARGET = frozenset({"attention", "attention_norm", "attention_rollout", "eigencam"})
+"""Methods whose map is the same for every class: it points towards none."""
+
+
 @dataclass(frozen=True)
 class Scale:
     """A scale from −v to v (signed) or 0 to v, shared by all maps drawn with it."""

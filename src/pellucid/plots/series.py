@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
 from pellucid.plots.image import colour_bar, layer_words, picked, signed_part
-from pellucid.plots.scale import Reduction, Scale, reduce_channels
+from pellucid.plots.scale import WITHOUT_TARGET, Reduction, Scale, reduce_channels
 from pellucid.plots.style import (
     OKABE_ITO,
     ThemeName,
@@ -69,16 +69,18 @@ def series(
     axes.set_xlim(-0.5, len(steps) - 0.5)
     axes.set_ylim(low - room, high + room)
     axes.set_xlabel("step", color=colours.ink, fontsize=9)
-    name = short_name(explanation.target_names[sample])
+    method = explanation.method
+    named = method not in WITHOUT_TARGET
+    name = short_name(explanation.target_names[sample]) if named else "of no class"
     inner = layer_words(explanation, part)
     axes.set_title(
-        f"{elide(explanation.method, 30)}: {elide(name, 40)}   {scale.words()}"
+        f"{elide(method, 30)}: {elide(name, 40)}   {scale.words()}"
         + (f"\n{elide(inner, 60)}" if inner else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip
     if ax is None:
         cax = axes.inset_axes((1.02, 0.0, 0.018, 1.0))
-        colour_bar(axes.figure, cax, scale, name, colours)  # pyright: ignore[reportArgumentType]
+        colour_bar(axes.figure, cax, scale, name, colours, method=method)  # pyright: ignore[reportArgumentType]
     return axes
 
 

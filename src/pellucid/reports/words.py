@@ -8,6 +8,7 @@ from pellucid.explanation import Explanation, Part
 from pellucid.plots.image import image_map, is_image, picked
 from pellucid.plots.noise import CONTROLS, SENSITIVITY, is_noise, value_for
 from pellucid.plots.parts import first_image, percent, seen_parts, shares
+from pellucid.plots.scale import WITHOUT_TARGET
 from pellucid.plots.series import step_values
 from pellucid.plots.style import elide, short_name
 from pellucid.plots.table import top_features
@@ -175,12 +176,15 @@ def _found_in_part(explanation: Explanation, sample: int, number: int, target: s
     values = np.asarray(part.values[sample], np.float64)
     if not values.any():
         return f"Every value is zero: it found nothing that bears on {target}."
+    of_target = explanation.method not in WITHOUT_TARGET
     if is_image(part):
         if explanation.method in SENSITIVITY:
             return _found_sensitive(part, sample, target)
-        return _found_in_picture(image_map(part, sample, densities=True), target)
+        return _found_in_picture(
+            image_map(part, sample, densities=True), target, of_target=of_target
+        )
     if "step" in part.dims:
-        return _found_in_series(step_values(part, sample), target)
+        return _found_in_series(step_values(part, sample), target, of_target=of_target)
     return _found_in_table(explanation, sample, number, target)
 
 
@@ -205,15 +209,13 @@ def _found_sensitive(part: Part, sample: int, target: str) -> str:
     )
 
 
-def _found_in_picture(values: np.ndarray, target: str) -> str:
+def _found_in_picture(values: np.ndarray, target: str, *, of_target: bool = True) -> str:
     favour, against = np.maximum(values, 0.0), np.maximum(-values, 0.0)
     total = float(favour.sum() + against.sum())
     if not favour.any():
         return f"Everything it marked speaks against {target}; it lies {mostly(against)}."
-    first = (
-        f"Half of the evidence for {target} lies in {percent(half_share(favour))} of the picture, "
-        f"{mostly(favour)}"
-    )
+    what = f"the evidence for {target}" if of_target else "what it marks, which is of no class,"
+    first = f"Half of {what} lies in {percent(half_share(favour))} of the picture, {mostly(favour)}"
     if not against.any():
         return f"{first}."
     share = float(against.sum()) / total
@@ -223,7 +225,7 @@ def _found_in_picture(values: np.ndarray, target: str) -> str:
     return f"{first}{', but' if share > 0.5 else ';'} {against_it}."
 
 
-def _found_in_series(steps: np.ndarray, target: str) -> str:
+def _found_in_series(steps: np.ndarray, target: str, *, of_target: bool = True) -> str:
     strength = np.abs(steps)
     width = max(1, len(steps) // 10)
     sums = np.convolve(strength, np.ones(width), mode="valid")
@@ -231,8 +233,9 @@ def _found_in_series(steps: np.ndarray, target: str) -> str:
     share = float(sums[start] / strength.sum())
     way = "for" if steps[start : start + width].sum() >= 0 else "against"
     stretch = f"steps {start} to {start + width - 1}" if width > 1 else f"step {start}"
+    what = f"speaks {way} {target}" if of_target else "is of no class"
     return (
-        f"The strongest stretch is {stretch}, which speaks {way} {target} and holds "
+        f"The strongest stretch is {stretch}, which {what} and holds "
         f"{percent(share)} of all it marked."
     )
 
