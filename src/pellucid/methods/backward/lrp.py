@@ -35,7 +35,8 @@ class LRP(Method):
     keep for themselves, which is no error. Cost: a forward and a backward for epsilon; up to three
     more for rules that look at signs.
     Source: Bach et al. 2015 (10.1371/journal.pone.0130140); rules and composites: Montavon et al.
-    2019 (10.1007/978-3-030-28954-6_10); transformers: Achtibat et al. 2024 (arXiv 2402.05602).
+    2019 (10.1007/978-3-030-28954-6_10); transformers: Achtibat et al. 2024 (arXiv 2402.05602);
+    gates take nothing, what they let through all: Arras et al. 2019 (arXiv 1909.12114).
     Departs from the papers: ε is relative. From zennit: w² has no biases, means and sums keep all,
     a batch normalisation is always merged. From Captum: γ and z⁺ look at the signs of x_i w_ij. LRP
     may be covered by patents in some countries: commercial users check that for themselves.

@@ -73,6 +73,8 @@ class Arithmetic:
         size = xp.abs(value)
         if shape[axis] == self.rows:
             return xp.max(size, axis=others, keepdims=True) if others else size
+        if shape[axis] % self.rows:  # a packed sequence: each row is of one sample
+            return xp.max(size, axis=others, keepdims=True) if others else size
         # Samples and positions share one axis, sample by sample.
         found = xp.max(xp.reshape(size, (self.rows, -1)), axis=1)
         found = xp.repeat(found, shape[axis] // self.rows)

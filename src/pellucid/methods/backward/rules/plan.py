@@ -11,6 +11,9 @@ from pellucid.methods.backward.rules.linear import Rule
 REFUSED = frozenset({"other", "opaque", "custom_gradient", "untracked", "rnn", "composite"})
 """Kinds that no rule sees into."""
 
+CLOSED = frozenset({"opaque", "rnn"})
+"""Kinds that hold operations of their own: loops, branches, recurrent layers."""
+
 NORMALISED = frozenset({"layer_norm", "rms_norm", "group_norm", "instance_norm"})
 _WEIGHTS = frozenset({"convolution", "dense"})
 _NONNEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softmax"})
@@ -64,8 +67,8 @@ class Plan:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of operations to look at."""
-        return REFUSED | {role.info.kind for role in self.roles.values()}
+        """The kinds of operations to look at, so that recurrent layers are opened too."""
+        return REFUSED | {"linear"} | {role.info.kind for role in self.roles.values()}
 
 
 def rule_of(info: OperationInfo | Operation) -> str | None:
@@ -155,11 +158,18 @@ class _Flow:
         return [s for s, live in zip(info.sources, info.live, strict=True) if live]
 
     def _reaching_weights(self, infos: Sequence[OperationInfo]) -> set[int]:
-        """Operations after which one with weights still comes."""
+        """Operations after which one with weights still comes.
+
+        What a turn of a loop hands on to the next (-2) may be anything that came before.
+        """
         found: set[int] = set()
+        handed_on = False
         for info in reversed(infos):
+            if handed_on:
+                found.add(info.index)
             if info.index in found or info.form in _WEIGHTS:
                 found.update(s for s in info.sources if s != -1)
+                handed_on = handed_on or -2 in info.sources
         return found
 
     def is_first(self, start: int) -> bool:

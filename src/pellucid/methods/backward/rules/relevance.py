@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pellucid.adapters.derived import numbered
-from pellucid.adapters.protocol import Operation
+from pellucid.adapters.derived import info_of, numbered
+from pellucid.adapters.facts import OPERATION_KINDS
+from pellucid.adapters.protocol import Operation, OperationInfo
 from pellucid.errors import CoverageError, InputError
 from pellucid.methods.backward.rules import others
 from pellucid.methods.backward.rules.arithmetic import Arithmetic
 from pellucid.methods.backward.rules.composites import Composite
 from pellucid.methods.backward.rules.linear import Streams, through
-from pellucid.methods.backward.rules.plan import REFUSED, Plan, Role, plan_of
+from pellucid.methods.backward.rules.plan import CLOSED, REFUSED, Plan, Role, plan_of
 from pellucid.methods.backward.rules.signed import Box
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.running.gradients import cotangents
@@ -81,12 +82,29 @@ class Relevance:
 
 
 def planned(task: "Task", composite: Composite, layer: str | None) -> Plan:
-    """The plan for the model of a task, from one look at its operations."""
+    """The plan for the model of a task, from one look at its operations.
+
+    A second look opens loops and recurrent layers, where there are any.
+    """
     origin = task.origin
     first = tuple(a[:1] for a in origin.x)
     with origin.naming_samples(first, np.arange(1)):
-        infos = origin.model.operations(first)
+        infos = list(origin.model.operations(first))
+        if any(info.kind in CLOSED for info in infos):
+            infos = _opened(task, first)
     return plan_of(infos, composite, layer)
+
+
+def _opened(task: "Task", leaves: Leaves) -> list[OperationInfo]:
+    """The operations of a run with its loops turn by turn, and recurrent layers step by step."""
+    infos: list[OperationInfo] = []
+
+    def note(op: Operation) -> Array:
+        infos.append(info_of(op, None))
+        return op()
+
+    task.origin.model.run(leaves, intercept=note, kinds=OPERATION_KINDS)
+    return infos
 
 
 def relevances(
