@@ -59,7 +59,8 @@ def _nearest_held(counts: np.ndarray) -> np.ndarray:
     held = np.argwhere(counts > 0)
     everyone = np.argwhere(np.ones_like(counts, dtype=bool))
     distance = ((everyone[:, None] - held) ** 2).sum(axis=2)
-    return np.ravel_multi_index(tuple(held[distance.argmin(axis=1)].T), counts.shape)
+    first, second = held[distance.argmin(axis=1)].T
+    return first * counts.shape[1] + second
 
 
 def _without_own_effects(steps: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -224,6 +224,11 @@ def _mix(own: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if mask.dtype == bool or own.dtype.kind != "f":
         return put_where(mask > 0.5 if mask.dtype != bool else mask, own, other)
     share = mask.astype(own.dtype)
+    missing = np.isnan(own) | np.isnan(other) if own.ndim == 2 else None
+    if missing is not None and missing.any():
+        # A missing value has no half: of a table it is there, or the other value is.
+        share = np.where(missing, share > 0.5, share)
+        own, other = np.where(share > 0, own, 0), np.where(share < 1, other, 0)
     other *= 1 - share
     other += own * share
     return other

@@ -40,7 +40,7 @@ class Rise(PreciseMethod):
     (with `ridge=0`). `grid` (7) cells lie along the longer side; of tables the cells are the
     columns, and the map is c. What a mask hides is replaced by `baseline`. The `ridge` (0.1) is
     worth that many masks for each of the z: it shrinks what differs much from place to place.
-    Inputs of whole numbers are shown where a mask is above ½, and hidden elsewhere.
+    Whole numbers and missing values are shown where a mask is above ½, and hidden elsewhere.
     `estimator="classic"` is the paper's: the mean score of the masks that show a place,
     Σ_j f(x ⊙ m_j) m_j / Σ_j m_j, over grids one cell larger that are cut out at a random shift,
     cells shown with `probability` (0.5). It holds the score itself, so only its differences mean

@@ -45,11 +45,11 @@ class Sobol(PreciseMethod):
     T_i = E[Var(f | all but i)] / Var(f) ≈ Σ_j (f(A_j) − f(A_j with i of B_j))² / (2 N Var f)
 
     Each part of the input (`features`: a grid of 8 along the longer side by default, columns of a
-    table) fades into the `baseline` to a random degree, uniform in [0, 1] and independent; where
-    the input holds whole numbers it is shown above ½ and hidden below. A and B are Latin hypercubes
-    of N rows: (`budget` − 1) // (parts + 2), or 32. `order="first"` gives S_i = Var(E[f | i]) / Var
-    f instead, what the part does alone (Saltelli et al. 2010, table 2b); the total is what it does
-    alone and with others. Σ S ≤ 1 ≤ Σ T, equal where parts only add up.
+    table) fades into the `baseline` to a random degree, uniform in [0, 1] and independent;
+    whole numbers and missing values are shown above ½ and hidden below. A and B are Latin
+    hypercubes of N rows: (`budget` − 1) // (parts + 2), or 32. `order="first"` gives S_i =
+    Var(E[f | i]) / Var f instead, what the part does alone (Saltelli et al. 2010, table 2b); the
+    total is what it does alone and with others. Σ S ≤ 1 ≤ Σ T, equal where parts only add up.
 
     With `tolerance` (of the largest standard error, in units of the largest share) or `top` (how
     many parts' order is to be settled) rows double until a sample is there, `budget` at most:
