@@ -82,6 +82,7 @@ def _files(tmp_path):
     keras.Sequential(layers).save(tmp_path / "model.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     factory = "import keras\n\n\ndef build():\n    return keras.models.load_model('model.keras')\n"
+    (tmp_path / "goal.toml").write_text('methods = ["lime", "random"]\nmetrics = ["C1"]\n')
     (tmp_path / "my_models.py").write_text(factory)
     table = pandas.read_csv(ROOT / "tests" / "data" / "adult" / "adult-480.csv")
     table[:400].to_csv(tmp_path / "train.csv", index=False)

@@ -51,16 +51,22 @@ def judge(request: Request, judgement: Judgement) -> "Scorecard":
     """
     check_methods(request)
     _check_limits(judgement)
+    model, x, background, request = opened(request, judgement.table)
+    return _judged(request, judgement, model, x, background)
+
+
+def opened(request: Request, table: Table | None) -> tuple["Model", Any, Any, Request]:
+    """The model, its inputs, the background, and the request with the background filled in."""
     facts = models.file_facts(request.model)
     check_class_names(request, is_demo=facts is None and request.model == models.DEMO)
-    if judgement.table is not None:
-        frame = inputs_of_table(judgement.table)
-        request = with_background(request, judgement.table)
+    if table is not None:
+        frame = inputs_of_table(table)
+        request = with_background(request, table)
         model = models.open_model(
             request.model, request.trust, facts, class_names=request.class_names
         )
         rows = [p["background"] for p in request.parameters.values() if "background" in p]
-        return _judged(request, judgement, model, frame, rows[0] if rows else None)
+        return model, frame, rows[0] if rows else None, request
     unreadable = find_unreadable(request.images)
     if unreadable:
         raise ModelError(" ".join(unreadable.values()))
@@ -70,7 +76,7 @@ def judge(request: Request, judgement: Judgement) -> "Scorecard":
     if request.preprocess is None and model.preprocess is None:
         console.say("No --preprocess given: the model gets pixel values from 0 to 255.")
     model = with_preprocess(model, request.preprocess, request.preprocess_name, channels)
-    return _judged(request, judgement, model, pictures.pixels, None)
+    return model, pictures.pixels, None, request
 
 
 def _judged(

@@ -10,7 +10,7 @@ from pellucid.search.certificate import Certificate, certify
 from pellucid.search.field import Field
 from pellucid.search.limits import broken
 from pellucid.search.log import Log
-from pellucid.search.race import Judge, Race, Runner
+from pellucid.search.race import FEW, Judge, Race, Runner
 from pellucid.search.result import SearchResult, Trial
 from pellucid.search.space import Candidate
 from pellucid.search.utility import mean_interval, mean_of
@@ -32,9 +32,9 @@ def outcome(
     certificate = None
     held = next(iter(asked.held_out.values()))
     if fitting:
-        finalists = _finalists(race, fitting, log.spent_besides("certify"))
+        finalists, samples = _finalists(race, fitting, log.spent_besides("certify"))
         certificate = certify(
-            race, finalists, judge, samples=held.count, imputers=held.imputers, seed=asked.seed
+            race, finalists, judge, samples=samples, imputers=held.imputers, seed=asked.seed
         )
     chosen = fitting[0] if fitting else None
     open_rivals = [
@@ -75,8 +75,8 @@ def _broken(race: Race, runner: Runner) -> str:
     return broken(race.goal, race.metrics, runner.records, runner.evaluations, sure=False)
 
 
-def _finalists(race: Race, fitting: Sequence[Runner], spent: int) -> list[Runner]:
-    """The chosen one, a runner-up at least, and further rivals as the budget holds them."""
+def _finalists(race: Race, fitting: Sequence[Runner], spent: int) -> tuple[list[Runner], int]:
+    """The chosen one, a runner-up and further rivals, and on how many samples: as budget allows."""
     others = race.ranked(
         [
             r
@@ -88,10 +88,17 @@ def _finalists(race: Race, fitting: Sequence[Runner], spent: int) -> list[Runner
     near = [r for r in others if r.dropped is None or r.open]
     rivals = [*near, *(r for r in others if r not in near)][: max(1, min(len(near), FINALISTS - 1))]
     found = [fitting[0], *rivals]
-    left = np.inf if race.budget is None else race.budget - spent
-    while len(found) > 1 and race.certificate_cost(found) > left:
+    if race.budget is None:
+        return found, race.held_out
+    left = race.budget - spent
+
+    def samples() -> int:
+        cost = race.certificate_cost(found)
+        return race.held_out if cost <= 0 else min(race.held_out, int(left / cost))
+
+    while len(found) > 1 and samples() < min(FEW, race.held_out):
         found.pop()
-    return found
+    return found, max(samples(), 1)
 
 
 def _verdict(

@@ -17,6 +17,8 @@ FIRST = 3
 """Samples of the first round; each round has twice as many as the one before."""
 LEVEL = 0.05
 """Of all rounds together, for each candidate against the leader."""
+FEW = 6
+"""Held-out samples that a certificate needs to tell two candidates apart."""
 SHARE = 1 / 3
 """Of what judging everything would take: the budget where the goal names none."""
 
@@ -180,25 +182,30 @@ class Race:
         each = sum(self.cost(r) for r in runners) + self._anchor_cost(runners)
         self.exhaustive = each * (self.count + self.held_out)
         if self.budget is None:
-            least = 1.1 * (self.spent() + self.certificate_cost(self.alive[:2]))
+            few = min(self.held_out, FEW)
+            least = 1.1 * (self.spent() + few * self.certificate_cost(self.alive[:2]))
             self.budget = int(max(self.exhaustive * SHARE, least))
 
     def certificate_cost(self, runners: Sequence[Runner]) -> float:
-        """What it takes to judge these on the held-out samples."""
+        """What it takes to judge these on one held-out sample."""
         models = {r.candidate.model for r in runners}
         both = [*runners, *(self.anchors[m] for m in models)]
-        return self.held_out * sum(
+        return sum(
             r.evaluations + (self.cost(r) - r.evaluations) * self.held_out_share
             for r in both
             if r.samples
         )
 
     def _afford(self, number: int, stop: int) -> bool:
-        """Whether the next round fits, with a certificate of two kept back; the worst may go."""
+        """Whether the next round fits, with a certificate of two kept back; the worst may go.
+
+        What is kept back is half of the budget at most: a certificate may do with fewer samples.
+        """
         if self.budget is None:
             return True
         alive, more = self.alive, stop - self.samples
-        room = self.budget - self.spent() - self.certificate_cost(alive[:2])
+        kept_back = min(self.held_out * self.certificate_cost(alive[:2]), self.budget / 2)
+        room = self.budget - self.spent() - kept_back
         kept = len(alive)
         while kept > 1:
             some = alive[:kept]

@@ -121,7 +121,8 @@ def _field(
         name: None if background is None else m.accept(background, more=True).arrays
         for name, m in models.items()
     }
-    many = min(len(chosen) if rows[first] is None else len(rows[first] or ()), len(kept))
+    own = rows[first]
+    many = min(len(chosen), len(kept)) if own is None else len(own[0])
     race_with, certify_with, notes = _imputers(imputers, batches[first].dims[0], many)
     halves = [
         {

@@ -1,0 +1,100 @@
+"""`pellucid search`: find the method that meets a goal, on pictures or a table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pellucid.cli import console, options
+from pellucid.cli.evaluate import QUALITY, Imputers, Target
+
+GoalFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--goal", "-g", help="A TOML file with weights, limits, methods. See the docs on search."
+    ),
+]
+Budget = Annotated[
+    int | None,
+    typer.Option(min=1, help="Rows of the model that the search may take, in place of the goal's."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file that keeps what was found; the same command goes on from it.",
+        show_default=False,
+    ),
+]
+
+
+def search(
+    model: options.ModelArgument,
+    inputs: options.Inputs,
+    goal: GoalFile = None,
+    budget: Budget = None,
+    resume: Resume = None,
+    target: Target = "top",
+    imputers: Imputers = None,
+    out: options.Out = None,
+    as_json: console.AsJson = False,
+    seed: options.Seed = 0,
+    batch_size: options.BatchSize = "auto",
+    classes: options.Classes = None,
+    preprocess: options.Preprocess = None,
+    size: options.Size = None,
+    background: options.Background = None,
+    background_rows: options.BackgroundRows = 100,
+    rows: options.Rows = None,
+    drop: options.Drop = None,
+    trust_model: options.TrustModel = None,
+    no_progress: console.NoProgress = False,
+    verbose: console.Verbose = 0,
+    quiet: console.Quiet = False,
+) -> None:
+    """Find the method and parameters that meet a goal, certified on samples put aside.
+
+    Prints the verdict, the certificate and every candidate; with --out also search.json and
+    search.png. Exits with 3 where no candidate meets the goal.
+    """
+    console.configure(verbose, quiet)
+    from pellucid.cli import parameters, targets
+    from pellucid.cli.explaining import Request
+    from pellucid.cli.searching import read_goal, searched, write
+    from pellucid.cli.tables import Table, refuse, table_of
+
+    table = table_of(inputs)
+    wanted = read_goal(goal, budget)
+    request = Request(
+        model=model,
+        images=() if table is not None else tuple(inputs),
+        methods=("kernel_shap",) if background is not None else (),
+        targets=(targets.parse_target(target),),
+        out=out,
+        formats=frozenset(),
+        settings={"seed": seed, "batch_size": parameters.parse_batch_size(batch_size)},
+        parameters={},
+        class_names=None if classes is None else tuple(parameters.read_labels(classes)),
+        preprocess=None if preprocess is None else parameters.find_preprocess(preprocess),
+        preprocess_name=preprocess,
+        size=None if size is None else parameters.parse_size(size),
+        trust=trust_model,
+        progress=not no_progress,
+        as_json=as_json,
+    )
+    given = None
+    if table is None:
+        refuse(background=background, rows=rows, drop=drop)
+    else:
+        refuse(preprocess=preprocess, size=size)
+        chosen = parameters.parse_rows(rows)
+        given = Table(Path(table), chosen, tuple(drop or ()), background, background_rows)
+    listed = None if imputers is None else [i.strip() for i in imputers.split(",")]
+    found = searched(request, given, wanted, listed, resume)
+    write(found, out)
+    if as_json:
+        console.result_json(found.document())
+    else:
+        console.result(str(found))
+    if not found.met:
+        console.error(found.verdict)
+        raise typer.Exit(QUALITY)
