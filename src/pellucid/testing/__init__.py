@@ -9,6 +9,7 @@ from pellucid.testing.check_adapter import check_adapter
 from pellucid.testing.check_method import check_method
 from pellucid.testing.known import KNOWN_ANSWERS, KnownAnswer, known_answer
 from pellucid.testing.laws import Finding, Report
+from pellucid.testing.self_test import Reliability, self_test
 from pellucid.testing.tiny import (
     FRAMEWORKS,
     NAMES,
@@ -29,6 +30,7 @@ __all__ = [
     "STYLES",
     "Finding",
     "KnownAnswer",
+    "Reliability",
     "Report",
     "build",
     "call",
@@ -39,5 +41,6 @@ __all__ = [
     "known_answer",
     "reference_forward",
     "reference_gradient",
+    "self_test",
     "to_layout",
 ]
