@@ -170,3 +170,35 @@ def test_every_perturbation_method_takes_a_tolerance_or_says_why_not():
     for name, cls in registered().items():
         if cls.family == "perturbation":
             assert "tolerance" in cls.__dataclass_fields__ or "tolerance" in cls.refusals, name
+
+
+SAMPLED = {
+    "kernel_shap": {"budget": 200},
+    "permutation_shap": {"budget": 400},
+    "partition_shap": {"budget": 100},
+    "shapley_interactions": {"budget": 2000},
+    "lime": {"background": ROWS[:, [0, 1, 2, 3, 4, 5] * 2], "budget": 300},
+    "rise": {"budget": 300},
+    "sobol": {"budget": 400},
+    "hsic": {"budget": 300},
+    "feature_permutation": {"repeats": 4},
+}
+
+
+@pytest.mark.parametrize("method", SAMPLED)
+def test_every_sampled_value_has_a_standard_error(method):
+    """12 columns, so that no method looks at all there is."""
+    x = np.random.default_rng(2).normal(size=(5, 12))
+    e = explain(
+        lambda z: np.tanh(z @ np.arange(1.0, 13.0) / 8) + z[:, 0] * z[:, 1],
+        x, method, **SAMPLED[method],
+    )  # fmt: skip
+    assert e.stderr.shape == e.values.shape
+    assert np.isfinite(e.stderr).all()
+    assert (e.stderr.max(axis=1) > 0).all()
+
+
+def test_every_method_that_draws_is_here():
+    exact = {"exact_shapley", "tree_shap", "occlusion"}
+    perturbing = {n for n, c in registered().items() if c.family == "perturbation"}
+    assert set(SAMPLED) == perturbing - exact
