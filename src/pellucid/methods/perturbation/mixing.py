@@ -68,7 +68,7 @@ class Layout:
                     _fill(block, kept[some], array[owners[some]], reference[0, rows][here])
             else:
                 others = reference[owners if len(reference) > 1 else 0, rows.start + row]
-                same = slice(0, 1) if owners[0] == owners[-1] else slice(None)
+                same = slice(0, 1) if (owners == owners[0]).all() else slice(None)
                 mixed = put_where(kept, array[owners[same]], others)
             made.append(self.game.task.asarray(mixed))
             first += self.game.counts[k]

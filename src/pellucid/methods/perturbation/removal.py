@@ -208,7 +208,7 @@ class Removal:
             batch.arrays, batch.dims, masks, self.references, strict=True
         ):
             # Most micro-batches are of one sample, which need not be copied for each row.
-            alone = samples[0] == samples[-1] and not self.inpainted
+            alone = (samples == samples[0]).all() and not self.inpainted
             own = array[samples[:1] if alone else samples]
             if self.inpainted:
                 blended.append(self.task.asarray(inpaint(own, mask, dims)))
