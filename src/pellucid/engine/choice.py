@@ -12,6 +12,8 @@ _AS_GOOD = 1.05
 _SHARE = 3
 """A micro-batch that is tried holds no more than a third of the work."""
 _TIMINGS = 2
+_OF_CONTENDERS, _NEAR = 4, 2.0
+"""Timings of settings that were within twice the time of the fastest."""
 _MANY = 256
 """Rows from which on it is worth finding out what is fast, however fast each is."""
 _SHORT = 0.002
@@ -31,11 +33,11 @@ class Choice:
 
     Each setting is timed twice, because the first time may compile or page memory in. Layouts are
     timed at the first size; then sizes in the best layout: they grow fourfold while that pays or a
-    micro-batch is over in 2 ms, try
-    a quarter where the first size is best, and halves of the best; then layouts at the best size,
-    where they may matter more. No size is tried that would hold more than a third of all the work
-    at once, so that memory stays below that of the whole. Little work of a fast model is left as
-    it is: another size rounds differently, so the same call would not give the same bits.
+    micro-batch is over in 2 ms, try a quarter where the first size is best, and halves of the best;
+    then layouts at the best size, where they may matter more; then twice more what came near the
+    fastest. No size is tried that would hold more than a third of all the work at once, so that
+    memory stays below that of the whole. Little work of a fast model is left as it is: another size
+    rounds differently, so the same call would not give the same bits.
     """
 
     rates: dict[Setting, float] = field(default_factory=dict)
@@ -72,6 +74,9 @@ class Choice:
             for layout in ("", *layouts):
                 if not self._known((best[0], layout)):
                     return best[0], layout
+            for setting in self._contenders():
+                if setting[0] <= left:
+                    return setting
         return best
 
     def learned(self, setting: Setting, seconds: float) -> "Choice":
@@ -89,6 +94,12 @@ class Choice:
             rates={s: r for s, r in self.rates.items() if s[0] <= limit},
             timings={s: n for s, n in self.timings.items() if s[0] <= limit},
         )
+
+    def _contenders(self) -> list[Setting]:
+        """Settings that were not much slower than the fastest, and may have had bad luck."""
+        enough = _NEAR * min(self.rates.values())
+        few = (s for s, n in self.timings.items() if _TIMINGS <= n < _OF_CONTENDERS)
+        return [s for s in few if self.rates[s] <= enough]
 
     def _known(self, setting: Setting) -> bool:
         return self.timings.get(setting, 0) >= _TIMINGS
