@@ -168,6 +168,7 @@ def _p3_of(
             alone=alone,
             runs=3,
             memory=False,
+            warm_ups=4,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from harness import Case, Counter, Goal
+from harness import SETTLED, Case, Counter, Goal
 from torch_parts import Counted
 
 from pellucid import explain, wrap
@@ -86,7 +86,7 @@ def _p5_of(label: str, net: torch.nn.Module, size: int, samples: int, goals) -> 
             f"LIME, {label}, {samples} samples, 100 squares, 5 labels", f"lime, batch {batch}",
             ours, peer(batch), lambda a, b: float("nan"), counter,
             note=lambda a, b: f"correlation of single runs {_correlation(a, b):.3f}",
-            goal=goal, alone=alone, runs=2, memory=number == 0,
+            goal=goal, alone=alone, runs=3, memory=number == 0, warm_ups=SETTLED,
         )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class BlurIntegratedGradients(GradientMethod):
     Returns the input's shape, in units of the explained score, signed; Σ a = f(x) − f(z(0)) up to
     `gap`. Needs no baseline: detail appears where it is, and nothing that is not in x. `max_sigma`
     is σ_max in pixels, by default a sixth of the longest side (the authors' 50 for 299 pixels);
-    the blur is along all spatial axes, with its weights normalised at the borders, in float64.
+    the blur is along all spatial axes, with its weights normalised at the borders.
     `tolerance`, `max_steps`, `steps` and `budget` are those of `integrated_gradients`. Inputs
     without spatial axes stay as they are and get zeros. There is no `layer`. Cost: a forward and
     a backward for each point, one forward for f(z(0)).
