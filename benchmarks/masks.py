@@ -14,6 +14,11 @@ from pellucid.methods.perturbation.sensitivity import hsic_of_masks
 _SIZE, _GRID = 64, 8
 _BUDGETS = (100, 200, 400, 800, 1600, 3200)
 _ENOUGH = 0.98
+_PRODUCTS = (
+    "called by itself again and again it takes 1.3 ms: 0.6 for two products of 500 × 500 with"
+    " 500 × 64 numbers, of which one is for the standard error that the peer has not, the rest for"
+    " the kernel, number by number"
+)
 
 
 def _network() -> keras.Model:
@@ -121,8 +126,8 @@ def p12() -> Iterator[Case]:
 
     yield Case(
         "HSIC estimator alone, n = 500, d = 64, the peer's bandwidth", "xplique BinaryEstimator",
-        lambda: hsic_of_masks(masks, scores, width)[0] * 500,
+        lambda: hsic_of_masks(masks, scores, width)[0] * 500 * (499 / 500) ** 2,
         lambda: np.asarray(estimator(grids, given, 500)).ravel(),
         lambda a, b: float(np.abs(a - b).max() / np.abs(b).max()), None, goal=Goal(100),
-        memory=False,
+        memory=False, reason=_PRODUCTS,
     )  # fmt: skip

@@ -44,7 +44,16 @@ def _correlation(ours: np.ndarray, peer: np.ndarray) -> float:
     return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(ours, peer, strict=True)]))
 
 
-def _p5_of(label: str, net: torch.nn.Module, size: int, samples: int, goals) -> Iterator[Case]:
+_FEW = (
+    "0.65 s of 0.70 are the network: fewer than 256 rows of so fast a model are left in"
+    " micro-batches of 8, in the layout as given, so that equal calls give equal bits; 32 rows with"
+    " channels last take 10 % less"
+)
+
+
+def _p5_of(
+    label: str, net: torch.nn.Module, size: int, samples: int, goals, reason: str = ""
+) -> Iterator[Case]:
     from lime.lime_image import LimeImageExplainer
 
     counter = Counter()
@@ -87,13 +96,14 @@ def _p5_of(label: str, net: torch.nn.Module, size: int, samples: int, goals) -> 
             ours, peer(batch), lambda a, b: float("nan"), counter,
             note=lambda a, b: f"correlation of single runs {_correlation(a, b):.3f}",
             goal=goal, alone=alone, runs=3, memory=number == 0, warm_ups=SETTLED,
+            reason=reason,
         )  # fmt: skip
 
 
 def p5() -> Iterator[Case]:
     """LIME of one image, the same evaluations."""
     yield from _p5_of("tiny CNN 224²", _tiny(), 224, 1000, {10: Goal(2.5), 5: Goal(2)})
-    yield from _p5_of("ResNet18 112²", _resnet(), 112, 200, {10: Goal(1.2), 32: Goal()})
+    yield from _p5_of("ResNet18 112²", _resnet(), 112, 200, {10: Goal(1.2), 32: Goal()}, _FEW)
 
 
 def p6() -> Iterator[Case]:

@@ -14,6 +14,8 @@ _SHARE = 3
 _TIMINGS = 2
 _OF_CONTENDERS, _NEAR = 4, 2.0
 """Timings of settings that were within twice the time of the fastest."""
+_HEARD = 0.02
+"""Seconds that the timings of such a setting, and of those up to four times as slow, last."""
 _MANY = 256
 """Rows from which on it is worth finding out what is fast, however fast each is."""
 _SHORT = 0.002
@@ -34,7 +36,7 @@ class Choice:
     Each setting is timed twice, because the first time may compile or page memory in. Layouts are
     timed at the first size; then sizes in the best layout: they grow fourfold while that pays or a
     micro-batch is over in 2 ms, try a quarter where the first size is best, and halves of the best;
-    then layouts at the best size, where they may matter more; then twice more what came near the
+    then layouts at the best size, where they may matter more; then again what came near the
     fastest. No size is tried that would hold more than a third of all the work at once, so that
     memory stays below that of the whole. Little work of a fast model is left as it is: another size
     rounds differently, so the same call would not give the same bits.
@@ -96,10 +98,18 @@ class Choice:
         )
 
     def _contenders(self) -> list[Setting]:
-        """Settings that were not much slower than the fastest, and may have had bad luck."""
-        enough = _NEAR * min(self.rates.values())
-        few = (s for s, n in self.timings.items() if _TIMINGS <= n < _OF_CONTENDERS)
-        return [s for s in few if self.rates[s] <= enough]
+        """Settings that came near the fastest, and may have had bad luck.
+
+        The first micro-batches after another size are slow, which short ones suffer from most.
+        """
+        fastest, found = min(self.rates.values()), []
+        for setting, count in self.timings.items():
+            slower = self.rates[setting] / max(fastest, 1e-12)
+            short = count * setting[0] * self.rates[setting] < _HEARD
+            again = slower <= _NEAR and (short or count < _OF_CONTENDERS)
+            if count >= _TIMINGS and (again or (short and slower <= 2 * _NEAR)):
+                found.append(setting)
+        return found
 
     def _known(self, setting: Setting) -> bool:
         return self.timings.get(setting, 0) >= _TIMINGS
