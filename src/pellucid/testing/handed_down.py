@@ -1,11 +1,15 @@
 """Values that hand their relevance down, and layers that share it out: see `oracles_lrp`."""
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 EPSILON = 1e-6
+MARGIN = ContextVar("MARGIN", default=EPSILON)
+"""ε of the relevance that is handed down now."""
+
 BOUNDS = (-4.0, 4.0)
 
 Linear = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -18,7 +22,7 @@ def over(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def away(d: np.ndarray, z: np.ndarray) -> np.ndarray:
     """The denominator moved away from zero by ε of each sample's largest |z|."""
-    margin = EPSILON * np.abs(z).max(axis=tuple(range(1, z.ndim)), keepdims=True)
+    margin = MARGIN.get() * np.abs(z).max(axis=tuple(range(1, z.ndim)), keepdims=True)
     return d + np.where(d >= 0, margin, -margin)
 
 
@@ -125,7 +129,7 @@ class Layer:
                 + gamma * (above * turned(negative, down) + below * turned(negative, up))
             )
         alpha, beta = {"z_plus": (1.0, 0.0), "contrast": (1.0, 1.0)}.get(name) or given
-        margin = EPSILON * np.abs(z).max(axis=tuple(range(1, z.ndim)), keepdims=True)
+        margin = MARGIN.get() * np.abs(z).max(axis=tuple(range(1, z.ndim)), keepdims=True)
         s, t = alpha * r / (p + margin), beta * r / (n - margin)
         favoured = above * turned(s, up) + below * turned(s, down)
         return favoured - above * turned(t, down) - below * turned(t, up)

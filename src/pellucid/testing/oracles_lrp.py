@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.testing.handed_down import Layer, Linear, Value, away, over
+from pellucid.testing.handed_down import EPSILON, MARGIN, Layer, Linear, Value, away, over
 from pellucid.testing.tiny_numpy import FORWARDS, HEADS, LAYER_NORM_EPSILON, Pass, _erf
 from pellucid.testing.tiny_weights import ARCHITECTURES, weights_and_inputs
 
@@ -192,8 +192,25 @@ def relevance(
     *,
     bias: bool = True,
     whole: bool = False,
+    epsilon: float = EPSILON,
 ) -> tuple[np.ndarray, ...]:
     """The relevance of each input of a tiny model; `whole` starts from 1, not from the logit."""
+    before = MARGIN.set(epsilon)
+    try:
+        return _handed_down(name, x, targets, rules, bias=bias, whole=whole)
+    finally:
+        MARGIN.reset(before)
+
+
+def _handed_down(
+    name: str,
+    x: Sequence[np.ndarray],
+    targets: np.ndarray,
+    rules: Mapping[str, str],
+    *,
+    bias: bool,
+    whole: bool,
+) -> tuple[np.ndarray, ...]:
     architecture = ARCHITECTURES[name]
     descent = Descent(weights_and_inputs(architecture, 0)[0], rules, bias=bias)
     return handed_down(descent, FORWARDS[architecture], x, targets, whole=whole)
