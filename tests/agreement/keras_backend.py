@@ -19,6 +19,9 @@ import numpy as np
 Job = dict[str, Any]
 """`model`, `style`, `method`, `options`; method "layers" lists the calls of layers."""
 
+RECURRENT = ("LSTM", "GRU", "SimpleRNN")
+"""Layers between six steps of four numbers and a dense head, drawn from one seed, no biases."""
+
 KERAS_S_OWN = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 """As in pyproject.toml: Keras 3.15 converts its variables this way, under NumPy 2."""
 
@@ -111,12 +114,25 @@ def open_units(model: Any, x: Any, job: Job) -> dict[str, np.ndarray]:
     return {str(i): np.packbits(row) for i, row in enumerate(rows)}
 
 
+def recurrent(name: str) -> tuple[Any, np.ndarray]:
+    """A model of one recurrent layer, and three sequences."""
+    import keras
+
+    layer = getattr(keras.layers, name)(5, use_bias=False)
+    model = keras.Sequential([keras.Input((6, 4)), layer, keras.layers.Dense(3, use_bias=False)])
+    draws = np.random.default_rng(1)
+    model.set_weights([draws.normal(0, 0.5, w.shape) for w in model.get_weights()])
+    return model, draws.normal(size=(3, 6, 4)).astype(np.float32)
+
+
 @functools.cache
 def made(name: str, style: str) -> tuple[Any, Any]:
     """A tiny model and its samples, or the demo's MobileNetV2 and a photo off the pixel grid."""
     from pellucid.demo import demo_model, demo_photos, load_photo
     from pellucid.testing import build
 
+    if name in RECURRENT:
+        return recurrent(name)
     if name != "mobilenet":
         return build(name, "keras", style=style)
     photo = load_photo(demo_photos()[int(style)].path)[None]
