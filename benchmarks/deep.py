@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from harness import Case, Goal
+from harness import SETTLED, Case, Goal
 
 from pellucid import wrap
 from pellucid.explain import explain_each
@@ -73,7 +73,7 @@ def _case(name: str, net: Any, x: Any, background: Any, given: Any) -> Case:
     return Case(
         name=f"DeepSHAP, 28² CNN, {CLASSES} classes, background {BACKGROUND}, {ROWS} rows, {name}",
         peer_name=f"shap.DeepExplainer, {name}",
-        ours=ours, peer=peer, difference=apart, goal=GOAL,
+        ours=ours, peer=peer, difference=apart, goal=GOAL, warm_ups=SETTLED,
     )  # fmt: skip
 
 

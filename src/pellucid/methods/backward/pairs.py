@@ -133,20 +133,22 @@ class Pairs:
         change = y - y_reference
         growth = change * xp.astype(change >= 0, change.dtype)
         loss = change - growth
-        small, divisors = [], []
+        plainly, inverses = [], []
         for x, reference in zip(values, references, strict=True):
             difference = x - reference
-            size = xp.abs(x) + xp.abs(reference)
-            small.append(xp.abs(difference) <= _resolution(xp, x) * size)
-            divisors.append(xp.where(small[-1], xp.ones_like(difference), difference))
+            size = _resolution(xp, x) * (xp.abs(x) + xp.abs(reference))
+            small = xp.abs(difference) <= size + float(xp.finfo(x.dtype).tiny)
+            inverse = 1 / xp.where(small, xp.ones_like(difference), difference)
+            inverses.append(xp.where(small, xp.zeros_like(inverse), inverse))
+            plainly.append(xp.astype(small, inverse.dtype))
 
         def backward(cotangent: Array, *given: Array) -> Any:
             grown, shrunk = to_winner(cotangent * growth), to_earlier(cotangent * loss)
             plain = to_winner(cotangent)
             found = [
-                xp.where(still, kept, (now + before) / divisor)
-                for still, kept, now, before, divisor in zip(
-                    small, plain, grown, shrunk, divisors, strict=True
+                (now + before) * inverse + own * here
+                for now, before, inverse, own, here in zip(
+                    grown, shrunk, inverses, plain, plainly, strict=True
                 )
             ]
             return tuple(found) if len(found) > 1 else found[0]
