@@ -36,13 +36,14 @@ WORKLOADS = {
     "P10": "paths",
     "P11": "throughput",
     "P12": "masks",
+    "P13": "relevance",
     "P14": "throughput",
     "P16": "keras_gradients",
     "overhead": "paths",
     "photos": "photos",
 }
 PACKAGES = (
-    "torch", "torchvision", "captum", "grad-cam", "shap", "shapiq",
+    "torch", "torchvision", "captum", "grad-cam", "zennit", "shap", "shapiq",
     "lime", "tensorflow", "keras", "tf-keras-vis", "tf-explain", "xplique", "numpy",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("RESULTS.md")
