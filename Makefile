@@ -44,7 +44,7 @@ test-peers: $(BENCH_VENV)/bin/python
 	  tests/external/test_backward_peers.py -k "not keras"
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow tests/external/test_keras_peers.py
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
-	  tests/external/test_backward_peers.py -k keras
+	  tests/external/test_silently_wrong_keras.py tests/external/test_backward_peers.py -k keras
 
 # Quantus asks for releases of other libraries that it runs without.
 test-quantus: $(VENV)/.installed-test
