@@ -1,0 +1,91 @@
+"""A race finds no worse than judging everything on every sample, at a third of the evaluations."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from pellucid import Goal, Model, search, wrap
+from pellucid.counting import Tally, tallied
+from pellucid.search.judging import judge
+from pellucid.search.samples import half_of
+from pellucid.search.space import Candidate, candidates
+from pellucid.search.utility import axis_utilities, mean_interval, weighted
+
+ADULT = Path(__file__).parents[1] / "data" / "adult" / "adult-480.csv"
+
+
+def everything(model: Model, x, goal: Goal, *, imputer: str, background=None):
+    """The utility of every candidate on every sample, `{name: (n,)}`, and the rows that took."""
+    batch = model.accept(x)
+    count = len(batch)
+    rows = None if background is None else model.accept(background, more=True).arrays
+    half = half_of(
+        model, batch, np.arange(count), target=None, masks=None, background=rows,
+        imputers=[imputer], seed=0, batch_size=64,
+    )  # fmt: skip
+    metrics = goal.asked(masks=False)
+    given = None if rows is None else half.model.adapter.as_given(rows)
+    tally = Tally()
+
+    def scores(candidate):
+        record = judge(
+            candidate, half, 0, count, metrics=metrics, goal=goal, limit=None, measured=False
+        )
+        assert not record.error, (candidate.name, record.error)
+        return record
+
+    with tallied(tally):
+        anchor = scores(Candidate("anchor", "model", "random", {}))
+        found = {}
+        for candidate in candidates(goal.methods, ["model"], given):
+            own = scores(candidate)
+            each = own.evaluations / count
+            axes = axis_utilities(own.scores, anchor.scores, metrics, each, count)
+            found[candidate.name] = weighted(axes, goal.weights)
+    return found, tally.spent
+
+
+def compare(model, x, goal, *, imputer, background=None):
+    """Search and judge everything; print both and hold one against the other."""
+    whole, rows = everything(wrap(model), x, goal, imputer=imputer, background=background)
+    found = search(model, x, goal, background=background, batch_size=64)
+    means = {name: float(np.mean(values)) for name, values in whole.items()}
+    best = max(means, key=lambda name: means[name])
+    loss = whole[best] - whole[found.chosen]
+    low, high = mean_interval(loss, seed=0)
+    told = (
+        f"{found}\neverything: {rows} evaluations, best {best} {means[best]:.3f}; chosen"
+        f" {found.chosen} {means[found.chosen]:.3f}, behind by {np.mean(loss):.4f} [{low:.4f},"
+        f" {high:.4f}]; the search took {found.spent / rows:.2f} of it"
+    )
+    print(told)  # noqa: T201 - the figures are what the test is for
+    assert found.spent <= found.budget
+    assert found.spent <= rows / 3
+    assert found.chosen == best or low <= 0, told
+    return found
+
+
+def test_adult_within_a_third_of_everything():
+    table = pandas.read_csv(ADULT)
+    rich = (table.pop("income") == ">50K").to_numpy()
+    numbers = list(table.select_dtypes("number").columns)
+    words = [name for name in table.columns if name not in numbers]
+    table[words] = table[words].fillna("unknown")
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), words), (StandardScaler(), numbers)
+    )
+    model = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(table[:400], rich[:400])
+    methods = {
+        "lime": {"budget": [100, 300, 1000]},
+        "kernel_shap": {"budget": [160, 320]},
+        "permutation_shap": {"budget": [320]},
+        "random": {},
+        "edges": {},
+    }
+    goal = Goal({"credibility": 2, "speed": 0.5}, methods=methods, metrics=["C1", "C2"])
+    compare(model, table[400:448], goal, imputer="dataset", background=table[:5])
