@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pellucid.plots.style import (
-    OKABE_ITO,
     Theme,
     ThemeName,
     elide,
@@ -20,7 +19,7 @@ from pellucid.plots.style import (
 if TYPE_CHECKING:
     from pellucid.search.result import SearchResult, Trial
 
-_CHOSEN, _ALIVE, _FRONT = OKABE_ITO[6], OKABE_ITO[5], OKABE_ITO[3]
+_CHOSEN, _ALIVE, _FRONT = "#D55E00", "#0072B2", "#CC79A7"  # of Okabe and Ito
 
 
 def search(found: "SearchResult", *, theme: ThemeName = "light") -> Figure:
