@@ -177,7 +177,8 @@ def _imputers(
 def _searched(
     field: Field, goal: Goal, file: Any, progress: Progress | None, began: float
 ) -> SearchResult:
-    log = Log(file, field.head())
+    asked = [n for n in ("seconds", "memory", "gap") if getattr(goal, n) is not None]
+    log = Log(file, field.head() | {"limits": asked})
     if field.looked:
         log.add(f"accuracy, run {log.resumed}", Record(spent=field.looked))
     runners, anchors = fresh(field.candidates, list(field.models))
