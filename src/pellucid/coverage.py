@@ -2,19 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from pellucid.adapters.facts import OPERATION_KINDS
-from pellucid.adapters.protocol import Operation
-from pellucid.errors import InputError
-from pellucid.explaining.before import require_tier
+from pellucid.adapters.protocol import Intercept, Operation
+from pellucid.counting import CountedModel
+from pellucid.errors import CapabilityError, InputError
+from pellucid.explaining.before import check_modality, require_tier
 from pellucid.methods.registry import make_method
 from pellucid.model import Model
+from pellucid.running.layers import full_path
+from pellucid.running.outputs import model_errors, single_output
 from pellucid.types import Array, Leaves
+
+_ROWS = 32
+"""More than one, for models that run other operations where no row is padded."""
 
 _COLUMNS = ("rule", "operation", "kind", "times", "first in")
 
@@ -101,8 +107,11 @@ def coverage(model: Model, method: str, x: Any, parameters: dict[str, Any]) -> C
     """What `Model.coverage` returns: one run is made, on `x` or on zeros of the model's shape."""
     made = make_method(method, parameters)
     require_tier(model, type(made))
-    adapter = model.adapter.for_one_explanation()
-    leaves = model.accept(zeros_for(model) if x is None else x).leaves
+    held = replace(model, adapter=model.adapter.for_one_explanation())
+    batch = held.accept(zeros_for(model) if x is None else x)
+    leaves = tuple(a[:_ROWS] for a in batch.leaves)
+    layer = made.parameters().get("layer") if made.works_at_layer else None
+    check_modality(held, batch, type(made), layered=layer is not None)
     seen: list[CoveredOperation] = []
 
     def note(op: Operation) -> Array:
@@ -111,8 +120,39 @@ def coverage(model: Model, method: str, x: Any, parameters: dict[str, Any]) -> C
             seen.append(CoveredOperation(op.index, op.kind, op.name, op.path, op.call, rule))
         return op()
 
-    adapter.run(_first_row(leaves), peel=model.peel, intercept=note, kinds=OPERATION_KINDS)
+    counted = CountedModel(held.adapter, peel=held.peel)
+    with model_errors(counted, leaves, held.adapter):
+        if layer is None:
+            counted.run(leaves, intercept=note, kinds=OPERATION_KINDS)
+        else:
+            _run_above(counted, full_path(layer, held.adapter, leaves), leaves, note)
+    if not seen:
+        raise CapabilityError(
+            f"Found no operation that depends on {', '.join(batch.names)}, so there is nothing for"
+            f" {made.name} to have rules for.\n  Real numbers carry gradients; for whole numbers,"
+            " such as those of words, name a layer above them (layer=)."
+        )
     return Coverage(made.name, tuple(seen), made.instead)
+
+
+def _run_above(counted: CountedModel, layer: str, leaves: Leaves, note: Intercept) -> None:
+    """A run in which the operations above a layer go to `note`, as they do when it is explained."""
+
+    def fn(given: Leaves) -> tuple[Array, None]:
+        reached = []
+
+        def watch(op: Operation) -> Array:
+            if op.kind == "layer":
+                reached.append(op)
+                return given[0]
+            return note(op) if reached else op()
+
+        outputs = counted.run(
+            leaves, intercept=watch, layers=(layer,), kinds=OPERATION_KINDS | {"layer"}
+        )
+        return single_output(outputs), None
+
+    counted.vjp(fn, (counted.cut(leaves, layer).value,))
 
 
 def zeros_for(model: Model) -> Any:
@@ -134,7 +174,3 @@ def zeros_for(model: Model) -> Any:
     types = [s.dtype if s.dtype in {"int32", "int64"} else "float32" for s in specs]
     rows = [np.zeros((1, *shape), dtype=t) for shape, t in zip(shapes, types, strict=True)]
     return tuple(rows) if len(rows) > 1 else rows[0]
-
-
-def _first_row(leaves: Leaves) -> Leaves:
-    return tuple(a[:1] for a in leaves)

@@ -89,9 +89,11 @@ class Model:
     def coverage(self, method: str, x: Any = None, **parameters: Any) -> "Coverage":
         """Which rule each operation of a run gets from a method, and which have none.
 
-        One run is made, on `x`, or on zeros where the model says what it takes. `parameters` are
-        the method's. Raises `InputError` where the shape of the inputs is not known,
-        `CapabilityError` for a model whose operations cannot be seen.
+        One run is made, on the first rows of `x`, or on zeros where the model says what it takes.
+        `parameters` are the method's; with `layer`, the operations above that layer are listed.
+        Raises `InputError` where the shape of the inputs is not known, `CapabilityError` for a
+        model whose operations cannot be seen, and for inputs that no operation depends on by a
+        gradient, such as words without a `layer`.
 
         >>> wrap(model).coverage("deeplift", x).complete
         True

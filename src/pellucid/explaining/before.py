@@ -77,7 +77,8 @@ def check_modality(
             f" {', '.join(sorted(kinds))} of shape {batch.arrays[0].shape}.\n"
             "  integrated_gradients and occlusion work on every kind."
         )
-    if not layered and Tier.DIFFERENTIABLE <= method.needs < Tier.TRANSPARENT:
+    differentiates = Tier.DIFFERENTIABLE <= method.needs < Tier.TRANSPARENT
+    if not layered and (differentiates or method.family == "backward"):
         floats = [a.dtype.kind == "f" for a in batch.arrays]
         if not any(floats):
             raise CapabilityError(
