@@ -147,7 +147,8 @@ class Box(Rule):
         f, xp = Weighted(op), made.xp
         zero = xp.zeros_like(f.weight)
         up, down = xp.maximum(f.weight, zero), xp.minimum(f.weight, zero)
-        ends = [xp.zeros_like(made.stop(f.x)) + bound for bound in (self.low, self.high)]
+        zeros = xp.zeros_like(made.stop(f.x))
+        ends = [zeros + _for_all(made, bound, len(zeros)) for bound in (self.low, self.high)]
         low, high = (
             made.keep(end, f.x * (end / made.nudged(f.x)))
             for end in (xp.minimum(*ends), xp.maximum(*ends))
@@ -161,6 +162,16 @@ class Box(Rule):
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         assert streams is not None
         return _by_total(made, z, streams.shares["for"])
+
+
+def _for_all(made: Arithmetic, bound: Any, rows: int) -> Any:
+    """What the layer sees for a bound, for every row: it was run with one sample.
+
+    A dilated convolution that TensorFlow runs on pieces of its input sees as many rows a sample,
+    all samples of a piece together.
+    """
+    own = int(bound.shape[0])
+    return bound if own in {1, rows} else made.xp.repeat(bound, rows // own, axis=0)
 
 
 def _signed(
