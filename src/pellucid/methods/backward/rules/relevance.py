@@ -89,21 +89,24 @@ def planned(task: "Task", composite: Composite, layer: str | None) -> Plan:
     origin = task.origin
     first = tuple(a[:1] for a in origin.x)
     with origin.naming_samples(first, np.arange(1)):
-        infos = list(origin.model.operations(first))
+        infos = _met(task, first, None)
         if any(info.kind in CLOSED for info in infos):
-            infos = _opened(task, first)
+            infos = _met(task, first, OPERATION_KINDS)
     return plan_of(infos, composite, layer)
 
 
-def _opened(task: "Task", leaves: Leaves) -> list[OperationInfo]:
-    """The operations of a run with its loops turn by turn, and recurrent layers step by step."""
+def _met(task: "Task", leaves: Leaves, kinds: frozenset[str] | None) -> list[OperationInfo]:
+    """The operations of a run like the one that is differentiated, its end peeled like there.
+
+    With all kinds named, loops go turn by turn, and recurrent layers step by step.
+    """
     infos: list[OperationInfo] = []
 
     def note(op: Operation) -> Array:
         infos.append(info_of(op, None))
         return op()
 
-    task.origin.model.run(leaves, intercept=note, kinds=OPERATION_KINDS)
+    task.origin.model.run(leaves, intercept=note, kinds=kinds)
     return infos
 
 
