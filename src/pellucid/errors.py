@@ -100,3 +100,15 @@ def quote_nearest(name: str, known: Iterable[str]) -> str:
     """`Nearest: "a", "b".` or an empty string where nothing is near."""
     names = nearest(name, known)
     return f"Nearest: {', '.join(repr(n) for n in names)}." if names else ""
+
+
+def quote_close(name: str, known: Iterable[str], count: int = 5) -> str:
+    """As `quote_nearest`; where nothing is near, the few known names that come closest."""
+    names = [n for n in dict.fromkeys(known) if n]
+    found = quote_nearest(name, names)
+    if found or not names:
+        return found
+    by_folded = {_folded(n): n for n in reversed(names)}
+    close = difflib.get_close_matches(_folded(name), by_folded, n=count, cutoff=0.0)
+    head = "There are" if len(close) == len(names) else "Among them are"
+    return f"{head} {', '.join(repr(by_folded[n]) for n in close)}."

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pellucid.errors import LayerError, quote_nearest
+from pellucid.errors import LayerError, quote_close
 
 
 def find_layer(name: str, known: Iterable[str], *, separator: str = "/") -> str:
@@ -23,6 +23,6 @@ def find_layer(name: str, known: Iterable[str], *, separator: str = "/") -> str:
         raise LayerError(f"Several layers end in {name!r}: {', '.join(map(repr, ends))}.")
     raise LayerError(
         f"No layer {name!r} among the {len(paths)} layers of this model.\n"
-        f"  {quote_nearest(typed, paths)} `model.layers()` lists all;"
+        f"  {quote_close(typed, paths)} `model.layers()` lists all;"
         " layer=None chooses one where the method can."
     )

@@ -10,7 +10,12 @@ from pellucid.adapters.protocol import Operation, Tier
 from pellucid.errors import InputError
 from pellucid.methods.backward.rules.composites import Composite, composite_of
 from pellucid.methods.backward.rules.plan import rule_of
-from pellucid.methods.backward.rules.relevance import bounds_for, planned, relevances
+from pellucid.methods.backward.rules.relevance import (
+    bounds_for,
+    outside_bounds,
+    planned,
+    relevances,
+)
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
@@ -43,7 +48,7 @@ class LRP(Method):
 
     Raises `CoverageError` for an operation that bends and has no rule (`on_uncovered="gradient"`
     lets it pass on its derivative, which the result then says), `InputError` for a rule that does
-    not exist.
+    not exist or numbers it cannot have, `LayerError` for a path of `composite` that fits no layer.
 
     >>> explain(linear, x, "lrp", composite="epsilon").values.round(4)
     array([[6., 4.]], dtype=float32)
@@ -82,13 +87,17 @@ class LRP(Method):
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
+        composite = composite_of(self.composite)
         found = propagated(
-            task, composite_of(self.composite), uncovered, epsilon=self.epsilon,
+            task, composite, uncovered, epsilon=self.epsilon,
             absolute=self.absolute, low=self.low, high=self.high,
         )  # fmt: skip
+        bounded = composite.bounded and self.low is not None and self.high is not None
+        warnings = outside_bounds(task, self.low, self.high) if bounded else ()
         zeros = np.zeros(task.count)
         return tuple(
-            Attribution(values, baseline_score=zeros, uncovered=uncovered.met) for values in found
+            Attribution(values, baseline_score=zeros, uncovered=uncovered.met, warnings=warnings)
+            for values in found
         )
 
 

@@ -1,11 +1,11 @@
 """Which rule a layer gets, as data: presets by kind, a user's own by kind and path."""
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pellucid.errors import InputError
+from pellucid.errors import InputError, LayerError, quote_close
 from pellucid.methods.backward.rules.linear import Epsilon, Norm, Pass, Rule
 from pellucid.methods.backward.rules.signed import AlphaBeta, Box, Flat, Gamma, WSquare, ZPlus
 
@@ -51,6 +51,19 @@ class Composite:
                 return rule
         return Epsilon()
 
+    def require_used(self, paths: Iterable[str]) -> None:
+        """Raise `LayerError` for a path of the mapping that is none of `paths`, the layers'."""
+        known = list(dict.fromkeys(paths))
+        for pattern, _ in self.entries:
+            if pattern in KINDS or any(fnmatch.fnmatchcase(p, pattern) for p in known):
+                continue
+            what = "pattern" if any(c in pattern for c in "*?[") else "path"
+            raise LayerError(
+                f"The composite's {what} {pattern!r} fits none of the {len(known)} layers with"
+                f" weights, so its rule would not be used.\n  {quote_close(pattern, known)}"
+                f" Kinds of layers are {', '.join(KINDS)}."
+            )
+
     @property
     def bounded(self) -> bool:
         """Whether it asks for the bounds of the input."""
@@ -81,7 +94,9 @@ def composite_of(given: str | Mapping[str, str]) -> Composite:
 
 
 def rule_named(text: str) -> Rule:
-    """A rule from its name and numbers.
+    """A rule from its name and numbers; beta is alpha − 1 where it is left out.
+
+    Raises `InputError` for a rule that does not exist, or numbers that it cannot have.
 
     >>> rule_named("alpha_beta:2,1")
     AlphaBeta(alpha=2.0, beta=1.0, bias=True)
@@ -100,7 +115,13 @@ def rule_named(text: str) -> Rule:
             value = float(number)
         except ValueError as error:
             raise InputError(f"Expected numbers after the colon, got {text!r}.") from error
+        if kind is not Box and not 0 <= value < float("inf"):
+            raise InputError(f"Expected {place.name} of 0 or more, got {text!r}.")
         values[place.name] = bool(value) if place.name == "bias" else value
+    if kind is AlphaBeta and list(values) == ["alpha"]:
+        if values["alpha"] < 1:
+            raise InputError(f"Expected alpha of 1 or more, got {text!r}: beta is alpha − 1.")
+        values["beta"] = values["alpha"] - 1
     made = kind(**values)
     if isinstance(made, AlphaBeta) and made.bias and abs(made.alpha - made.beta - 1) > 1e-6:
         raise InputError(f"Expected alpha − beta = 1, got {text!r}: relevance would not be kept.")

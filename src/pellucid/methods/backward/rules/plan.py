@@ -98,9 +98,13 @@ def rule_of(info: OperationInfo | Operation) -> str | None:
 
 
 def plan_of(infos: Sequence[OperationInfo], composite: Composite, layer: str | None = None) -> Plan:
-    """The plan for a model. A chain does not go on where it leaves `layer`."""
+    """The plan for a model. A chain does not go on where it leaves `layer`.
+
+    Raises `LayerError` for a path of the composite that no layer has.
+    """
     flow = _Flow(infos, composite, layer)
     chains = flow.chains()
+    composite.require_used(flow.by[c.start].path for c in chains)
     roles: dict[int, Role] = {}
     for chain in chains:
         for i in (chain.start, *chain.steps):

@@ -188,6 +188,11 @@ def bounds_for(task: "Task", plan: Plan, low: object, high: object) -> Plan:
             " high=, such as low=0.0, high=1.0."
         )
     origin = task.origin
+    for array in origin.batch.arrays:
+        if array.dtype.kind == "f" and np.any(
+            _bound(array, low, origin) > _bound(array, high, origin)
+        ):
+            raise InputError(f"Expected low to be at most high, got low={low!r}, high={high!r}.")
     seen: dict[int, list[Array]] = {start: [] for start in boxes}
 
     def keep(op: Operation) -> Array:
@@ -208,6 +213,23 @@ def bounds_for(task: "Task", plan: Plan, low: object, high: object) -> Plan:
             rule = Box(*seen[role.chain.start])
             roles[i] = replace(role, chain=replace(role.chain, rule=rule))
     return replace(plan, roles=roles)
+
+
+def outside_bounds(task: "Task", low: object, high: object) -> tuple[str, ...]:
+    """A warning where inputs leave the bounds that the rule box was given for them."""
+    origin, found = task.origin, []
+    for name, array in zip(origin.batch.names, origin.batch.arrays, strict=True):
+        if array.dtype.kind != "f":
+            continue
+        least, most = (_bound(array, bound, origin) for bound in (low, high))
+        margin = 1e-4 * (most - least)  # rounding of a preprocessing
+        if np.any(array < least - margin) or np.any(array > most + margin):
+            found.append(
+                f"{name} has values from {array.min():.4g} to {array.max():.4g}, outside of low and"
+                " high: the rule box holds for inputs between them only; they bound what the model"
+                " itself is given, after preprocessing"
+            )
+    return tuple(found)
 
 
 def _bound(array: np.ndarray, bound: object, task: "Task") -> np.ndarray:
