@@ -223,6 +223,14 @@ class Explanation:
 
         return load(Path(path))
 
+    @property
+    def keeps_shares(self) -> bool:
+        """Whether the method's layers keep shares of the score for themselves, so in `gap`."""
+        from pellucid.methods.registry import registered
+
+        method = registered().get(self.method)
+        return method is not None and method.shares_with_biases
+
     def reproduce(self) -> str:
         """The Python that makes this explanation again, given `model` and `x`."""
         from pellucid.reproduce import reproduce
@@ -248,7 +256,8 @@ class Explanation:
             f" {', '.join(evidence)} evaluations in {self.seconds:.2f} s"
         )
         if self.gap is not None:
-            line += f", completeness gap {float(np.max(self.gap)):.2%}"
+            what = "kept by biases and epsilon" if self.keeps_shares else "completeness gap"
+            line += f", {what} {float(np.max(self.gap)):.2%}"
         if self.stderr is not None:
             from pellucid.units import by_unit
 

@@ -221,6 +221,10 @@ def test_bars_speak_of_shares_only_where_values_add_up():
         words = words_in(plots.plot(effects, kind=kind))
         assert "effect on the logit" in words
         assert "share" not in words
+    kept = table_explanation([1.0, 2.0], method="lrp")
+    words = words_in(plots.plot(kept, kind="bars"))
+    assert "relevance for the logit" in words
+    assert "share of" not in words
 
 
 def grid_rows(factor: float = 0.1):

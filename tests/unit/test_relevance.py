@@ -146,6 +146,18 @@ def test_composites_by_path_name_and_kind():
     assert {op.rule for op in listed} == {"z_plus", "epsilon", "plain", "pass"}
 
 
+def test_what_biases_keep_is_no_gap_in_words():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    e = explain(net, drawn(2, 3), "lrp")
+    assert e.keeps_shares
+    assert e.gap.max() > 0.05
+    assert "kept by biases and epsilon" in str(e)
+    assert "completeness gap" not in str(e)
+    assert "Biases and epsilon keep" in e.to_html()
+    assert e.warnings == ()
+    assert not explain(net, drawn(2, 3), "deeplift").keeps_shares
+
+
 def test_what_cannot_be_is_said():
     model, x = build("cnn", "torch")
     for given, word in {

@@ -129,9 +129,11 @@ def direction_words(explanation: Explanation) -> tuple[str, str]:
 
 
 def amount_words(explanation: Explanation) -> str:
-    """What a value is: a share only where the values are to add up."""
+    """What a value is: a share only where the values are to add up, and nothing keeps a part."""
     if is_loss(explanation):
         return "rise of the loss when shuffled"
+    if explanation.keeps_shares:
+        return f"relevance for the {explanation.explained}"
     how = "effect on" if explanation.gap is None else "share of"
     return f"{how} the {explanation.explained}"
 

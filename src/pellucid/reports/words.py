@@ -60,7 +60,11 @@ def caveats(explanation: Explanation, sample: int = 0) -> list[str]:
     gap = value_for(explanation.gap, sample)
     if gap is not None and (not np.isfinite(gap) or gap > WIDE_GAP):
         size = percent(gap) if np.isfinite(gap) else "an unknown amount"
-        sentences.append(f"Its values miss the change in score they should add up to by {size}.")
+        sentences.append(
+            f"Biases and epsilon keep {size} of the score, by the method's own rules."
+            if explanation.keeps_shares
+            else f"Its values miss the change in score they should add up to by {size}."
+        )
     error = relative_error(explanation, sample)
     if error is not None and error > LARGE_ERROR:
         sentences.append(
