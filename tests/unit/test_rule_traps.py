@@ -144,3 +144,56 @@ def test_a_product_of_two_live_values_needs_a_rule():
     (slope,) = torch.autograd.grad(net.head((h * weight).mean(2))[:, 0].sum(), h)
     found = (slope * (h - means)).detach().numpy().sum(axis=(1, 2))
     assert np.abs(found / (e.score - e.baseline_score) - 1).max() > 0.01
+
+
+class Padded(nn.Module):
+    """Torch's own encoder over embedded words, of which those of number 0 are padding."""
+
+    def __init__(self, **options) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.emb, self.head = nn.Embedding(20, 8), nn.Linear(8, 3)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.enc = nn.TransformerEncoder(layer, 1, **options)
+
+    def forward(self, ids):
+        return self.head(self.enc(self.emb(ids), src_key_padding_mask=ids == 0)[:, 0])
+
+
+WORDS = torch.tensor([[3, 5, 7, 2, 9], [4, 6, 8, 0, 0]])
+
+
+@pytest.mark.parametrize("rule", ["rescale", "reveal_cancel"])
+def test_padding_has_no_part_where_its_scores_are_minus_infinity_in_both_runs(rule):
+    """The difference of two −∞ was NaN, and with it every value of a padded sample."""
+    net = Padded(enable_nested_tensor=False).eval()
+    found = explain(net, WORDS, "deeplift", layer="emb", rule=rule, target=1)
+    assert found.gap.max() < 1e-4
+    assert not found.values[1, 3:].any()
+    assert found.values[1, :3].any(axis=1).all()
+    alone = explain(net, WORDS[1:, :3], "deeplift", layer="emb", rule=rule, target=1)
+    np.testing.assert_allclose(found.values[1, :3], alone.values[0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_softmax_of_masked_scores_hands_nothing_to_what_is_masked():
+    class Masked(nn.Module):
+        def forward(self, x):
+            weights = x.masked_fill(torch.tensor([False, True, False]), -torch.inf)
+            return torch.stack([torch.softmax(weights, 1)[:, 0], weights.log_softmax(1)[:, 2]], 1)
+
+    x = drawn(2, 3)
+    for target in (0, 1):
+        found = explain(Masked(), x, "deeplift", target=target)
+        assert found.gap.max() < 1e-4
+        assert not found.values[:, 1].any()
+
+
+@pytest.mark.parametrize("method", ["lrp", "deeplift"])
+def test_torch_s_encoder_as_it_is_made_asks_for_its_padding_without_a_rule(method):
+    """Whether padding is on the right is true or false, of which nothing has a derivative."""
+    net, plain = Padded().eval(), Padded(enable_nested_tensor=False).eval()
+    assert wrap(net).coverage(method, WORDS, layer="emb").complete
+    found = explain(net, WORDS, method, layer="emb", target=1)
+    np.testing.assert_allclose(
+        found.values, explain(plain, WORDS, method, layer="emb", target=1).values, atol=1e-6
+    )

@@ -143,10 +143,16 @@ SOURCES: frozenset[str] = frozenset(
         "new_zeros new_ones new_full new_empty new_tensor zeros_like ones_like full_like empty_like"
         " rand_like randn_like eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
         " logical_and logical_or logical_not logical_xor __and__ __or__ __invert__ isnan isinf"
-        " isfinite argmax argmin argsort"
+        " isfinite argmax argmin argsort isposinf isneginf isclose signbit not_equal greater"
+        " greater_equal less less_equal any all nonzero count_nonzero searchsorted bucketize"
+        " _nested_tensor_from_mask_left_aligned"
     ).split()
 )
-"""Calls that are given a tensor and take no number of it that has a derivative."""
+"""Calls that are given a tensor and take no number of it that has a derivative.
+
+What they return is true or false, or whole numbers (the last one asks whether padding is on the
+right, as an encoder does with its mask).
+"""
 
 FINAL: dict[str, str] = {
     "softmax": "softmax",

@@ -84,19 +84,22 @@ class Pairs:
         return Pair(self.keep(difference * difference, surrogate), reference * reference)
 
     def softmax(self, pair: Pair, axis: int) -> Pair:
-        """Powers, rescaled, times the inverse of their sum."""
+        """Powers, rescaled, times the inverse of their sum; 0 for what is masked in both runs."""
         xp = self.xp
+        pair, masked = self._unmasked(pair)
         top = xp.maximum(
             xp.max(self.stop(pair.value), axis=axis, keepdims=True),
             xp.max(pair.reference, axis=axis, keepdims=True),
         )
         powers = self.elementwise(xp.exp, Pair(pair.value - top, pair.reference - top))
         total = Pair(*(xp.sum(p, axis=axis, keepdims=True) for p in powers))
-        return self.quotient(powers, total)
+        share = self.quotient(powers, total)
+        return Pair(*(xp.where(masked, xp.zeros_like(s), s) for s in share))
 
     def log_softmax(self, pair: Pair, axis: int) -> Pair:
         """The input less the logarithm of the sum of its powers."""
         xp = self.xp
+        pair, _ = self._unmasked(pair)
         top = xp.maximum(
             xp.max(self.stop(pair.value), axis=axis, keepdims=True),
             xp.max(pair.reference, axis=axis, keepdims=True),
@@ -185,6 +188,16 @@ class Pairs:
             through = through + pair.value * self.stop(slope)
         natural = function(*(p.value for p in pairs))
         return self.keep(y, xp.where(flipped, through, natural))
+
+    def _unmasked(self, pair: Pair) -> tuple[Pair, Array]:
+        """The pair with a low number where both are −∞, as masks make it, and where that is.
+
+        The difference of −∞ and −∞ is none, so nothing is handed on there.
+        """
+        xp = self.xp
+        masked = xp.logical_and(xp.isinf(self.stop(pair.value)), xp.isinf(pair.reference))
+        low = xp.full_like(pair.reference, 0.25 * float(xp.finfo(pair.reference.dtype).min))
+        return Pair(*(xp.where(masked, low, v) for v in pair)), masked
 
     def _mean(self, pair: Pair) -> Array:
         return self.stop((pair.value + pair.reference) * 0.5)
