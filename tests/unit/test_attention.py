@@ -88,6 +88,22 @@ def test_what_the_score_reads_is_found_for_each_sample():
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_the_result_says_which_token_was_read(method):
+    first = explain(Encoder("first").eval(), WORDS, method, target=1)
+    np.testing.assert_array_equal(first.extras["read"], np.eye(6)[[0, 0, 0]])
+    assert first.parameters["token"] == 0
+    assert "token=0" in first.reproduce()
+    again = explain(Encoder("first").eval(), WORDS, method, target=1, token=0)
+    np.testing.assert_allclose(again.values, first.values, atol=1e-6)
+    mean = explain(Encoder("mean").eval(), WORDS, method, target=1)
+    real = WORDS != 0
+    np.testing.assert_allclose(mean.extras["read"], real / real.sum(axis=1, keepdims=True))
+    assert mean.parameters["token"] is None
+    assert "token=" not in mean.reproduce()
+    assert explain(Encoder().eval(), WORDS, method, target=1, token=-4).parameters["token"] == -4
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_sample_is_as_it_is_alone_and_without_its_padding(method):
     model = Encoder("mean").eval()
     e = explain(model, WORDS, method, target=1)

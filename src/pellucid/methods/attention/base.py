@@ -21,8 +21,9 @@ class AttentionMethod(Method):
 
     `token` is the one that attends: its number, or None for those that the score depends on
     above the last attention (the class token, the last token, or the mean of all), which a
-    gradient tells for each sample. `grid` and `tokens_before` say how the tokens lie over the
-    input; None finds out.
+    gradient tells for each sample. `extras["read"]` `(n, tokens)` is the share of each in what was
+    read, and `parameters["token"]` its number where it was one for all samples. `grid` and
+    `tokens_before` say how the tokens lie over the input; None finds out.
     """
 
     token: int | None = None
@@ -63,16 +64,18 @@ class AttentionMethod(Method):
             read = self._read(seen.gradients[wanted.index(reader)], size_of(reader)[0], len(rows))
             mine = Attended(seen.weights[: len(chosen)], seen.gradients[: len(chosen)])
             looks = self.looks(task, rows, chosen, mine)
-            found = {"tokens": np.einsum("nq,nqk->nk", read, looks)}
+            found = {"tokens": np.einsum("nq,nqk->nk", read, looks), "read": read}
             return found | self.more(calls, chosen, mine, read)
 
         parts = [p for _, _, p in task.schedule.run(task.count, evaluate, key="attention")]
         found = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         result = laid_out(task, found.pop("tokens"), layout)
         extras = {name: values.astype(np.float32) for name, values in found.items()}
+        parameters = {**result.parameters, "token": self._token(found["read"])}
         return replace(
-            result, extras={**result.extras, **extras}, notes=(f"attentions read: {_said(chosen)}",)
-        )
+            result, extras={**result.extras, **extras}, parameters=parameters,
+            notes=(f"attentions read: {_said(chosen)}",),
+        )  # fmt: skip
 
     by_gradient = False
     """Whether the score's gradient at the chosen attentions is needed."""
@@ -96,6 +99,12 @@ class AttentionMethod(Method):
     ) -> dict[str, np.ndarray]:
         """Further arrays `(n, ...)` for the result's extras."""
         return {}
+
+    def _token(self, read: np.ndarray) -> int | None:
+        """The token that was read for every sample; None where they differ, or several were."""
+        at = np.argmax(read, axis=1)
+        alone = self.token is None and len(at) and np.all(read.max(axis=1) == 1)
+        return int(at[0]) if alone and np.all(at == at[0]) else self.token
 
     def _read(self, gradient: np.ndarray | None, queries: int, rows: int) -> np.ndarray:
         """The share of each query in what is read, `(n, queries)`, that adds up to 1."""
