@@ -75,3 +75,17 @@ def test_inputs_outside_of_the_box_are_warned_of():
     assert "outside of low and high" in warning
     with pytest.raises(InputError, match="low to be at most high"):
         box(1.0, 0.0)
+
+
+def test_attnlrp_is_epsilon_and_cp_lrp_differs_in_the_softmax_of_an_attention_only():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    net = nn.Sequential(layer, nn.Flatten(), nn.Linear(24, 2)).eval()
+    x = np.random.default_rng(1).normal(size=(2, 3, 8)).astype(np.float32)
+    found = {
+        c: explain(net, x, "lrp", composite=c).values for c in ("epsilon", "attnlrp", "cp_lrp")
+    }
+    np.testing.assert_array_equal(found["attnlrp"], found["epsilon"])
+    assert np.abs(found["cp_lrp"] - found["epsilon"]).max() > 1e-4
+    without = explain(Small(), X, "lrp", composite="epsilon").values
+    np.testing.assert_array_equal(explain(Small(), X, "lrp", composite="cp_lrp").values, without)
