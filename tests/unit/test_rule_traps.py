@@ -197,3 +197,27 @@ def test_torch_s_encoder_as_it_is_made_asks_for_its_padding_without_a_rule(metho
     np.testing.assert_allclose(
         found.values, explain(plain, WORDS, method, layer="emb", target=1).values, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("method", ["lrp", "deeplift"])
+def test_the_values_of_a_maximum_along_an_axis_are_those_of_amax(method):
+    """`max(dim)` returns places too, which DeepLIFT took for a part of the value."""
+
+    class Largest(nn.Module):
+        def __init__(self, largest) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.head, self.largest = nn.Linear(3, 4), nn.Linear(2, 2), largest
+
+        def forward(self, x):
+            return self.head(self.largest(self.body(x)))
+
+    x = drawn(2, 2, 3)
+    forms = [lambda h: h.max(2).values, lambda h: torch.max(h, dim=-1, keepdim=True)[0][..., 0]]
+    wanted = explain(Largest(lambda h: h.amax(2)), x, method, target=0)
+    for form in forms:
+        found = explain(Largest(form), x, method, target=0)
+        np.testing.assert_allclose(found.values, wanted.values, rtol=1e-5, atol=1e-7)
+    least = explain(Largest(lambda h: h.min(2)[0]), x, method, target=0)
+    wanted = explain(Largest(lambda h: h.amin(2)), x, method, target=0)
+    np.testing.assert_allclose(least.values, wanted.values, rtol=1e-5, atol=1e-7)

@@ -212,7 +212,20 @@ class InterceptMode(TorchFunctionMode):
             bias = named.get("bias")
             if bias is not None:
                 return self._linear_then_bias(func, name, named, bias)
+        if name in {"max", "min"} and ("dim" in kwargs or [a for a in args[1:] if type(a) is int]):
+            return self._values_and_places(func, name, args, kwargs)
         return self._one(func, name, args, kwargs)
+
+    def _values_and_places(self, func, name, args, kwargs):
+        """A maximum along an axis: interceptors see its values alone, places are whole numbers."""
+
+        def values(*given, **options):
+            return func(*given, **options)[0]
+
+        out = self._one(values, name, args, kwargs)
+        with torch.no_grad():
+            found = func(*args, **kwargs)
+        return type(found)((out, found[1]))
 
     def _linear_then_bias(self, func, name, named, bias):
         out = self._one(func, name, (), {**named, "bias": None})
