@@ -221,3 +221,19 @@ def test_the_values_of_a_maximum_along_an_axis_are_those_of_amax(method):
     least = explain(Largest(lambda h: h.min(2)[0]), x, method, target=0)
     wanted = explain(Largest(lambda h: h.amin(2)), x, method, target=0)
     np.testing.assert_allclose(least.values, wanted.values, rtol=1e-5, atol=1e-7)
+
+
+def test_a_minimum_is_the_mirror_of_a_maximum():
+    """By the rule of maxima, what shrank was said to have raised it, or all was lost."""
+
+    class Both(nn.Module):
+        def forward(self, x):
+            two = torch.minimum(x[:, 0], x[:, 1])
+            return torch.stack([x.amin(1), -(-x).amax(1), two], 1)
+
+    x = np.array([[3, 1], [1, 3], [0.5, -1], [3, 2]], dtype=np.float32)
+    before = np.array([[0, 2]] * 4, dtype=np.float32)
+    wanted = [[1, 0], [1, 0], [0, -1], [2, 0]]
+    for target in range(3):
+        found = explain(Both(), x, "deeplift", baseline=before, target=target)
+        np.testing.assert_allclose(found.values, wanted, atol=1e-6)

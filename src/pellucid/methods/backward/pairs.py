@@ -126,13 +126,17 @@ class Pairs:
 
         Where the output grew, the input that is the largest now has grown at least as much; where
         it shrank, the one that was the largest in the reference has shrunk as much. So the ratio
-        Δy/Δx at that input is between 0 and 1. Lundberg's code in shap does the same.
+        Δy/Δx at that input is between 0 and 1. Lundberg's code in shap does the same. Of a minimum
+        it is the other way round: one that grew has left its earlier winner behind.
         """
         xp, adapter = self.xp, self.adapter
         values = tuple(self.stop(p.value) for p in pairs)
         references = tuple(p.reference for p in pairs)
         y, to_winner = _pulling(adapter, function, values)
         y_reference, to_earlier = _pulling(adapter, function, references)
+        mirrored = -function(*(-v for v in values))
+        least = bool(xp.all(y <= mirrored)) and bool(xp.any(y < mirrored))
+        rising, falling = (to_earlier, to_winner) if least else (to_winner, to_earlier)
         change = y - y_reference
         growth = change * xp.astype(change >= 0, change.dtype)
         loss = change - growth
@@ -146,7 +150,7 @@ class Pairs:
             plainly.append(xp.astype(small, inverse.dtype))
 
         def backward(cotangent: Array, *given: Array) -> Any:
-            grown, shrunk = to_winner(cotangent * growth), to_earlier(cotangent * loss)
+            grown, shrunk = rising(cotangent * growth), falling(cotangent * loss)
             plain = to_winner(cotangent)
             found = [
                 (now + before) * inverse + own * here
