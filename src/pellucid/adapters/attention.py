@@ -73,8 +73,13 @@ class AttentionCall:
         return tuple(a for a in range(len(self.shape)) if a not in taken)
 
 
-def attention_calls(run: Run, one: Leaves, two: Leaves) -> tuple[AttentionCall, ...]:
-    """The attentions of a model in the order in which they happen, from runs on 1 and 2 samples."""
+def attention_calls(
+    run: Run, one: Leaves, two: Leaves, count: int = 1
+) -> tuple[AttentionCall, ...]:
+    """The attentions of a model in the order in which they happen.
+
+    From runs on `count` samples and on twice as many.
+    """
     found = [_followed(run, leaves) for leaves in (one, two)]
     met: set[int] = set()
 
@@ -92,7 +97,7 @@ def attention_calls(run: Run, one: Leaves, two: Leaves) -> tuple[AttentionCall, 
         axes = [a for a, (m, n) in enumerate(zip(*shapes, strict=True)) if n == 2 * m]
         # Weights that are the same for all samples say nothing of any of them.
         if axes and single.keys not in axes:
-            calls.append(single.as_call(axes[0], kinds))
+            calls.append(single.as_call(axes[0], kinds, count))
     return tuple(calls)
 
 
@@ -110,10 +115,11 @@ class _Seen:
     projection: int | None = None
     routes: tuple[int, ...] = ()
 
-    def as_call(self, samples: int, kinds: frozenset[str]) -> AttentionCall:
+    def as_call(self, samples: int, kinds: frozenset[str], count: int) -> AttentionCall:
+        shape = tuple(s // count if a == samples else s for a, s in enumerate(self.weights))
         return AttentionCall(
             self.index, self.product, self.place, self.routes, self.projection, self.path,
-            self.call, self.weights, samples, self.keys, kinds,
+            self.call, shape, samples, self.keys, kinds,
         )  # fmt: skip
 
 

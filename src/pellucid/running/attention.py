@@ -9,6 +9,7 @@ import numpy as np
 from pellucid.adapters.attention import AttentionCall, attention_calls
 from pellucid.adapters.protocol import Operation
 from pellucid.errors import CapabilityError
+from pellucid.running.intercepted import OtherOperationsError
 from pellucid.running.layers import shape_key
 from pellucid.running.outputs import model_errors
 from pellucid.types import Array, Leaves
@@ -28,13 +29,15 @@ class Attended:
     gradients: tuple[np.ndarray | None, ...]
 
 
-def calls_of(task: "Task") -> tuple[AttentionCall, ...]:
-    """The attentions of a run in order; asked once for each input shape.
+def calls_of(task: "Task", rows: np.ndarray | None = None) -> tuple[AttentionCall, ...]:
+    """The attentions of a run on the first row in order; asked once for each input shape.
+
+    Or of a run on `rows`, where `attended` raised `OtherOperationsError` for them.
 
     Raises `CapabilityError` where the model has none.
     """
     key = shape_key(task)
-    calls = task.wrapped.attention_calls.get(key)
+    calls = task.wrapped.attention_calls.get(key) if rows is None else None
     if calls is None:
         adapter = task.model.adapter
 
@@ -46,9 +49,12 @@ def calls_of(task: "Task") -> tuple[AttentionCall, ...]:
                     lambda given: task.model.run(given, intercept=follow, kinds=kinds), leaves
                 )
 
-        one = tuple(a[:1] for a in task.x)
-        two = task.take(task.x, np.array([0, 0]))
-        calls = task.wrapped.attention_calls[key] = attention_calls(run, one, two)
+        looked_at = np.arange(1) if rows is None else rows
+        one = task.take(task.x, looked_at)
+        two = task.take(task.x, np.concatenate([looked_at, looked_at]))
+        calls = attention_calls(run, one, two, len(looked_at))
+        if rows is None:
+            task.wrapped.attention_calls[key] = calls
     if not calls:
         raise CapabilityError(
             "This model does not attend: no softmax in it gives weights that values are summed"
@@ -66,7 +72,8 @@ def attended(
 ) -> Attended:
     """What the attentions of `calls` weigh with for the samples `rows`: one forward pass.
 
-    And where `differentiated` says so, the gradient of the score there, by a probe of zeros.
+    And where `differentiated` says so, the gradient of the score there, by a probe of zeros. Raises
+    `OtherOperationsError` where these rows do not meet the attentions there.
     """
     leaves = task.take(task.x, rows)
     places = {call.index: i for i, call in enumerate(calls)}
@@ -80,7 +87,7 @@ def attended(
         def watch(op: Operation) -> Array:
             out = op()
             place = places.get(op.index)
-            if place is None or op.kind != "softmax":
+            if place is None or not _is_at(calls[place], op):
                 return out
             seen[place] = out
             if place not in by_place:
@@ -88,6 +95,11 @@ def attended(
             return out + _as_used(task.xp, calls[place], by_place[place], out)
 
         outputs = task.model.run(leaves, intercept=watch, kinds=calls[0].kinds)
+        if len(seen) < len(calls):
+            raise OtherOperationsError(
+                "The model does something else from run to run on these samples: an attention is"
+                " not met again where it was.\n  integrated_gradients looks for none."
+            )
         return task.score(outputs, rows), tuple(seen[i] for i in range(len(calls)))
 
     with task.naming_samples(leaves, rows):
@@ -102,6 +114,10 @@ def attended(
         for i in range(len(calls))
     )
     return Attended(weights, gradients)
+
+
+def _is_at(call: AttentionCall, op: Operation) -> bool:
+    return op.kind == "softmax" and (op.path, op.call) == (call.path, call.call)
 
 
 def _probe(task: "Task", call: AttentionCall, rows: int) -> Array:

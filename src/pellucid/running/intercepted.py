@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pellucid.adapters.protocol import Intercept, Operation
+from pellucid.errors import CoverageError
 from pellucid.running.gradients import cotangents
 from pellucid.running.outputs import check_outputs, model_errors, single_output
 from pellucid.types import Array, Leaves, Outputs
 
 if TYPE_CHECKING:
     from pellucid.task import Task
+
+
+class OtherOperationsError(CoverageError):
+    """A run does other operations than the one it was prepared from, as on rows without padding."""
 
 
 def outputs_under(
@@ -41,12 +46,22 @@ def outputs_under(
 
 
 def gradients_under(
-    task: "Task", leaves: Leaves, rows: np.ndarray, intercept: Intercept, kinds: frozenset[str]
+    task: "Task",
+    leaves: Leaves,
+    rows: np.ndarray,
+    intercept: Intercept,
+    kinds: frozenset[str],
+    *,
+    inputs: Leaves | None = None,
 ) -> tuple[Leaves, ...]:
-    """What a backward pass finds for each target where operations are intercepted."""
+    """What a backward pass finds for each target where operations are intercepted.
+
+    Where the leaves are those of a layer, the model runs on `inputs`, or on the samples `rows`.
+    """
+    if inputs is None:
+        inputs = task.origin.take(task.origin.x, rows)
 
     def fn(given: Leaves) -> tuple[Array, None]:
-        inputs = given if task.opened is None else task.origin.take(task.origin.x, rows)
         outputs = _run(task, given, inputs, intercept, kinds)
         return task.score_each(outputs, rows), None
 

@@ -41,8 +41,20 @@ def model_errors(
     except Exception as error:
         if adapter.is_out_of_memory(error) or isinstance(error, PellucidError):
             raise
+        if isinstance(error, KeyError | AssertionError) and _is_our_own(error):
+            raise
         numbers = np.arange(int(leaves[0].shape[0])) if samples is None else samples
         raise _explain_failure(counted, leaves, error, numbers, what) from error
+
+
+def _is_our_own(error: Exception) -> bool:
+    """Whether it was raised in pellucid itself, outside of what calls the model."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    own = raised_in.startswith("pellucid.")
+    return own and not raised_in.startswith(("pellucid.adapters.", "pellucid.testing."))
 
 
 def _shapes(leaves: Leaves, adapter: Adapter) -> list[str]:

@@ -12,6 +12,7 @@ from pellucid.errors import CapabilityError, MethodError
 from pellucid.methods.attention.tokens import laid_out, layout_of
 from pellucid.methods.base import Attribution, Method
 from pellucid.running.attention import Attended, attended, calls_of
+from pellucid.running.intercepted import OtherOperationsError
 from pellucid.task import Task
 
 
@@ -50,22 +51,14 @@ class AttentionMethod(Method):
     def attribute(self, task: Task) -> Attribution:
         calls = calls_of(task)
         chosen = self.chosen(calls)
-        reader = _reader(calls, chosen[-1])
-        wanted = (*chosen, *(() if reader in chosen else (reader,)))
-        asked = tuple(
-            (self.token is None and call is reader) or (self.by_gradient and call in chosen)
-            for call in wanted
-        )
         layout = layout_of(task, size_of(chosen[-1])[1], self.grid, self.tokens_before)
 
         def evaluate(start: int, stop: int) -> dict[str, np.ndarray]:
             rows = np.arange(start, stop)
-            seen = attended(task, rows, wanted, asked)
-            read = self._read(seen.gradients[wanted.index(reader)], size_of(reader)[0], len(rows))
-            mine = Attended(seen.weights[: len(chosen)], seen.gradients[: len(chosen)])
-            looks = self.looks(task, rows, chosen, mine)
-            found = {"tokens": np.einsum("nq,nqk->nk", read, looks), "read": read}
-            return found | self.more(calls, chosen, mine, read)
+            try:
+                return self._found(task, rows, calls)
+            except OtherOperationsError:
+                return self._found(task, rows, calls_of(task, rows))
 
         parts = [p for _, _, p in task.schedule.run(task.count, evaluate, key="attention")]
         found = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
@@ -76,6 +69,23 @@ class AttentionMethod(Method):
             result, extras={**result.extras, **extras}, parameters=parameters,
             notes=(f"attentions read: {_said(chosen)}",),
         )  # fmt: skip
+
+    def _found(
+        self, task: Task, rows: np.ndarray, calls: tuple[AttentionCall, ...]
+    ) -> dict[str, np.ndarray]:
+        chosen = self.chosen(calls)
+        reader = _reader(calls, chosen[-1])
+        wanted = (*chosen, *(() if reader in chosen else (reader,)))
+        asked = tuple(
+            (self.token is None and call is reader) or (self.by_gradient and call in chosen)
+            for call in wanted
+        )
+        seen = attended(task, rows, wanted, asked)
+        read = self._read(seen.gradients[wanted.index(reader)], size_of(reader)[0], len(rows))
+        mine = Attended(seen.weights[: len(chosen)], seen.gradients[: len(chosen)])
+        looks = self.looks(task, rows, chosen, mine)
+        found = {"tokens": np.einsum("nq,nqk->nk", read, looks), "read": read}
+        return found | self.more(calls, chosen, mine, read)
 
     by_gradient = False
     """Whether the score's gradient at the chosen attentions is needed."""

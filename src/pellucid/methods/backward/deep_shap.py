@@ -12,8 +12,9 @@ from pellucid.methods.backward.rescale import REFUSED, RULED, rescaling, rule_of
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
-from pellucid.running.intercepted import gradients_under, outputs_under
+from pellucid.running.intercepted import OtherOperationsError, gradients_under, outputs_under
 from pellucid.task import Task
+from pellucid.types import Leaves
 
 _NO_BACKGROUND = (
     "no background was given, so the input was compared with zeros alone: pass"
@@ -83,7 +84,10 @@ class DeepShap(Method):
                 copies = np.full(stop - start, sample)
                 scores[:, sample] += task.scores_of(outputs, copies).sum(axis=1)
                 leaves = task.take(task.x, copies)
-                found = gradients_under(task, leaves, copies, rules, RULED | REFUSED)
+                try:
+                    found = gradients_under(task, leaves, copies, rules, RULED | REFUSED)
+                except OtherOperationsError:
+                    found = _side_by_side(task, leaves, copies, others, inputs, uncovered)
                 for own, grads in zip(sums, found, strict=True):
                     own.add(task, sample, grads, tuple(b[start:stop] for b in rows))
 
@@ -99,6 +103,37 @@ class DeepShap(Method):
             )
             for own, score in zip(sums, scores, strict=True)
         )
+
+
+def _side_by_side(
+    task: Task,
+    leaves: Leaves,
+    copies: np.ndarray,
+    others: Leaves,
+    inputs: Leaves,
+    uncovered: Uncovered,
+) -> tuple[Leaves, ...]:
+    """The multipliers where sample and background are done other operations on by themselves.
+
+    As a mask is left out where no row is padded. Both runs then hold both, so that they do the same
+    operations, in turned order, so that each row stands where the other run has its reference.
+    """
+    adapter, own = task.model.adapter, task.origin.take(task.origin.x, copies)
+    reference = ReferenceRun(adapter.stop_gradient)
+    outputs_under(
+        task, _joined(task, others, leaves), reference.keeping, RULED,
+        inputs=_joined(task, inputs, own),
+    )  # fmt: skip
+    rules = rescaling(adapter, reference, uncovered)
+    found = gradients_under(
+        task, _joined(task, leaves, others), np.concatenate([copies, copies]), rules,
+        RULED | REFUSED, inputs=_joined(task, own, inputs),
+    )  # fmt: skip
+    return tuple(tuple(g[: len(copies)] for g in each) for each in found)
+
+
+def _joined(task: Task, first: Leaves, second: Leaves) -> Leaves:
+    return tuple(task.xp.concat([a, b], axis=0) for a, b in zip(first, second, strict=True))
 
 
 class _Sums:

@@ -9,7 +9,7 @@ import numpy as np
 from pellucid.adapters.protocol import Operation, Tier
 from pellucid.errors import InputError
 from pellucid.methods.backward.rules.composites import Composite, composite_of
-from pellucid.methods.backward.rules.plan import rule_of
+from pellucid.methods.backward.rules.plan import Plan, rule_of
 from pellucid.methods.backward.rules.relevance import (
     bounds_for,
     outside_bounds,
@@ -19,6 +19,7 @@ from pellucid.methods.backward.rules.relevance import (
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
+from pellucid.running.intercepted import OtherOperationsError
 from pellucid.task import Task
 
 
@@ -115,12 +116,19 @@ def propagated(
     layer = None if task.opened is None else task.opened.layer
     plan = bounds_for(task, planned(task, composite, layer), low, high)
 
-    def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
+    def by(plan: Plan, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         found = relevances(
-            task, np.arange(start, stop), plan, composite, uncovered=uncovered, epsilon=epsilon,
-            absolute=absolute,
-        )  # fmt: skip
+            task, rows, plan, composite, uncovered=uncovered, epsilon=epsilon, absolute=absolute
+        )
         return tuple(part for each in found for part in each)
+
+    def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
+        rows = np.arange(start, stop)
+        try:
+            return by(plan, rows)
+        except OtherOperationsError:
+            own = planned(task, composite, layer, rows)
+            return by(bounds_for(task, own, low, high), rows)
 
     parts = [out for _, _, out in task.schedule.run(task.count, evaluate, key="backward")]
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]

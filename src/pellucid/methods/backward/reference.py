@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pellucid.adapters.protocol import Intercept, Operation
-from pellucid.errors import CoverageError
+from pellucid.running.intercepted import OtherOperationsError
 from pellucid.types import Array
 
 
@@ -40,11 +40,11 @@ class ReferenceRun:
     def inputs(self, op: Operation) -> tuple[Array, ...]:
         """What the same operation was given in the reference run.
 
-        Raises `CoverageError` where the model took another way there.
+        Raises `OtherOperationsError`, a `CoverageError`, where the model took another way there.
         """
         seen = self._seen.get(op.index)
         if seen is None or not _is_same(op, seen):
-            raise CoverageError(
+            raise OtherOperationsError(
                 f"The model does something else for the baseline than for the input: at operation"
                 f" {op.index} ({op.name} in {op.path or 'the model'}) the two runs part.\n"
                 "  DeepLIFT compares them step by step; integrated_gradients does not."

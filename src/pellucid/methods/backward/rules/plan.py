@@ -57,13 +57,15 @@ class Role:
 class Plan:
     """The roles of the operations that are not plain, by index.
 
-    `known`: the operations of the inventory; what is not among them has no rule. `zeros`: relevance
-    reaches values that are zero, so that ReLUs have to pass it on.
+    `known`: name and path of the operations of the inventory; what is not among them has no rule.
+    `zeros`: relevance reaches values that are zero, so that ReLUs have to pass it on. `of_one`: the
+    inventory is that of one row, and a run on other rows may do something else.
     """
 
     roles: dict[int, Role]
-    known: frozenset[int]
+    known: dict[int, tuple[str, str]]
     zeros: bool
+    of_one: bool = False
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -121,7 +123,7 @@ def plan_of(infos: Sequence[OperationInfo], composite: Composite, layer: str | N
     if zeros:
         relus = (i for i in infos if i.form == "relu" and any(i.live))
         roles.update((i.index, Role("pass", i)) for i in relus)
-    return Plan(roles, frozenset(i.index for i in infos), zeros)
+    return Plan(roles, {i.index: (i.name, i.path) for i in infos}, zeros)
 
 
 class _Flow:

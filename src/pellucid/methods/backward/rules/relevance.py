@@ -8,7 +8,7 @@ import numpy as np
 from pellucid.adapters.derived import info_of, numbered
 from pellucid.adapters.facts import OPERATION_KINDS
 from pellucid.adapters.protocol import Operation, OperationInfo
-from pellucid.errors import CoverageError, InputError
+from pellucid.errors import InputError
 from pellucid.methods.backward.rules import others
 from pellucid.methods.backward.rules.arithmetic import Arithmetic
 from pellucid.methods.backward.rules.composites import Composite
@@ -17,6 +17,7 @@ from pellucid.methods.backward.rules.plan import CLOSED, REFUSED, Plan, Role, pl
 from pellucid.methods.backward.rules.signed import Box
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.running.gradients import cotangents
+from pellucid.running.intercepted import OtherOperationsError
 from pellucid.types import Array, Leaves
 
 if TYPE_CHECKING:
@@ -35,16 +36,21 @@ class Relevance:
 
     def __call__(self, op: Operation) -> Array:
         role = self._plan.roles.get(op.index)
+        # What only moves numbers needs no rule, and a run may have more of it at a layer.
+        moves = role is None and op.kind == "route"
+        known = self._plan.known.get(op.index)
+        if self._plan.of_one and not moves and known != (op.name, op.path):
+            raise OtherOperationsError(_parting(op))
         if role is None:
-            hidden = op.kind in REFUSED or op.index not in self._plan.known
+            hidden = op.kind in REFUSED or (known is None and not moves)
             return self._uncovered(op) if hidden and any(op.live) else op()
         if role.info.name != op.name:
-            raise CoverageError(
-                f"The model does something else for these samples than for the first: at operation"
-                f" {op.index}, {op.name} in place of {role.info.name}.\n"
-                f"  Explain them one by one, or by integrated_gradients."
-            )
-        return self._uncovered(op) if role.rule == "none" else self._by(role, op)
+            raise OtherOperationsError(_parting(op))
+        if role.rule == "none":
+            return self._uncovered(op)
+        # Whole numbers have no derivative, so none to replace: where words are looked up.
+        live = others.live_places(op, role.info.live)
+        return self._by(role, op) if any(_is_real(op.inputs[i]) for i in live) else op()
 
     def _by(self, role: Role, op: Operation) -> Array:
         made, places = self._made, others.live_places(op, role.info.live)
@@ -81,18 +87,34 @@ class Relevance:
         return made.keep(z, chain.rule.surrogate(made, z, self._streams.pop(chain.start, None)))
 
 
-def planned(task: "Task", composite: Composite, layer: str | None) -> Plan:
-    """The plan for the model of a task, from one look at its operations.
+def _parting(op: Operation) -> str:
+    return (
+        f"The model does something else from run to run on these samples: at operation {op.index}"
+        f" ({op.name} in {op.path or 'the model'}) two runs part.\n"
+        "  integrated_gradients needs no rules."
+    )
 
-    A second look opens loops and recurrent layers, where there are any.
+
+def _is_real(a: Array) -> bool:
+    return "float" in str(a.dtype)
+
+
+def planned(
+    task: "Task", composite: Composite, layer: str | None, rows: np.ndarray | None = None
+) -> Plan:
+    """The plan for the model of a task, from one look at its operations on the first row.
+
+    Or on `rows`, where those are done other operations on. A second look opens loops and recurrent
+    layers, where there are any.
     """
     origin = task.origin
-    first = tuple(a[:1] for a in origin.x)
-    with origin.naming_samples(first, np.arange(1)):
+    looked_at = np.arange(1) if rows is None else rows
+    first = origin.take(origin.x, looked_at)
+    with origin.naming_samples(first, looked_at):
         infos = _met(task, first, None)
         if any(info.kind in CLOSED for info in infos):
             infos = _met(task, first, OPERATION_KINDS)
-    return plan_of(infos, composite, layer)
+    return replace(plan_of(infos, composite, layer), of_one=rows is None)
 
 
 def _met(task: "Task", leaves: Leaves, kinds: frozenset[str] | None) -> list[OperationInfo]:
