@@ -50,6 +50,14 @@ def same(model, method: str, plainly=None) -> None:
     assert e.values.any()
 
 
+@pytest.mark.parametrize(
+    ("function", "framework"), [(in_jax, "jax"), (in_tensorflow, "tensorflow")]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_one_attention_has_one_set_of_numbers(method, function, framework):
+    same(wrap(function, framework=framework), method)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_compiled_torch_model_is_read_as_it_was_written(method):
     calls = []

@@ -179,7 +179,8 @@ def _follow_product(
     if known is None:
         return
     entry, routes = known
-    if op.kind == "route" and len(made) == 1:
+    # A mean that is a sum and a quotient is one route, as where it is one operation.
+    if (op.kind == "route" or op.form == "scale") and len(made) == 1:
         mixed[id(made[0])] = entry, (*routes, op.index)
     elif op.kind == "linear" and entry.projection is None:
         entry.projection, entry.routes = op.index, routes
