@@ -9,6 +9,7 @@ from pellucid.standard.case import Case
 from pellucid.standard.evaluate import Subject
 from pellucid.standard.maps import order_of, positions_of, rank_correlations
 from pellucid.standard.removal import area, removal_curve
+from pellucid.standard.stencil import neighbour_means
 
 D = 64
 
@@ -215,6 +216,27 @@ def test_null_floor_of_maps_that_carry_the_input():
     first, second = (np.abs(x * rng.normal(size=x.shape)) for _ in range(2))
     found = rank_correlations(first, second).mean()
     assert found == pytest.approx(0.473, abs=0.02)
+
+
+def test_filled_positions_do_not_depend_on_what_is_filled_beside_them():
+    draws = np.random.default_rng(0)
+    x = draws.normal(size=(4, 12, 12)).astype(np.float32)
+    kept = draws.random((4, 12, 12)) < np.array([0.05, 0.3, 0.6, 0.95])[:, None, None]
+    together = neighbour_means(x, kept, ("sample", "height", "width"))
+    for i in range(4):
+        alone = neighbour_means(x[i : i + 1], kept[i : i + 1], ("sample", "height", "width"))
+        np.testing.assert_array_equal(alone[0], together[i])
+
+
+def test_a_control_that_the_model_is_not_defined_for_stops_nothing():
+    def logarithm(x):
+        x = np.asarray(x)
+        with np.errstate(divide="ignore"):
+            return np.log(np.abs(x).sum(axis=1, keepdims=True)) * np.ones((1, 2))
+
+    x = 1 + np.random.default_rng(0).random((3, 6)).astype(np.float32)
+    card = evaluate(logarithm, x, ["random"], standard=["I1"])
+    assert card.summary("constant", "I1").median == pytest.approx(1)
 
 
 def test_positions_sum_the_channels():

@@ -91,6 +91,25 @@ def test_z_plus_and_box_by_hand():
         assert e.values[0] == pytest.approx(wanted, rel=1e-5, abs=1e-5), rule
 
 
+@pytest.mark.parametrize("rule", ["flat", "w_square", "box"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_inputs_of_zero_get_their_share_in_every_type(dtype, rule):
+    torch.manual_seed(0)
+    net = nn.Linear(6, 2).to(dtype)
+    x = np.zeros((2, 6), dtype=np.float32)
+    x[1, :3] = 1
+    found = explain(net, x, "lrp", target=0, composite={"dense": rule}, low=-1.0, high=1.0)
+    weight, bias = (p.detach().double().numpy()[0] for p in (net.weight, net.bias))
+    share = {
+        "flat": np.ones((2, 6)),
+        "w_square": np.tile(weight**2, (2, 1)),
+        "box": (x + 1) * np.maximum(weight, 0) + (x - 1) * np.minimum(weight, 0),
+    }[rule]
+    wanted = share / share.sum(axis=1, keepdims=True) * (x @ weight + bias)[:, None]
+    close = 2e-2 if dtype is torch.float16 else 1e-5
+    np.testing.assert_allclose(found.values, wanted, atol=close * np.abs(wanted).max())
+
+
 class Gates(nn.Module):
     """A step of an LSTM from nothing, and a mish: gates beside the signals they let through."""
 

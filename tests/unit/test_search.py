@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import pellucid
 from pellucid import Goal, register_method, search
@@ -79,7 +80,7 @@ def test_a_clear_winner_is_called_one():
     found = search(model, data(), goal, batch_size=64)
     assert found.winner
     assert found.chosen == "occlusion"
-    assert "better than every rival" in found.verdict
+    assert "better beyond chance than every rival" in found.verdict
 
 
 class Counting:
@@ -194,9 +195,24 @@ def test_a_file_of_another_search_or_of_none_is_refused(tmp_path):
     search(model, data(), goal, batch_size=64, file=file)
     with pytest.raises(InputError, match="another search: inputs"):
         search(model, data()[:20], goal, file=file)
+    with pytest.raises(InputError, match="masks, background or parameters differ"):
+        search(model, data(), goal, background=data(8) + 1, file=file)
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(LoadError, match="no file of a search"):
         search(model, data(), goal, file=file)
+
+
+def test_a_gate_that_is_asked_is_a_limit():
+    net = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    goal = Goal(methods=["gradient_x_input", "edges"], metrics=["C1", "C7"])
+    found = search(net.eval(), data(), goal, batch_size=64)
+    assert "parameter_dependence" in found.trial("edges").reason
+
+
+def test_labels_are_looked_at_within_the_budget():
+    goal = Goal(methods=["occlusion", "constant"], metrics=["C1"], budget=10)
+    with pytest.raises(BudgetError, match="10 evaluations"):
+        search(model, data(), goal, labels=np.zeros(24, dtype=int))
 
 
 def test_limits_drop_candidates_and_say_which():

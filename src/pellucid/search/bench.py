@@ -70,10 +70,5 @@ class Bench:
         )  # fmt: skip
 
 
-def _lost(key: str, spent: int) -> str:
-    """The key of what was spent to no end."""
-    return f"lost | {key} | after {spent}"
-
-
 def _key(stage: str, candidate: Candidate, start: int, stop: int) -> str:
     return f"{stage} | {candidate.name} | {start}:{stop}"

@@ -32,6 +32,8 @@ class Field:
     seed: int
     target: Any
     notes: tuple[str, ...]
+    given: str
+    """A hash of the target, the masks, the background and the parameters searched."""
 
     def head(self) -> dict[str, Any]:
         """What decides the records, for the file that holds them."""
@@ -48,4 +50,5 @@ class Field:
             "metrics": [m.name for m in self.metrics],
             "imputers": [list(some.imputers), list(next(iter(self.held_out.values())).imputers)],
             "seed": self.seed,
+            "target, masks, background or parameters": self.given,
         }

@@ -23,8 +23,9 @@ def broken(
 ) -> str:
     """The first limit that is not kept, in words; "" where all are.
 
-    A metric's median must be on the right side of its minimum; with `sure`, it is broken only
-    where the whole 95 % interval is on the wrong one.
+    A metric's median must be on the right side of its minimum, and a gate's that is among
+    `metrics` on that of its own limit; with `sure`, it is broken only where the whole 95 %
+    interval is on the wrong one.
     """
     if goal.evaluations is not None and evaluations > goal.evaluations:
         return f"{evaluations:.0f} evaluations a sample, {goal.evaluations:g} allowed"
@@ -43,6 +44,13 @@ def broken(
     scores = joined(records)
     for name, limit in goal.minimum.items():
         why = _short_of(metric_named(name), limit, scores, sure=sure)
+        if why:
+            return why
+    for metric in metrics:
+        if metric.limit is None or metric.name in goal.minimum:
+            continue
+        known = [v for v in scores.get(metric.name, {}).values() if not np.isnan(v).all()]
+        why = _short_of(metric, metric.limit, scores, sure=sure) if known else ""
         if why:
             return why
     return ""

@@ -1,6 +1,6 @@
 """Several models side by side: by what name, and which is as accurate as the best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -91,8 +91,3 @@ def labels_of(labels: Any, count: int) -> np.ndarray:
     if found.shape != (count,):
         raise InputError(f"Expected {count} labels, one a sample, got shape {found.shape}.")
     return found
-
-
-def names_of(models: Mapping[str, Model]) -> Sequence[str]:
-    """Their names, in order."""
-    return list(models)

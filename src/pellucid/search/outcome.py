@@ -120,7 +120,10 @@ def _verdict(
             f" {', '.join(tied)}."
         )
     else:
-        text = f"{name} is the winner, better than every rival beyond chance."
+        text = (
+            f"{name} is the winner, better beyond chance than every rival that was certified beside"
+            " it; the others fell behind in the race."
+        )
     if line.broken:
         text += f" On the held-out samples it breaks the goal: {line.broken}."
     winner = not tied and bool(told)

@@ -50,8 +50,8 @@ class SearchResult:
     `chosen` is the name of the best candidate that keeps the limits, None where none does;
     `explainer` explains with it. `certificate` judges it on samples that had no part in the race;
     `front` names the candidates that no other one beats on all axes; `trail` is every candidate.
-    `winner` is True where the chosen one is better than every rival beyond chance. `met`: it keeps
-    all limits on the held-out samples.
+    `winner` is True where the chosen one is better beyond chance than every rival that was
+    certified beside it. `met`: it keeps all limits on the held-out samples.
 
     >>> methods = ["saliency", "gradient_x_input", "random"]
     >>> more = np.concatenate([x] * 4)

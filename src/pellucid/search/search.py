@@ -1,8 +1,9 @@
 """The search for the explanation that meets a goal: race, certify, tell."""
 
+import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from pellucid.search.result import SearchResult
 from pellucid.search.samples import half_of, split
 from pellucid.search.space import candidates, usual_space
 from pellucid.standard.imputers import default_names, fillings
-from pellucid.types import TargetLike
+from pellucid.types import TargetLike, is_array
 
 
 def search(
@@ -115,7 +116,7 @@ def _field(
     first = next(iter(models))
     count = len(batches[first])
     chosen, kept = split(count, seed)
-    with tallied(Tally()) as looked:
+    with tallied(Tally(goal.budget)) as looked:
         accuracy, out = _accuracies(models, x, labels, count, chosen)
     rows = {
         name: None if background is None else m.accept(background, more=True).arrays
@@ -145,8 +146,42 @@ def _field(
     return Field(
         models, batches[first], candidates(space, list(models), given),
         goal.asked(masks=masks is not None), halves[0], halves[1], accuracy, out, looked.spent,
-        seed, target, notes,
+        seed, target, notes, _digest(target, masks, background, list(_arrays(space))),
     )  # fmt: skip
+
+
+def _arrays(value: Any) -> Iterator[Any]:
+    """The arrays among parameters, which a candidate's name tells by shape alone."""
+    if is_array(value) and not isinstance(value, np.generic):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for own in value.values() if isinstance(value, Mapping) else value:
+            yield from _arrays(own)
+
+
+def _digest(*given: Any) -> str:
+    """A hash of what decides scores beside the inputs, whatever it is nested in."""
+    digest = hashlib.sha256()
+
+    def feed(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, own in value.items():
+                feed(str(key))
+                feed(own)
+        elif isinstance(value, list | tuple):
+            digest.update(f"{len(value)}".encode())
+            for own in value:
+                feed(own)
+        elif is_array(value) and not isinstance(value, np.generic):
+            array = np.asarray(value)
+            array = array.astype(str) if array.dtype.hasobject else array
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        elif not callable(value):
+            digest.update(repr(value).encode())
+
+    feed(given)
+    return digest.hexdigest()
 
 
 def _accuracies(

@@ -141,7 +141,11 @@ def _made(
             continue
         try:
             found[name] = explain(model, x, name, target=target, seed=seed)
-        except InputError:  # of categories there are no zeros, and a constant map needs none
+        except (InputError, ModelError) as error:
+            # Of categories there are no zeros, and not every model is defined there; a constant
+            # map needs none.
+            if name != "constant" and isinstance(error, ModelError):
+                raise
             flat = tuple(np.ones(a.shape) for a in subject.task.batch.arrays)
             found[name] = _of_array(name, flat, subject, model, x, target)
     return found, failures

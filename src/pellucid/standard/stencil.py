@@ -41,16 +41,21 @@ def _relaxed(a: np.ndarray, hidden: np.ndarray, space: int) -> np.ndarray:
     scale = np.maximum(flat.max(axis=1) - flat.min(axis=1), 1e-12)
     colours = np.indices(shape) % 2
     code = sum(c * 2**i for i, c in enumerate(colours))
+    found = a.copy()
+    moving = np.arange(len(a))  # a copy that has settled stays: it knows nothing of its company
     for _ in range(_ROUNDS + 4 * size):
-        moved = np.zeros(len(a))
+        now, own = found[moving], hidden[moving]
+        moved = np.zeros(len(now))
         for colour in range(2**space):
-            change = omega * (_around(a, steps, weights) / total - a)
-            change *= (hidden & (code == colour))[..., None]
-            a = a + change
-            moved = np.maximum(moved, np.abs(change).reshape(len(a), -1).max(axis=1))
-        if (moved <= _CLOSE * scale).all():
+            change = omega * (_around(now, steps, weights) / total - now)
+            change *= (own & (code == colour))[..., None]
+            now = now + change
+            moved = np.maximum(moved, np.abs(change).reshape(len(now), -1).max(axis=1))
+        found[moving] = now
+        moving = moving[moved > _CLOSE * scale[moving]]
+        if not moving.size:
             break
-    return a
+    return found
 
 
 def _stencil(space: int) -> tuple[list[tuple[int, ...]], list[float]]:

@@ -7,6 +7,8 @@ from pellucid.standard.maps import rank_correlations
 from pellucid.standard.metric import register_metric
 
 LIMIT = 0.2
+FLOOR_PAIRS, FLOOR_NUMBERS = 200, 200_000
+"""How many draws the floor is a mean of, and how many numbers they are at most."""
 
 
 @register_metric(
@@ -19,10 +21,11 @@ def parameter_dependence(case: Case) -> np.ndarray:
     """How like the map is to those of models that have learned nothing, over what chance gives.
 
     Spearman's correlation of the map with that of the same architecture with other weights, the
-    mean of two such models, minus that of z₁x and z₂x for independent normal z₁, z₂ (of their sizes
-    where the map has no sign): what the input alone makes alike. Only positions where the input is
-    not zero count. About 0 for a map that depends on what was learned; 0.5 or more for one that
-    looks the same without, such as edges; a gate at 0.2. The weights are drawn by
+    mean of two such models, minus what the input alone makes alike: nothing where the map has
+    signs, else the mean correlation of |z₁x| and |z₂x| over independent normal z₁, z₂. Only
+    positions where the input is not zero count. About 0 for a map that depends on what was learned;
+    0.5 or more for one that looks the same without, such as edges; a gate at 0.2. With d positions
+    chance moves it by about 1/√d: of few columns only the median tells. The weights are drawn by
     `pellucid.standard.drawing.drawn_anew`. NaN where a map is constant.
     """
     if case.asker is None:
@@ -36,17 +39,18 @@ def parameter_dependence(case: Case) -> np.ndarray:
     ]
     sizes = _sizes(case)
     looked_at = sizes > 0
-    draws = case.subject.generator(46).standard_normal((2, sizes.shape[1]))
+    pairs = int(np.clip(FLOOR_NUMBERS // sizes.shape[1], 1, FLOOR_PAIRS))
+    draws = np.abs(case.subject.generator(46).standard_normal((2, pairs, sizes.shape[1])))
     found = np.empty(case.count)
     for sample in range(case.count):
         at = looked_at[sample] if looked_at[sample].sum() > 2 else slice(None)
         own, *rest = (m[sample : sample + 1, at] for m in (case.positions, *others))
         alike = [rank_correlations(own, other)[0] for other in rest]
-        by_chance = draws * sizes[sample : sample + 1]
+        floor = 0.0
         if not (own < 0).any():
-            by_chance = np.abs(by_chance)
-        first, second = by_chance[:1, at], by_chance[1:, at]
-        found[sample] = np.mean(alike) - rank_correlations(first, second)[0]
+            first, second = draws * sizes[sample]
+            floor = float(np.mean(rank_correlations(first[:, at], second[:, at])))
+        found[sample] = np.mean(alike) - floor
     return found
 
 

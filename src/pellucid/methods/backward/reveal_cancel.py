@@ -6,7 +6,7 @@ from typing import Any
 from pellucid.adapters.protocol import Adapter, Operation
 from pellucid.methods.backward.pairs import Pairs
 from pellucid.methods.backward.reference import ReferenceRun
-from pellucid.methods.backward.rescale import REFUSED, RULED, rescaled, rule_of
+from pellucid.methods.backward.rescale import RULED, rescaled, rule_of
 from pellucid.methods.backward.splits import Parts, Split, Sums
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.types import Array
@@ -14,7 +14,6 @@ from pellucid.types import Array
 REFERENCED = RULED | {"linear", "bias", "add", "route"}
 """Kinds whose inputs of the reference run are needed."""
 
-LOOKED_AT = REFERENCED | REFUSED
 
 _FORMULAS = frozenset({"power", "rsqrt", "select"})
 """Forms of activations that are parts of formulas: they are rescaled."""

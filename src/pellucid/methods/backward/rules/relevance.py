@@ -10,7 +10,7 @@ from pellucid.adapters.facts import OPERATION_KINDS
 from pellucid.adapters.protocol import Operation, OperationInfo
 from pellucid.errors import InputError
 from pellucid.methods.backward.rules import others
-from pellucid.methods.backward.rules.arithmetic import Arithmetic
+from pellucid.methods.backward.rules.arithmetic import Arithmetic, smallest
 from pellucid.methods.backward.rules.composites import Composite
 from pellucid.methods.backward.rules.linear import Streams, through
 from pellucid.methods.backward.rules.plan import CLOSED, REFUSED, Plan, Role, plan_of
@@ -176,11 +176,12 @@ def relevances(
     with origin.naming_samples(inputs, rows):
         _, _, pullback = task.model.vjp(run, leaves)
         found = [pullback(one) for one in cotangents(task, len(rows))]
-    tiny = 1.0842021724855044e-19
+    tiny = [smallest(task.xp, a.dtype) if v.dtype.kind == "f" else 0.0
+            for a, v in zip(leaves, values, strict=True)]  # fmt: skip
     return tuple(
         tuple(
-            (_nudged(v, tiny) * task.to_numpy(g).astype(np.float64)).astype(np.float32)
-            for v, g in zip(values, each, strict=True)
+            (_nudged(v, least) * task.to_numpy(g).astype(np.float64)).astype(np.float32)
+            for v, g, least in zip(values, each, tiny, strict=True)
         )
         for each in found
     )
