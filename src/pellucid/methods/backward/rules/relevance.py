@@ -8,7 +8,7 @@ import numpy as np
 from pellucid.adapters.derived import info_of, numbered
 from pellucid.adapters.facts import OPERATION_KINDS
 from pellucid.adapters.protocol import Operation, OperationInfo
-from pellucid.errors import InputError
+from pellucid.errors import CoverageError, InputError
 from pellucid.methods.backward.rules import others
 from pellucid.methods.backward.rules.arithmetic import Arithmetic, smallest
 from pellucid.methods.backward.rules.composites import Composite
@@ -113,6 +113,12 @@ def planned(
     with origin.naming_samples(first, looked_at):
         infos = _met(task, first, None)
         if any(info.kind in CLOSED for info in infos):
+            if rows is not None:  # which turn is whose, and which layer its last, is not known
+                raise CoverageError(
+                    "Relevance has no rule for a loop that does something else for these samples"
+                    " than for the first, such as a loop over samples.\n"
+                    "  Explain them one by one, or by integrated_gradients."
+                )
             infos = _met(task, first, OPERATION_KINDS)
     return replace(plan_of(infos, composite, layer), of_one=rows is None)
 
