@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 ALLOWED = 1e-5
-CANCELLING = ("xgradcam", "gradcam_plus_plus", "lrp")
-"""They divide by sums that may cancel: `cam_allowed` in test_matrix.py. The page's `lrp` was drawn
-with another ε on `vit` (test_lrp.py), and leaves this list when it is drawn anew."""
+CANCELLING = ("xgradcam", "gradcam_plus_plus")
+"""They divide by sums that may cancel: `cam_allowed` in test_matrix.py."""
 TITLES = {
     "callable": "plain function",
     "torch": "PyTorch",
