@@ -6,6 +6,7 @@ from typing import Any
 from pellucid.adapters.protocol import Adapter, Intercept, Operation
 from pellucid.errors import CoverageError
 from pellucid.methods.backward.pairs import Pair, Pairs
+from pellucid.methods.backward.parts import at, settings_of
 from pellucid.methods.backward.reference import ReferenceRun
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.types import Array
@@ -63,18 +64,6 @@ def rescaled(pairs: Pairs, op: Operation, rule: str, reference: ReferenceRun) ->
     return op() if rule == "linear" else _RULES[rule](pairs, op, reference.inputs(op))
 
 
-def _with(op: Operation, *places: int) -> Callable[..., Array]:
-    """The operation as a function of its inputs at some places."""
-
-    def function(*arrays: Array) -> Array:
-        inputs = list(op.inputs)
-        for place, array in zip(places, arrays, strict=True):
-            inputs[place] = array
-        return op(inputs=tuple(inputs))
-
-    return function
-
-
 def _live(op: Operation) -> list[int]:
     return [i for i, live in enumerate(op.live) if live]
 
@@ -83,7 +72,7 @@ def _elementwise(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> A
     (place,) = _live(op)
     x = op.inputs[place]
     pair = Pair(x, reference[place])
-    made = pairs.elementwise(_with(op, place), pair, kinked=op.form in KINKED)
+    made = pairs.elementwise(at(op, [place]), pair, kinked=op.form in KINKED)
     if tuple(made.reference.shape) != tuple(x.shape):
         raise CoverageError(
             f"deeplift takes {op.name} in {op.path or 'the model'} for an activation, but it turns"
@@ -96,7 +85,7 @@ def _elementwise(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> A
 def _maximum(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
     places = _live(op)
     both = tuple(Pair(op.inputs[i], reference[i]) for i in places)
-    return pairs.maximum(_with(op, *places), both).value
+    return pairs.maximum(at(op, places), both).value
 
 
 def _select(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
@@ -114,13 +103,13 @@ def _select(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
             " for the baseline, only where all that it chooses from has one shape.\n"
             "  integrated_gradients needs no rules."
         )
-    return pairs.select(_with(op, *places), both, before, flipped)
+    return pairs.select(at(op, places), both, before, flipped)
 
 
 def _product(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
     i, j = _live(op)
     return pairs.product(
-        _with(op, i, j), Pair(op.inputs[i], reference[i]), Pair(op.inputs[j], reference[j])
+        at(op, [i, j]), Pair(op.inputs[i], reference[i]), Pair(op.inputs[j], reference[j])
     ).value
 
 
@@ -170,33 +159,15 @@ def _normalisation(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) ->
 
 
 def _attention(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
-    xp, settings = pairs.xp, op.arguments
-    if len(op.live) < 3 or sum(op.live) == 0:
-        raise CoverageError("deeplift knows attention with a query, key and value only.")
+    xp, settings = pairs.xp, settings_of(op, "deeplift")
     query, key, value = (Pair(op.inputs[i], reference[i]) for i in range(3))
-    size = int(query.value.shape[-1])
-    scale = settings.get("scale") or size**-0.5
-    mask = settings.get("attn_mask")
-    if mask is None and len(op.inputs) > 3:
-        mask = op.inputs[3]
 
     def similar(q: Array, k: Array) -> Array:
-        return xp.matmul(q, xp.matrix_transpose(k)) * scale
+        return xp.matmul(q, xp.matrix_transpose(k)) * settings.scale
 
-    scores = pairs.product(similar, query, key)
-    if settings.get("is_causal"):
-        rows, columns = scores.value.shape[-2:]
-        mask = xp.tril(xp.ones((rows, columns), dtype=bool))
-    if mask is not None:
-        scores = Pair(*(_masked(xp, s, mask) for s in scores))
+    scores = Pair(*(settings.masked(xp, s) for s in pairs.product(similar, query, key)))
     share = pairs.softmax(scores, -1)
     return pairs.keep(op(), pairs.product(xp.matmul, share, value).value)
-
-
-def _masked(xp: Any, scores: Array, mask: Array) -> Array:
-    if mask.dtype == xp.bool:
-        return xp.where(mask, scores, xp.full_like(scores, -1e30))
-    return scores + mask
 
 
 _RULES: dict[str, Callable[[Pairs, Operation, tuple[Array, ...]], Array]] = {

@@ -5,6 +5,7 @@ from typing import Any
 
 from pellucid.adapters.protocol import Adapter, Operation
 from pellucid.methods.backward.pairs import Pairs
+from pellucid.methods.backward.parts import at
 from pellucid.methods.backward.reference import ReferenceRun
 from pellucid.methods.backward.rescale import RULED, rescaled, rule_of
 from pellucid.methods.backward.splits import Parts, Split, Sums
@@ -88,7 +89,7 @@ class Revealing:
         functions = [s.function for s in splits if s is not None]
 
         def function(x: Array) -> Array:
-            return _at(op, places)(*(f(x) for f in functions))
+            return at(op, places)(*(f(x) for f in functions))
 
         made = Split(first.sum, function, bends or first.bent, kinked=not first.bent)
         return made if made.keeps_shape else None
@@ -144,16 +145,6 @@ class Revealing:
         return found
 
 
-def _at(op: Operation, places: Sequence[int]) -> Callable[..., Any]:
-    def function(*arrays: Array) -> Any:
-        inputs = list(op.inputs)
-        for place, array in zip(places, arrays, strict=True):
-            inputs[place] = array
-        return op(inputs=tuple(inputs))
-
-    return function
-
-
 def _one(made: Callable[[], Any], k: int) -> Callable[[], Array]:
     return lambda: made()[k]
 
@@ -171,5 +162,5 @@ def _is_by_number(xp: Any, op: Operation, places: Sequence[int]) -> bool:
     if op.form != "product":
         return op.form in {"quotient", "squared_difference"}
     ones = [xp.ones_like(op.inputs[i]) for i in places]
-    made = _at(op, places)(*ones)
+    made = at(op, places)(*ones)
     return tuple(made.shape) == tuple(ones[0].shape) and bool(xp.all(made == 1))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from pellucid.adapters.protocol import Adapter, Operation
 from pellucid.methods.backward.pairs import Pairs
+from pellucid.methods.backward.parts import at
 from pellucid.methods.backward.weighted import Weighted
 from pellucid.types import Array
 
@@ -114,17 +115,11 @@ class Sums:
 
     def without_offset(self, op: Operation, places: Sequence[int]) -> Callable[..., Any]:
         """A linear operation less what it makes of zeros."""
-
-        def at(*arrays: Array) -> Any:
-            inputs = list(op.inputs)
-            for place, array in zip(places, arrays, strict=True):
-                inputs[place] = array
-            return op(inputs=tuple(inputs))
-
-        nothing = at(*(self.xp.zeros_like(op.inputs[i]) for i in places))
+        whole = at(op, places)
+        nothing = whole(*(self.xp.zeros_like(op.inputs[i]) for i in places))
 
         def function(*arrays: Array) -> Any:
-            made = at(*arrays)
+            made = whole(*arrays)
             if isinstance(made, list | tuple):
                 return [m - n for m, n in zip(made, nothing, strict=True)]
             return made - nothing

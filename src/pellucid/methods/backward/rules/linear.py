@@ -34,18 +34,20 @@ class Rule(ABC):
     """How the relevance of a layer's value is shared out. Frozen dataclasses, and final."""
 
     name: ClassVar[str]
-    streamed: ClassVar[bool] = True
-    """Whether it needs more than the layer's value."""
     on_zeros: ClassVar[bool] = False
     """Whether an input that is zero may get relevance."""
-
-    def start(self, made: Arithmetic, op: Operation, *, nonnegative: bool) -> Streams:
-        """The streams at the operation with weights."""
-        raise NotImplementedError(f"{self.name} needs no streams.")
 
     @abstractmethod
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         """What z is replaced by in the backward pass."""
+
+
+class StreamedRule(Rule):
+    """A rule that needs more than the layer's value: streams through its chain."""
+
+    @abstractmethod
+    def start(self, made: Arithmetic, op: Operation, *, nonnegative: bool) -> Streams:
+        """The streams at the operation with weights."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,13 @@ class Epsilon(Rule):
     epsilon: float | None = None
 
     name = "epsilon"
-    streamed = False
 
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         return z * made.epsilon_slope(z, self.epsilon)
 
 
 @dataclass(frozen=True)
-class Norm(Rule):
+class Norm(StreamedRule):
     """As epsilon without the bias in the denominator, so that the inputs get all relevance."""
 
     name = "norm"
@@ -78,7 +79,7 @@ class Norm(Rule):
 
 
 @dataclass(frozen=True)
-class Pass(Rule):
+class Pass(StreamedRule):
     """R_i = R_i: for a layer whose value has the shape of its input."""
 
     name = "pass"

@@ -1,10 +1,10 @@
 """Rules of what has no weights: products, normalisations, attention."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pellucid.adapters.protocol import Operation
 from pellucid.errors import CoverageError
+from pellucid.methods.backward.parts import at, settings_of
 from pellucid.methods.backward.rules.arithmetic import Arithmetic
 from pellucid.types import Array
 
@@ -12,18 +12,6 @@ from pellucid.types import Array
 def live_places(op: Operation, planned: Sequence[bool]) -> list[int]:
     """Which inputs carry relevance."""
     return [i for i, live in enumerate(planned) if live]
-
-
-def at(op: Operation, places: Sequence[int]) -> Callable[..., Array]:
-    """The operation as a function of its inputs at some places."""
-
-    def function(*arrays: Array) -> Array:
-        inputs = list(op.inputs)
-        for place, array in zip(places, arrays, strict=True):
-            inputs[place] = array
-        return op(inputs=tuple(inputs))
-
-    return function
 
 
 def halved(made: Arithmetic, function: Callable[..., Array], a: Array, b: Array) -> Array:
@@ -101,31 +89,12 @@ def attention(made: Arithmetic, op: Operation, *, frozen: bool) -> Array:
     The softmax by its Taylor expansion, R_i = x_i (R_i − s_i Σ_j R_j) (Achtibat et al. 2024,
     eq. 11), which is what its own derivative does. `frozen` takes the weights for constants.
     """
-    xp, settings = made.xp, op.arguments
-    if len(op.inputs) < 3 or settings.get("enable_gqa"):
-        raise CoverageError(
-            "lrp knows attention with a query, key and value of equal heads only.\n"
-            "  integrated_gradients needs no rules."
-        )
+    xp, settings = made.xp, settings_of(op, "lrp")
     query, key, value = op.inputs[:3]
-    scale = settings.get("scale") or int(query.shape[-1]) ** -0.5
-    mask = settings.get("attn_mask")
-    if mask is None and len(op.inputs) > 3:
-        mask = op.inputs[3]
-    scores = halved(made, lambda q, k: xp.matmul(q, xp.matrix_transpose(k)), query, key) * scale
-    if settings.get("is_causal"):
-        rows, columns = scores.shape[-2:]
-        mask = xp.tril(xp.ones((rows, columns), dtype=xp.bool))
-    if mask is not None:
-        scores = _masked(xp, scores, mask)
+    scores = halved(made, lambda q, k: xp.matmul(q, xp.matrix_transpose(k)), query, key)
+    scores = settings.masked(xp, scores * settings.scale)
     powers = xp.exp(scores - made.stop(xp.max(scores, axis=-1, keepdims=True)))
     share = powers / xp.sum(powers, axis=-1, keepdims=True)
     if frozen:
         return made.keep(op(), xp.matmul(made.stop(share), value))
     return made.keep(op(), halved(made, xp.matmul, share, value))
-
-
-def _masked(xp: Any, scores: Array, mask: Array) -> Array:
-    if mask.dtype == xp.bool:
-        return xp.where(mask, scores, xp.full_like(scores, -1e30))
-    return scores + mask

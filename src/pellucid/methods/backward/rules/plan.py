@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pellucid.adapters.protocol import Operation, OperationInfo
 from pellucid.methods.backward.rules.composites import Composite
-from pellucid.methods.backward.rules.linear import Rule
+from pellucid.methods.backward.rules.linear import Rule, StreamedRule
 
 REFUSED = frozenset({"other", "opaque", "custom_gradient", "untracked", "rnn", "composite"})
 """Kinds that no rule sees into."""
@@ -110,7 +110,7 @@ def plan_of(infos: Sequence[OperationInfo], composite: Composite, layer: str | N
     roles: dict[int, Role] = {}
     for chain in chains:
         for i in (chain.start, *chain.steps):
-            whole = chain.rule.streamed or i == chain.end
+            whole = isinstance(chain.rule, StreamedRule) or i == chain.end
             if whole:
                 roles[i] = Role("chain", flow.by[i], chain)
     in_chains = {i for chain in chains for i in (chain.start, *chain.steps)}

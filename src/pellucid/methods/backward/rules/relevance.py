@@ -9,10 +9,11 @@ from pellucid.adapters.derived import info_of, numbered
 from pellucid.adapters.facts import OPERATION_KINDS
 from pellucid.adapters.protocol import Operation, OperationInfo
 from pellucid.errors import CoverageError, InputError
+from pellucid.methods.backward.parts import at
 from pellucid.methods.backward.rules import others
 from pellucid.methods.backward.rules.arithmetic import Arithmetic, smallest
 from pellucid.methods.backward.rules.composites import Composite
-from pellucid.methods.backward.rules.linear import Streams, through
+from pellucid.methods.backward.rules.linear import StreamedRule, Streams, through
 from pellucid.methods.backward.rules.plan import CLOSED, REFUSED, Plan, Role, plan_of
 from pellucid.methods.backward.rules.signed import Box
 from pellucid.methods.backward.uncovered import Uncovered
@@ -62,7 +63,7 @@ class Relevance:
             case "one":
                 return others.to_one(made, op, places, role.taker)
             case "halves":
-                return others.halved(made, others.at(op, places), *(op.inputs[i] for i in places))
+                return others.halved(made, at(op, places), *(op.inputs[i] for i in places))
             case "squared_difference":
                 return others.squared_difference(made, op, places)
             case "norm":
@@ -74,7 +75,7 @@ class Relevance:
     def _chain(self, role: Role, op: Operation, place: int) -> Array:
         chain, made = role.chain, self._made
         assert chain is not None
-        if chain.rule.streamed:
+        if isinstance(chain.rule, StreamedRule):
             if op.index == chain.start:
                 begun = chain.rule.start(made, op, nonnegative=chain.nonnegative)
                 self._streams[chain.start] = begun

@@ -6,12 +6,12 @@ from typing import Any
 
 from pellucid.adapters.protocol import Operation
 from pellucid.methods.backward.rules.arithmetic import Arithmetic
-from pellucid.methods.backward.rules.linear import Rule, Streams
+from pellucid.methods.backward.rules.linear import StreamedRule, Streams
 from pellucid.methods.backward.weighted import Weighted
 from pellucid.types import Array
 
 
-class _Signed(Rule):
+class _Signed(StreamedRule):
     """Rules of what speaks for and against: P = Σ (x_i w_ij)⁺ and N = Σ (x_i w_ij)⁻."""
 
     bias: bool
@@ -97,7 +97,7 @@ class ZPlus(_Signed):
 
 
 @dataclass(frozen=True)
-class Flat(Rule):
+class Flat(StreamedRule):
     """R_i = Σ_j 1 / Σ_i 1 R_j: the same to all that a value sees (Lapuschkin et al. 2019)."""
 
     name = "flat"
@@ -114,7 +114,7 @@ class Flat(Rule):
 
 
 @dataclass(frozen=True)
-class WSquare(Rule):
+class WSquare(StreamedRule):
     """R_i = Σ_j w_ij² / Σ_i w_ij² R_j (Montavon et al. 2017, eq. 12)."""
 
     name = "w_square"
@@ -130,7 +130,7 @@ class WSquare(Rule):
 
 
 @dataclass(frozen=True)
-class Box(Rule):
+class Box(StreamedRule):
     """R_i = Σ_j ((x_i − l_i) w_ij⁺ + (x_i − h_i) w_ij⁻) / Σ_i (same) R_j, for l ≤ x ≤ h.
 
     Montavon et al. 2017, eq. 14. `low` and `high` are what the layer sees for the smallest and the
