@@ -5,7 +5,7 @@
 """
 
 import pellucid.methods as _methods  # noqa: F401 - registers the methods
-from pellucid import effects, errors
+from pellucid import effects, errors, inside
 from pellucid._version import __version__
 from pellucid.adapters.loading import load
 from pellucid.explain import explain
@@ -30,6 +30,7 @@ __all__ = [
     "errors",
     "evaluate",
     "explain",
+    "inside",
     "load",
     "methods",
     "register_method",

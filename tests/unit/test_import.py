@@ -17,7 +17,7 @@ HEAVY = (
 )  # fmt: skip
 PUBLIC = {
     "Comparison", "Explainer", "Explanation", "Goal", "Model", "Scorecard", "SearchResult",
-    "__version__", "effects", "errors", "evaluate", "explain", "load", "methods",
+    "__version__", "effects", "errors", "evaluate", "explain", "inside", "load", "methods",
     "register_method", "register_metric", "search", "wrap",
 }  # fmt: skip
 
