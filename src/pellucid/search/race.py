@@ -16,7 +16,7 @@ from pellucid.standard.metric import Metric
 FIRST = 3
 """Samples of the first round; each round has twice as many as the one before."""
 LEVEL = 0.05
-"""Of all rounds together, for each candidate against the leader."""
+"""Of all rounds together, for two candidates whichever of them leads."""
 FEW = 6
 """Held-out samples that a certificate needs to tell two candidates apart."""
 SHARE = 1 / 3
@@ -75,6 +75,7 @@ class Race:
     budget: int | None = None
     held_out_share: float = 1.0
     """What copies of held-out samples take, as a share of those of the race: other imputers."""
+    seed: int = 0
     samples: int = 0
     rounds: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -238,7 +239,9 @@ class Race:
         leader = alive[0]
         best = self.utility(leader)
         for runner in alive[1:]:
-            runner.bound = lead_bound(best - self.utility(runner), LEVEL / rounds)
+            runner.bound = lead_bound(
+                best - self.utility(runner), LEVEL / (2 * rounds), seed=self.seed
+            )
             if runner.bound > 0:
                 lead = mean_of(best - self.utility(runner))
                 runner.drop(

@@ -51,7 +51,7 @@ def search(
     A race: all candidates are judged by the standard on three samples, what is worse than the
     leader beyond chance is dropped, the rest goes on with twice the samples. Candidates see the
     same samples, seeds, masks and noise, so differences are paired; a candidate is dropped where
-    the lower bound (Student's t, 5 % for all rounds together) of the leader's lead is above 0,
+    the lower bound (paired bootstrap, 5 % for all rounds together) of the leader's lead is above 0,
     where it breaks a limit of the goal, or where the budget holds fewer, which is said. Half of
     the samples, drawn by the seed, have no part in the race: on them the chosen one and its rivals
     are judged again, with another imputer, for the certificate.
@@ -226,6 +226,7 @@ def _searched(
     race = Race(
         goal, runners, anchors, tuning.count, held_out.count, field.metrics,
         bench.judging("race", field.tuning), lambda: bench.used, goal.budget, later / first,
+        field.seed,
     )  # fmt: skip
     bench.race = race
     for runner in runners.values():

@@ -8,6 +8,7 @@ from pellucid.search.record import Record, Scores
 from pellucid.standard.metric import AXES, Metric
 
 _DRAWS = 2000
+_BOUND_DRAWS = 4000
 
 
 def joined(records: Sequence[Record]) -> Scores:
@@ -110,11 +111,16 @@ def mean_interval(values: np.ndarray, *, seed: int, level: float = 0.95) -> tupl
     return float(low), float(high)
 
 
-def lead_bound(difference: np.ndarray, level: float) -> float:
-    """The lower bound of the mean of some paired differences, one-sided, by Student's t.
+def lead_bound(difference: np.ndarray, level: float, *, seed: int) -> float:
+    """The lower bound of the mean of some paired differences, one-sided, by a paired bootstrap.
 
-    mean − t₁₋ₗₑᵥₑₗ · s / √n. A bootstrap of the three or four samples that a race begins with
-    would give bounds that are too narrow. −∞ with fewer than two samples, and 0 where all
+    The `level` quantile of mean + (mean* − mean) · √(n / χ²ₙ₋₁), mean* of n differences drawn anew
+    from `default_rng([seed, 52])`, 4 000 times, and χ² with them. Without the factor this is the
+    percentile bootstrap, which is far too narrow for the three samples that a race begins with: it
+    drops one of two equal candidates ten times as often as it says. The factor draws how wide the
+    differences are, too, which of few samples is not known: for normal differences the bound is
+    Student's, for many samples the percentile bootstrap's (Hesterberg 2015, section 3.2, on how
+    narrow bootstraps of few samples are). −∞ with fewer than two samples, and 0 where all
     differences are rounding errors.
     """
     known = difference[~np.isnan(difference)]
@@ -122,7 +128,8 @@ def lead_bound(difference: np.ndarray, level: float) -> float:
         return -np.inf
     if np.abs(known).max() < 1e-9:
         return 0.0
-    from scipy.stats import t
-
-    spread = known.std(ddof=1) / np.sqrt(known.size)
-    return float(known.mean() - t.ppf(1 - level, known.size - 1) * spread)
+    generator = np.random.default_rng([seed, 52])
+    rows = generator.integers(known.size, size=(_BOUND_DRAWS, known.size))
+    away = known[rows].mean(axis=1) - known.mean()
+    spread = np.sqrt(known.size / generator.chisquare(known.size - 1, _BOUND_DRAWS))
+    return float(known.mean() + np.quantile(away * spread, level))
