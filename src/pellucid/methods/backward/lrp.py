@@ -114,7 +114,8 @@ def propagated(
 ) -> list[tuple[np.ndarray, ...]]:
     """The relevance of every sample for each target, one array for each leaf."""
     layer = None if task.opened is None else task.opened.layer
-    plan = bounds_for(task, planned(task, composite, layer), low, high)
+    apart = task.count > 1 and not absolute
+    plan = bounds_for(task, planned(task, composite, layer, apart=apart), low, high)
 
     def by(plan: Plan, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         found = relevances(
@@ -122,13 +123,22 @@ def propagated(
         )
         return tuple(part for each in found for part in each)
 
-    def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
-        rows = np.arange(start, stop)
+    def alone(row: int) -> tuple[np.ndarray, ...]:
+        rows = np.asarray([row])
         try:
             return by(plan, rows)
         except OtherOperationsError:
-            own = planned(task, composite, layer, rows)
+            own = planned(task, composite, layer, row)
             return by(bounds_for(task, own, low, high), rows)
+
+    def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
+        if stop - start > 1 and not plan.one_by_one:
+            try:
+                return by(plan, np.arange(start, stop))
+            except OtherOperationsError:
+                pass  # together they do what none of them does alone
+        each = [alone(row) for row in range(start, stop)]
+        return tuple(np.concatenate(column) for column in zip(*each, strict=True))
 
     parts = [out for _, _, out in task.schedule.run(task.count, evaluate, key="backward")]
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]

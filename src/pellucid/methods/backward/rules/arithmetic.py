@@ -1,8 +1,11 @@
 """What rules are made of: values with other derivatives, and denominators away from zero."""
 
+from copy import copy
 from typing import Any
 
 from pellucid.adapters.protocol import Adapter
+from pellucid.methods.backward.rules.layout import Layout
+from pellucid.running.intercepted import OtherOperationsError
 from pellucid.types import Array
 
 
@@ -19,6 +22,13 @@ class Arithmetic:
         self.adapter, self.xp, self.rows = adapter, adapter.xp, rows
         self.stop = adapter.stop_gradient
         self.epsilon, self.absolute, self.zeros = epsilon, absolute, zeros
+        self.layout: Layout | None = Layout()
+
+    def on(self, layout: Layout | None) -> "Arithmetic":
+        """The same for values in which the samples are as `layout` says."""
+        made = copy(self)
+        made.layout = layout
+        return made
 
     def keep(self, value: Array, surrogate: Array) -> Array:
         """`value` with the derivative of `surrogate`."""
@@ -66,24 +76,15 @@ class Arithmetic:
     def _largest(self, value: Array) -> Array:
         """The largest size of each sample's numbers, to stand beside them."""
         xp, shape = self.xp, tuple(value.shape)
-        if self.rows == 1 or not shape:
-            return xp.max(xp.abs(value))
-        axis = self._batch_axis(shape)
-        others = tuple(i for i in range(len(shape)) if i != axis)
         size = xp.abs(value)
-        if shape[axis] == self.rows:
-            return xp.max(size, axis=others, keepdims=True) if others else size
-        if shape[axis] % self.rows:  # a packed sequence: each row is of one sample
-            return xp.max(size, axis=others, keepdims=True) if others else size
-        # Samples and positions share one axis, sample by sample.
-        found = xp.max(xp.reshape(size, (self.rows, -1)), axis=1)
-        found = xp.repeat(found, shape[axis] // self.rows)
-        return xp.reshape(found, (-1, *(1,) * (len(shape) - 1)))
-
-    def _batch_axis(self, shape: tuple[int, ...]) -> int:
-        if shape[0] != self.rows and self.rows in shape:
-            return shape.index(self.rows)
-        return 0
+        if self.rows == 1 or not shape:
+            return xp.max(size)
+        if self.layout is None or not self.layout.fits(shape, self.rows):
+            raise OtherOperationsError(
+                "Which of a layer's numbers are whose is not known, so its samples have to be"
+                " looked at one by one.\n  integrated_gradients needs no rules."
+            )
+        return self.layout.largest(xp, size, self.rows)
 
 
 def smallest(xp: Any, dtype: Any) -> float:

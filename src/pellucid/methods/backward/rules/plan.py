@@ -1,11 +1,12 @@
 """What each operation of a model gets, found from its inventory before any relevance flows."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pellucid.adapters.protocol import Operation, OperationInfo
 from pellucid.methods.backward.rules.composites import Composite
+from pellucid.methods.backward.rules.layout import Layout
 from pellucid.methods.backward.rules.linear import Rule, StreamedRule
 
 REFUSED = frozenset({"other", "opaque", "custom_gradient", "untracked", "rnn", "composite"})
@@ -66,6 +67,22 @@ class Plan:
     known: dict[int, tuple[str, str]]
     zeros: bool
     of_one: bool = False
+    layouts: Mapping[int, Layout] | None = None
+    """Where the samples are in what operations return that have an ε; None: not asked for."""
+
+    @property
+    def weighed(self) -> frozenset[int]:
+        """Operations whose relevance is shared out by a quotient, which ε keeps from zero."""
+        return frozenset(
+            i
+            for i, role in self.roles.items()
+            if role.rule in {"halves", "attention"} or (role.chain and i == role.chain.end)
+        )
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether samples run alone, for it is not known which of a layer's numbers are whose."""
+        return self.layouts is not None and not self.weighed <= self.layouts.keys()
 
     @property
     def kinds(self) -> frozenset[str]:

@@ -7,19 +7,20 @@ import numpy as np
 
 from pellucid.adapters.derived import info_of, numbered
 from pellucid.adapters.facts import OPERATION_KINDS
-from pellucid.adapters.protocol import Operation, OperationInfo
-from pellucid.errors import CoverageError, InputError
+from pellucid.adapters.protocol import Intercept, Operation, OperationInfo
+from pellucid.errors import InputError
 from pellucid.methods.backward.parts import at
 from pellucid.methods.backward.rules import others
 from pellucid.methods.backward.rules.arithmetic import Arithmetic, smallest
 from pellucid.methods.backward.rules.composites import Composite
+from pellucid.methods.backward.rules.layout import Layout, layouts_told
 from pellucid.methods.backward.rules.linear import StreamedRule, Streams, through
 from pellucid.methods.backward.rules.plan import CLOSED, REFUSED, Plan, Role, plan_of
 from pellucid.methods.backward.rules.signed import Box
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.running.gradients import cotangents
 from pellucid.running.intercepted import OtherOperationsError
-from pellucid.types import Array, Leaves
+from pellucid.types import Array, Leaves, shape_of
 
 if TYPE_CHECKING:
     from pellucid.task import Task
@@ -54,7 +55,7 @@ class Relevance:
         return self._by(role, op) if any(_is_real(op.inputs[i]) for i in live) else op()
 
     def _by(self, role: Role, op: Operation) -> Array:
-        made, places = self._made, others.live_places(op, role.info.live)
+        made, places = self._laid_out(op), others.live_places(op, role.info.live)
         match role.rule:
             case "chain":
                 return self._chain(role, op, places[0])
@@ -72,8 +73,12 @@ class Relevance:
                 return others.attention(made, op, frozen=self._frozen)
         raise AssertionError(role.rule)
 
+    def _laid_out(self, op: Operation) -> Arithmetic:
+        layouts = self._plan.layouts
+        return self._made if layouts is None else self._made.on(layouts.get(op.index))
+
     def _chain(self, role: Role, op: Operation, place: int) -> Array:
-        chain, made = role.chain, self._made
+        chain, made = role.chain, self._laid_out(op)
         assert chain is not None
         if isinstance(chain.rule, StreamedRule):
             if op.index == chain.start:
@@ -101,27 +106,43 @@ def _is_real(a: Array) -> bool:
 
 
 def planned(
-    task: "Task", composite: Composite, layer: str | None, rows: np.ndarray | None = None
+    task: "Task",
+    composite: Composite,
+    layer: str | None,
+    row: int | None = None,
+    *,
+    apart: bool = False,
 ) -> Plan:
     """The plan for the model of a task, from one look at its operations on the first row.
 
-    Or on `rows`, where those are done other operations on. A second look opens loops and recurrent
-    layers, where there are any.
+    Or on `row`, where other operations are done on it. A second look opens loops and recurrent
+    layers, where there are any; with `apart`, another finds where the samples are in their values.
     """
     origin = task.origin
-    looked_at = np.arange(1) if rows is None else rows
+    looked_at = np.asarray([0 if row is None else row])
     first = origin.take(origin.x, looked_at)
     with origin.naming_samples(first, looked_at):
-        infos = _met(task, first, None)
+        kinds = None
+        infos = _met(task, first, kinds)
         if any(info.kind in CLOSED for info in infos):
-            if rows is not None:  # which turn is whose, and which layer its last, is not known
-                raise CoverageError(
-                    "Relevance has no rule for a loop that does something else for these samples"
-                    " than for the first, such as a loop over samples.\n"
-                    "  Explain them one by one, or by integrated_gradients."
-                )
-            infos = _met(task, first, OPERATION_KINDS)
-    return replace(plan_of(infos, composite, layer), of_one=rows is None)
+            kinds = OPERATION_KINDS
+            infos = _met(task, first, kinds)
+        plan = replace(plan_of(infos, composite, layer), of_one=row is None)
+        if not apart:
+            return plan
+        wanted = {info.index: info.shape for info in infos if info.index in plan.weighed}
+        found = {i: Layout() for i, shape in wanted.items() if shape and shape[0] == 1}
+
+        def run(count: int, intercept: Intercept) -> None:
+            rows = origin.take(origin.x, np.repeat(looked_at, count))
+            origin.model.run(rows, intercept=intercept, kinds=kinds)
+
+        adapter = task.model.adapter
+        found |= layouts_told(
+            run, frozenset(wanted) - found.keys(),
+            lambda a: adapter.to_numpy(adapter.stop_gradient(a)),
+        )  # fmt: skip
+        return replace(plan, layouts=found)
 
 
 def _met(task: "Task", leaves: Leaves, kinds: frozenset[str] | None) -> list[OperationInfo]:
@@ -132,8 +153,9 @@ def _met(task: "Task", leaves: Leaves, kinds: frozenset[str] | None) -> list[Ope
     infos: list[OperationInfo] = []
 
     def note(op: Operation) -> Array:
-        infos.append(info_of(op, None))
-        return op()
+        out = op()
+        infos.append(info_of(op, shape_of(out)))
+        return out
 
     task.origin.model.run(leaves, intercept=note, kinds=kinds)
     return infos
