@@ -14,6 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 import pellucid
+import pellucid.inside
 from pellucid.methods import registry
 from pellucid.testing import build
 
@@ -63,6 +64,7 @@ def of_a_table() -> dict:
     forest = RandomForestClassifier(5, random_state=0).fit(table, labels)
     model = LogisticRegression().fit(table, labels)
     names = {name: getattr(pellucid.effects, name) for name in pellucid.effects.__all__}
+    names |= {name: getattr(pellucid.inside, name) for name in pellucid.inside.__all__}
     return names | {"table": table, "labels": labels, "forest": forest, "model": model,
                     "estimator": model}  # fmt: skip
 

@@ -1,7 +1,10 @@
 """A task over a data set that is to be asked by other means than a method."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from pellucid.counting import CountedModel
 from pellucid.engine.schedule import Progress, Schedule
@@ -22,8 +25,13 @@ def prepare(
     seed: int = 0,
     batch_size: int | str = "auto",
     progress: Progress | None = None,
+    each_predicted: bool = False,
+    choose: Callable[[int], np.ndarray] | None = None,
 ) -> Task:
     """The task of explaining one and the same score of every row of `x`.
+
+    With `each_predicted` it may be each row's predicted class. `choose` picks the numbers of the
+    rows that are asked about, given how many there are.
 
     Raises `TargetError` where the model has several outputs and none is named: what is predicted
     differs from row to row.
@@ -33,6 +41,8 @@ def prepare(
     check_seed(seed)
     batch = wrapped.accept(x)
     check_feature_names(wrapped, batch)
+    if choose is not None:
+        batch = batch.rows(choose(len(batch)), wrapped.adapter.xp, wrapped.adapter.asarray)
     schedule = Schedule(
         batch_size,
         is_out_of_memory=wrapped.adapter.is_out_of_memory,
@@ -46,7 +56,7 @@ def prepare(
     task.predict()
     check_class_names(wrapped.class_names, task.outputs)
     shape = shape_of(task.outputs)
-    if target is None and len(shape) == 2 and shape[1] > 1:
+    if target is None and not each_predicted and len(shape) == 2 and shape[1] > 1:
         names = wrapped.class_names
         raise TargetError(
             f"This model has {shape[1]} outputs: name the one to look at over all rows,"

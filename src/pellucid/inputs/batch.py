@@ -1,7 +1,7 @@
 """A user's inputs as a batch that the model takes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,16 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.arrays[0].shape[0])
+
+    def rows(self, rows: np.ndarray, xp: Any, asarray: Callable[[np.ndarray], Any]) -> "Batch":
+        """The batch of some of its samples, in the order of their numbers `rows`."""
+        index = asarray(rows.astype(np.int64))
+        return replace(
+            self,
+            leaves=tuple(xp.take(a, index, axis=0) for a in self.leaves),
+            arrays=tuple(a[rows] for a in self.arrays),
+            display=tuple(None if d is None else d[rows] for d in self.display),
+        )
 
 
 def native_leaves(

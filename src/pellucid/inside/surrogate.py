@@ -1,0 +1,154 @@
+"""A small tree that imitates a model, and how far it can be believed."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pellucid.engine.schedule import Progress
+from pellucid.errors import InputError
+from pellucid.explaining.preparing import prepare
+from pellucid.inputs.frames import is_frame
+from pellucid.inside.asked import Asked, asked_of_table, columns_named, of_array, of_frame
+from pellucid.inside.fitting import Imitated, fitted, said_by
+from pellucid.inside.surrogate_tree import SurrogateTree
+from pellucid.methods.inside.fidelity import split
+from pellucid.methods.inside.imitation import Examples, Size
+from pellucid.task import Task
+from pellucid.types import TargetLike
+
+FEWEST = 10
+_DEEPEST = 8
+_SAMPLE = 63
+
+
+def surrogate_tree(
+    model: Any,
+    x: Any,
+    *,
+    target: TargetLike = None,
+    features: Any = None,
+    max_depth: int | str = 4,
+    max_leaves: int | None = None,
+    min_rows: int = 1,
+    held_out: Any = 0.3,
+    budget: int | None = None,
+    seed: int = 0,
+    batch_size: int | str = "auto",
+    progress: Progress | None = None,
+) -> SurrogateTree:
+    """A decision tree that says what the model says, with its fidelity on rows it has not seen.
+
+    tree = argmin over small trees t of Σ_i loss(t(x_i), f(x_i)), greedily (CART)
+
+    `x` is a table: a data frame (words are categories, missing values stay missing, all in its own
+    units) or an array. Without `target` the tree imitates which class is predicted (Gini's
+    impurity); of two classes with one output, the second is where a logit is above 0, a probability
+    above ½. With a `target`, and of a model with one output without class names, it imitates the
+    score (least squares). `features` names the columns that may be asked about (all), or is a table
+    of your own, a row a sample, to ask about instead. `max_depth` may be "auto": the smallest depth
+    up to 8 within one standard error of the best, by cross-validation over the rows to learn from.
+    `max_leaves`, and `min_rows` of a leaf, keep it smaller. `held_out` is a share of the rows, of
+    each class alike (`default_rng([seed, 60])`), or a table of rows of their own. `budget` is how
+    many rows are asked about at most, drawn by `default_rng([seed, 63])`. Cost: one forward a row.
+
+    Returns a `SurrogateTree`. It describes what the model does over these rows, not how; where
+    columns go together it may ask about another one than the model does. Departs from Trepan in
+    that it asks about real rows only.
+    Source: Craven & Shavlik 1996; CART: Breiman et al. 1984; fidelity: Guidotti et al. 2018.
+
+    Raises `InputError` for fewer than 10 rows, an unknown column, one class predicted everywhere, a
+    constant score; `MissingExtraError` without scikit-learn.
+
+    >>> tree = surrogate_tree(model, table, max_depth=2)
+    >>> tree.nodes[0].questions[0].name
+    'dose'
+    """
+    size = _checked_size(max_depth, max_leaves, min_rows)
+    _check_options(held_out, budget)
+    places = np.arange(0)
+
+    def choose(count: int) -> np.ndarray:
+        nonlocal places
+        places = _sampled(count, budget, seed)
+        return places
+
+    task = prepare(model, x, target, seed=seed, batch_size=batch_size, progress=progress,
+                   each_predicted=True, choose=choose)  # fmt: skip
+    asked = _asked(task, x, features, places)
+    imitated = said_by(task, task.outputs, target)
+    learned, fresh = _parts(task, asked, imitated, held_out, target)
+    return fitted(task, asked, imitated, learned, fresh, size, automatic=max_depth == "auto")
+
+
+def _checked_size(depth: Any, leaves: Any, rows: Any) -> Size:
+    """Raises `InputError` for what is no size of a tree."""
+    if depth != "auto" and not _whole(depth, 1):
+        raise InputError(f"Expected max_depth to be 1 or more, or 'auto', got {depth!r}.")
+    if leaves is not None and not _whole(leaves, 2):
+        raise InputError(f"Expected max_leaves to be 2 or more, got {leaves!r}.")
+    if not _whole(rows, 1):
+        raise InputError(f"Expected min_rows to be 1 or more, got {rows!r}.")
+    return Size(_DEEPEST if depth == "auto" else int(depth), leaves, int(rows))
+
+
+def _whole(value: Any, least: int) -> bool:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and bool(value >= least)
+
+
+def _check_options(held_out: Any, budget: Any) -> None:
+    if isinstance(held_out, int | float) and not 0 < held_out < 1:
+        raise InputError(
+            f"Expected held_out to be a share between 0 and 1, or rows, got {held_out!r}.\n"
+            "  Without rows it has not seen, nothing tells how far a tree can be believed."
+        )
+    if budget is not None and not _whole(budget, FEWEST):
+        raise InputError(f"Expected a budget of {FEWEST} rows or more, got {budget!r}.")
+
+
+def _sampled(count: int, budget: int | None, seed: int) -> np.ndarray:
+    """The numbers of the rows that are asked about."""
+    if count < FEWEST:
+        raise InputError(
+            f"A tree learns from a table of {FEWEST} rows or more, got {count}.\n  explain() says"
+            " why the model says what it says of single rows."
+        )
+    if budget is None or count <= budget:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, _SAMPLE]).permutation(count)[:budget])
+
+
+def _asked(task: Task, x: Any, features: Any, places: np.ndarray) -> Asked:
+    """What the tree may ask about."""
+    own = is_frame(features) or (isinstance(features, np.ndarray) and features.ndim == 2)
+    if own:
+        count = len(places) if len(features) == len(places) else int(places.max(initial=0)) + 1
+        if len(features) < count:
+            raise InputError(
+                f"Expected features to have a row for each of the samples, got {len(features)}."
+            )
+        if is_frame(features):
+            return of_frame(features, places)
+        return of_array(features[places], None, "concept")
+    asked = asked_of_table(task, x, places)
+    return asked if features is None else asked.only(columns_named(asked, features))
+
+
+def _parts(
+    task: Task, asked: Asked, imitated: Imitated, held_out: Any, target: TargetLike
+) -> tuple[Examples, Examples]:
+    """The rows to learn from, and those to measure on."""
+    classes = len(imitated.classes)
+    examples = Examples(asked.table, imitated.said, asked.names, asked.words, classes,
+                        asked.presence)  # fmt: skip
+    if isinstance(held_out, int | float):
+        learned, held = split(examples, float(held_out), task.seed)
+        return examples.rows(learned), examples.rows(held)
+    leaves = task.wrapped.accept(held_out, more=True).leaves
+    outputs = task.outputs_of(leaves)
+    fresh = said_by(task, outputs, target, known=imitated)
+    table = asked.read(held_out)
+    if len(table) != len(fresh.said):
+        raise InputError("held_out= has to be rows of the table that the tree asks about.")
+    return examples, replace(examples, table=table, said=fresh.said)
