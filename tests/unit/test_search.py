@@ -1,17 +1,23 @@
 """The search for a goal: races, budgets, certificates, files to go on from."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import pellucid
-from pellucid import Goal, register_method, search
+from pellucid import Goal, evaluate, register_method, search
 from pellucid.errors import BudgetError, CapabilityError, InputError, LoadError, MethodError
 from pellucid.methods.registry import unregister_method
-from pellucid.search.race import LEVEL, sizes
+from pellucid.search.outcome import _front
+from pellucid.search.race import LEVEL, Race, fresh, sizes
+from pellucid.search.record import Record
+from pellucid.search.samples import split
+from pellucid.search.space import Candidate
 from pellucid.search.utility import lead_bound
+from pellucid.standard import metric_named
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.normal(size=(12, 3)).astype(np.float32)
@@ -39,7 +45,8 @@ def test_a_search_chooses_a_method_that_knows_the_model(found):
     assert found.chosen in {"occlusion", "kernel_shap(budget=40)", "kernel_shap(budget=200)"}
     assert found.met
     assert found.certificate.beats_random
-    assert found.certificate.samples == 12
+    assert found.certificate.samples == 10  # of 12: so that the budget holds the controls, too
+    assert [g.passed for g in found.certificate.gates if g.identifier == "C8"] == [True]
     e = found.explainer.explain(data()[:2])
     assert e.method == found.trial(found.chosen).method
 
@@ -121,7 +128,8 @@ def test_samples_of_the_certificate_had_no_part_in_the_race():
         return np.asarray(x)
 
     try:
-        goal = Goal({"credibility": 1}, methods=["seen_samples", "constant"], metrics=["C1"])
+        goal = Goal({"credibility": 1}, methods=["seen_samples", "constant"], metrics=["C1"],
+                    budget=20000)  # fmt: skip
         found = search(model, data(), goal, batch_size=64)
     finally:
         unregister_method("seen_samples")
@@ -208,6 +216,84 @@ def test_a_gate_that_is_asked_is_a_limit():
     goal = Goal(methods=["gradient_x_input", "edges"], metrics=["C1", "C7"])
     found = search(net.eval(), data(), goal, batch_size=64)
     assert "parameter_dependence" in found.trial("edges").reason
+
+
+def gates(found) -> dict[str, bool | None]:
+    return {g.identifier: g.passed for g in found.certificate.gates}
+
+
+def small_net() -> torch.nn.Module:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))
+    return net.eval()
+
+
+def test_the_chosen_one_passes_the_gates_on_fresh_samples():
+    goal = Goal({"credibility": 1}, methods=["integrated_gradients", "constant"], metrics=["C1"])
+    found = search(small_net(), data(), goal, batch_size=64)
+    assert found.chosen == "integrated_gradients"
+    assert gates(found) == {"C4": True, "C7": True, "C8": True}
+    assert "gate C8 controls: passed (all beaten, p 0.0" in str(found)
+    document = json.loads(found.to_json())
+    assert [g["passed"] for g in document["certificate"]["gates"]] == [True] * 3
+    assert found.spent <= found.budget
+
+
+def test_a_map_that_knows_nothing_fails_the_gates_and_the_verdict_says_so():
+    goal = Goal({"credibility": 1}, methods=["edges", "constant"], metrics=["C1"], budget=20000)
+    found = search(small_net(), data(), goal, batch_size=64)
+    assert gates(found)["C8"] is False
+    assert gates(found)["C4"] is None
+    assert "fails the gate" in found.verdict
+    told = next(g.told for g in found.certificate.gates if g.identifier == "C8")
+    assert "not beaten: " in told
+    assert "random in srg (mean) (p = " in told
+
+
+def test_gates_that_cannot_be_asked_say_why():
+    goal = Goal({"credibility": 1}, methods=["occlusion", "constant"], metrics=["C1"])
+    few = search(model, data(8), goal, batch_size=64)
+    assert gates(few) == {"C4": None, "C7": None, "C8": None}
+    told = {g.identifier: g.told for g in few.certificate.gates}
+    assert "4 samples cannot tell" in told["C8"]
+    assert "does not show its weights" in told["C7"]
+    assert "does not claim to add up" in told["C4"]
+    tight = replace(goal, budget=1700)
+    found = search(model, data(), tight, batch_size=64)
+    assert found.spent <= 1700
+    assert {g.told for g in found.certificate.gates} == {"the budget does not hold it"}
+
+
+def test_what_the_metrics_have_not_asked_the_gate_asks_itself():
+    goal = Goal({"interpretability": 1}, methods=["integrated_gradients"], metrics=["I1"],
+                budget=20000)  # fmt: skip
+    found = search(small_net(), data(), goal, batch_size=64)
+    assert gates(found)["C8"] is True
+    same = evaluate(
+        small_net(), data()[split(24, 0)[1]], ["integrated_gradients"], standard=["C1", "C2"],
+        imputers=["mean"], background=data()[split(24, 0)[1]], batch_size=64,
+    )  # fmt: skip
+    p = max(c.p for c in same.contests["integrated_gradients"] if c.control != "blurred")
+    told = next(g.told for g in found.certificate.gates if g.identifier == "C8")
+    assert told == f"all beaten, p {p:.2g} at most"
+
+
+def test_two_of_different_samples_are_compared_with_the_control_of_those_they_share():
+    """The control is worse on later samples: a utility over all of its own would flatter."""
+    runners, anchors = fresh(
+        [Candidate("long", "model", "lime", {}), Candidate("short", "model", "occlusion", {})],
+        ["model"],
+    )
+    control = [np.array([0.5, 0.5, 0.5]), np.array([-0.9, -0.9, -0.9])]
+    own = {"long": [np.full(3, 0.6), np.full(3, 0.6)], "short": [np.full(3, 0.7)]}
+    for runner, chunks in ((anchors["model"], control), *((runners[n], own[n]) for n in own)):
+        runner.records = [Record({"srg": {"": c}}) for c in chunks]
+        runner.samples, runner.evaluations = 3 * len(chunks), 1.0
+    goal = Goal({"credibility": 1})
+    race = Race(goal, runners, anchors, 6, 6, (metric_named("C1"),), None, lambda: 0)
+    assert [r.candidate.name for r in _front(race)] == ["short"]
+    shared = race.axes(runners["long"], 3)["credibility"]
+    np.testing.assert_allclose(shared, (0.6 - 0.5) / (1 - 0.5))
 
 
 def test_labels_are_looked_at_within_the_budget():

@@ -1,15 +1,18 @@
 """Where candidates are judged: what was found before is read, the rest is run and kept."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pellucid.adapters.protocol import Tier
 from pellucid.engine.schedule import Progress
+from pellucid.search.certificate import Gating
 from pellucid.search.field import Field
+from pellucid.search.gates import Gate, gates_of, judge_controls, judge_gates
 from pellucid.search.goal import Goal
 from pellucid.search.judging import judge
 from pellucid.search.log import Log
 from pellucid.search.race import Judge, Race, Runner
-from pellucid.search.record import Record
+from pellucid.search.record import Record, Scores
 from pellucid.search.samples import Half
 from pellucid.search.space import Candidate
 
@@ -56,16 +59,53 @@ class Bench:
 
         return one
 
+    def gating(self, halves: Mapping[str, Half]) -> Gating:
+        """Who asks the gates of a candidate, of these halves of the samples."""
+
+        def both(
+            candidate: Candidate, count: int, known: Mapping[str, Scores], evaluations: float
+        ) -> tuple[Gate, ...]:
+            half = halves[candidate.model]
+            found = [
+                self._kept(
+                    f"{_key('gates', candidate, 0, count)} controls",
+                    lambda left: judge_controls(candidate, half, count, known=known, limit=left),
+                )
+            ]
+            key = f"{_key('gates', candidate, 0, count)} weights"
+            # Two explanations, begun only where they will fit; the third is at hand.
+            needed = 2 * evaluations * count if half.model.supports >= Tier.TRAINABLE else 0
+            needed += 0 if (candidate.name, 0, count) in half.made else evaluations * count
+            if self.log.get(key) is not None or self._left is None or needed <= self._left:
+                found.append(
+                    self._kept(key, lambda left: judge_gates(candidate, half, count, limit=left))
+                )
+            return gates_of(found)
+
+        return both
+
+    def _kept(self, key: str, judged: Callable[[int | None], Record]) -> Record:
+        record = self.log.get(key)
+        if record is None:
+            record = judged(self._left)
+            self.log.add(f"{key} cut off at {self.log.spent}" if record.refused else key, record)
+        self.used += record.spent
+        return record
+
+    @property
+    def _left(self) -> int | None:
+        budget = self._budget
+        return None if budget is None else max(0, budget - self.log.spent)
+
     @property
     def _budget(self) -> int | None:
         return self.goal.budget if self.race is None else self.race.budget
 
     def _judge(self, stage: str, candidate: Candidate, half: Half, start: int, stop: int) -> Record:
-        budget = self._budget
         is_anchor = candidate is self.anchors[candidate.model].candidate
         return judge(
             candidate, half, start, stop, metrics=self.field.metrics, goal=self.goal,
-            limit=None if budget is None else max(0, budget - self.log.spent),
+            limit=self._left,
             measured=stage == "race" and start == 0, strict=is_anchor and len(self.anchors) == 1,
         )  # fmt: skip
 

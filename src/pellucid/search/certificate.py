@@ -1,17 +1,22 @@
 """What fresh samples say of the best ones: intervals, paired tests, and the limits again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pellucid.search.gates import Gate, gates_of
 from pellucid.search.goal import Goal
 from pellucid.search.limits import broken
 from pellucid.search.race import Judge, Race, Runner
-from pellucid.search.record import Record
+from pellucid.search.record import Record, Scores
+from pellucid.search.space import ANCHOR, Candidate
 from pellucid.search.utility import axis_utilities, mean_interval, mean_of, weighted
 from pellucid.standard.controls import LEVEL
 from pellucid.standard.statistics import holm, paired_p
+
+Gating = Callable[[Candidate, int, Mapping[str, Scores], float], tuple[Gate, ...]]
+"""Asks the gates of a candidate on so many samples, with scores that are known already."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,15 @@ class Certificate:
     """The finalists on `samples` that had no part in the race, judged with other imputers.
 
     `beats_random` says whether the chosen one is better than the random control there beyond
-    chance.
+    chance, `gates` which gates of the standard it passes there (C4, C7 and C8): what could not be
+    asked says why.
     """
 
     samples: int
     imputers: tuple[str, ...]
     lines: tuple[Line, ...]
     beats_random: bool
+    gates: tuple[Gate, ...] = ()
 
     @property
     def chosen(self) -> Line | None:
@@ -69,6 +76,7 @@ def certify(
     race: Race,
     finalists: Sequence[Runner],
     judge: Judge,
+    gating: Gating | None,
     *,
     samples: int,
     imputers: tuple[str, ...],
@@ -77,6 +85,7 @@ def certify(
     """Judge the finalists, the chosen one first, on all held-out samples.
 
     Those that fit into the budget; the chosen one's own failure leaves a certificate without it.
+    `gating` asks the gates; None where the budget holds none.
     """
     goal, metrics = race.goal, race.metrics
     anchors = {
@@ -99,11 +108,16 @@ def certify(
         axes[name] = {axis: mean_of(values) for axis, values in found.items()}
         faults[name] = (_broken(goal, race, record, runner), "")
     first = finalists[0].candidate
+    gates = gates_of([])
+    if gating is not None and not records[first.name].error:
+        known = {"": records[first.name].scores, ANCHOR: anchors[first.model].scores}
+        gates = gating(first, samples, known, finalists[0].evaluations)
     return Certificate(
         samples,
         imputers,
         _lines([r.candidate.name for r in finalists], utilities, axes, faults, seed),
         _beats_random(race, records[first.name], anchors[first.model], samples),
+        gates,
     )
 
 

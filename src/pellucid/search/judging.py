@@ -64,13 +64,8 @@ def _judged(
     *,
     measured: bool,
 ) -> Record:
-    asker = Asker(
-        half.model, candidate.method, dict(candidate.parameters), half.seed, half.batch_size
-    )
-    subject = half.subject(start, stop)
-    found = _explain(half, candidate, start, stop)
-    masks = None if half.masks is None else make_masks(half.masks[start:stop], subject)
-    case = Case(subject, found, asker, masks)
+    case = case_of(candidate, half, start, stop)
+    found = case.explanation
     scores, skipped = asked(case, metrics, "")
     facts: dict[str, float] = {}
     if goal.gap is not None:
@@ -78,6 +73,19 @@ def _judged(
     if measured:
         facts |= _measured(candidate, half, start, goal)
     return Record(scores, skipped, sum(found.evaluations), tally.spent, facts)
+
+
+def case_of(candidate: Candidate, half: Half, start: int, stop: int) -> Case:
+    """A candidate's explanation of samples `start` to `stop` before the standard."""
+    asker = Asker(
+        half.model, candidate.method, dict(candidate.parameters), half.seed, half.batch_size
+    )
+    subject = half.subject(start, stop)
+    key = (candidate.name, start, stop)
+    if key not in half.made:
+        half.keep(key, _explain(half, candidate, start, stop))
+    masks = None if half.masks is None else make_masks(half.masks[start:stop], subject)
+    return Case(subject, half.made[key], asker, masks)
 
 
 def _explain(half: Half, candidate: Candidate, start: int, stop: int) -> Explanation:

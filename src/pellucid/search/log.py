@@ -32,9 +32,10 @@ class Log:
         """All rows of the model that the records took."""
         return sum(record.spent for record in self._records.values())
 
-    def spent_besides(self, stage: str) -> int:
-        """The same without the records of a stage."""
-        return sum(r.spent for key, r in self._records.items() if not key.startswith(f"{stage} |"))
+    def spent_besides(self, *stages: str) -> int:
+        """The same without the records of these stages."""
+        begins = tuple(f"{stage} |" for stage in stages)
+        return sum(r.spent for key, r in self._records.items() if not key.startswith(begins))
 
     def get(self, key: str) -> Record | None:
         return self._records.get(key)

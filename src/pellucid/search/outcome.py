@@ -6,7 +6,7 @@ import numpy as np
 
 from pellucid.explainer import Explainer
 from pellucid.reproduce import code_of
-from pellucid.search.certificate import Certificate, certify
+from pellucid.search.certificate import Certificate, Gating, certify
 from pellucid.search.field import Field
 from pellucid.search.limits import broken
 from pellucid.search.log import Log
@@ -22,6 +22,7 @@ FINALISTS = 4
 def outcome(
     race: Race,
     judge: Judge,
+    gating: Gating,
     asked: Field,
     log: Log,
     *,
@@ -32,10 +33,11 @@ def outcome(
     certificate = None
     held = next(iter(asked.held_out.values()))
     if fitting:
-        finalists, samples = _finalists(race, fitting, log.spent_besides("certify"))
+        finalists, samples, gated = _finalists(race, fitting, log.spent_besides("certify", "gates"))
         certificate = certify(
-            race, finalists, judge, samples=samples, imputers=held.imputers, seed=asked.seed
-        )
+            race, finalists, judge, gating if gated else None, samples=samples,
+            imputers=held.imputers, seed=asked.seed,
+        )  # fmt: skip
     chosen = fitting[0] if fitting else None
     open_rivals = [
         r.candidate.name
@@ -75,8 +77,11 @@ def _broken(race: Race, runner: Runner) -> str:
     return broken(race.goal, race.metrics, runner.records, runner.evaluations, sure=False)
 
 
-def _finalists(race: Race, fitting: Sequence[Runner], spent: int) -> tuple[list[Runner], int]:
-    """The chosen one, a runner-up and further rivals, and on how many samples: as budget allows."""
+def _finalists(race: Race, fitting: Sequence[Runner], spent: int) -> tuple[list[Runner], int, bool]:
+    """The chosen one, a runner-up and further rivals, on how many samples, and whether with gates.
+
+    As budget allows: gates go before the runner-up does, after all other rivals.
+    """
     others = race.ranked(
         [
             r
@@ -89,16 +94,20 @@ def _finalists(race: Race, fitting: Sequence[Runner], spent: int) -> tuple[list[
     rivals = [*near, *(r for r in others if r not in near)][: max(1, min(len(near), FINALISTS - 1))]
     found = [fitting[0], *rivals]
     if race.budget is None:
-        return found, race.held_out
+        return found, race.held_out, True
     left = race.budget - spent
 
-    def samples() -> int:
-        cost = race.certificate_cost(found)
+    def samples(gated: bool) -> int:
+        cost = race.certificate_cost(found) + race.gate_rows * gated
         return race.held_out if cost <= 0 else min(race.held_out, int(left / cost))
 
-    while len(found) > 1 and samples() < min(FEW, race.held_out):
+    few = min(FEW, race.held_out)
+    while len(found) > 2 and samples(True) < few:
         found.pop()
-    return found, max(samples(), 1)
+    gated = samples(True) >= few
+    while len(found) > 1 and samples(gated) < few:
+        found.pop()
+    return found, max(samples(gated), 1), gated
 
 
 def _verdict(
@@ -119,6 +128,8 @@ def _verdict(
             f"No significant winner: {name} is the best so far and is not told apart from"
             f" {', '.join(tied)}."
         )
+    elif not told:
+        text = f"{name} is the best of the race; no rival could be certified beside it."
     else:
         text = (
             f"{name} is the winner, better beyond chance than every rival that was certified beside"
@@ -126,25 +137,27 @@ def _verdict(
         )
     if line.broken:
         text += f" On the held-out samples it breaks the goal: {line.broken}."
+    failed = [g.name for g in certificate.gates if g.passed is False]
+    if failed:
+        text += f" On the held-out samples it fails the gate {', '.join(failed)}."
     winner = not tied and bool(told)
-    if not tied and not told:
-        text = f"{name} is the best of the race; no rival could be certified beside it."
     return winner, not line.broken, text
 
 
 def _front(race: Race) -> list[Runner]:
     """Those that no other one beats: at least as good on all weighted axes, better on one.
 
-    Two are compared by their means over the samples that both were judged on.
+    Two are compared by their means over the samples that both were judged on, the random control
+    over the same ones.
     """
     names = [axis for axis, weight in race.goal.weights.items() if weight > 0]
     judged = [r for r in race.runners.values() if r.judged and not _broken(race, r)]
-    axes = {id(r): race.axes(r) for r in judged}
+    counts = {r.samples for r in judged}
+    axes = {(id(r), n): race.axes(r, n) for r in judged for n in counts if n <= r.samples}
 
     def beats(a: Runner, b: Runner) -> bool:
         shared = min(a.samples, b.samples)
-        first = np.array([mean_of(axes[id(a)][n][:shared]) for n in names])
-        second = np.array([mean_of(axes[id(b)][n][:shared]) for n in names])
+        first, second = (np.array([mean_of(axes[id(r), shared][n]) for n in names]) for r in (a, b))
         known = ~np.isnan(first) & ~np.isnan(second)
         gain = (first - second)[known]
         return bool(gain.size) and bool((gain >= -1e-9).all()) and bool((gain > 1e-9).any())

@@ -76,6 +76,8 @@ class Race:
     held_out_share: float = 1.0
     """What copies of held-out samples take, as a share of those of the race: other imputers."""
     seed: int = 0
+    gate_rows: int = 0
+    """What the controls of one held-out sample take beside a certificate."""
     samples: int = 0
     rounds: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -112,12 +114,15 @@ class Race:
         means = {id(r): mean_of(self.utility(r)) for r in runners}
         return sorted(runners, key=lambda r: -np.nan_to_num(means[id(r)], nan=-np.inf))
 
-    def axes(self, runner: Runner) -> dict[str, np.ndarray]:
-        """Each sample's utility on each axis, of the samples this runner was judged on."""
+    def axes(self, runner: Runner, count: int | None = None) -> dict[str, np.ndarray]:
+        """Each sample's utility on each axis, of the first `count` that this runner was judged on.
+
+        The random control is that of the same samples.
+        """
+        count = runner.samples if count is None else count
         anchor = self.anchors[runner.candidate.model]
-        own = joined(runner.records)
-        control = _first(joined(anchor.records), runner.samples)
-        return axis_utilities(own, control, self.metrics, runner.evaluations, runner.samples)
+        own, control = (_first(joined(r.records), count) for r in (runner, anchor))
+        return axis_utilities(own, control, self.metrics, runner.evaluations, count)
 
     def utility(self, runner: Runner) -> np.ndarray:
         """Each sample's weighted utility, `(n,)`."""

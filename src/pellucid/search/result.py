@@ -127,6 +127,7 @@ class SearchResult:
                 "samples": certificate.samples,
                 "imputers": list(certificate.imputers),
                 "beats_random": certificate.beats_random,
+                "gates": [_finite(vars(g)) for g in certificate.gates],
                 "lines": lines,
             },
             "front": list(self.front),

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import InputError
+from pellucid.explanation import Explanation
 from pellucid.inputs.batch import Batch
 from pellucid.model import Model
 from pellucid.standard.subject import Subject
 from pellucid.types import TargetLike
 
 FEWEST = 4
+KEPT = 5
 
 
 def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +51,8 @@ class Half:
     imputers: tuple[str, ...]
     seed: int
     batch_size: int | str
+    made: dict[tuple[str, int, int], Explanation] = field(default_factory=dict, init=False)
+    """The last explanations, by candidate and samples, so that gates need not make them again."""
     _held: tuple[tuple[int, int], Subject] | None = field(default=None, init=False)
 
     @property
@@ -62,6 +66,12 @@ class Half:
     def target_of(self, start: int, stop: int) -> Any:
         """What is explained of them."""
         return target_of_rows(self.target, np.arange(start, stop), self.count)
+
+    def keep(self, key: tuple[str, int, int], made: Explanation) -> None:
+        """Hold an explanation until five others have come."""
+        self.made[key] = made
+        if len(self.made) > KEPT:
+            del self.made[next(iter(self.made))]
 
     def holds(self, start: int, stop: int) -> bool:
         """Whether the last subject was of these samples."""

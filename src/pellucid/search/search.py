@@ -18,6 +18,7 @@ from pellucid.explaining.before import check_seed
 from pellucid.model import Model
 from pellucid.search.bench import Bench
 from pellucid.search.field import Field
+from pellucid.search.gates import rows_of_controls
 from pellucid.search.goal import Goal
 from pellucid.search.log import Log
 from pellucid.search.models import labels_of, less_accurate, named_models, right
@@ -54,7 +55,8 @@ def search(
     the lower bound (paired bootstrap, 5 % for all rounds together) of the leader's lead is above 0,
     where it breaks a limit of the goal, or where the budget holds fewer, which is said. Half of
     the samples, drawn by the seed, have no part in the race: on them the chosen one and its rivals
-    are judged again, with another imputer, for the certificate.
+    are judged again, with another imputer, for the certificate, and the gates of the standard are
+    asked of the chosen one.
 
     `model` may be a dict or list of models: then which of them is part of what is chosen, and with
     `labels` those that are right less often beyond chance are dropped first. `goal`: a `Goal`, or
@@ -226,7 +228,7 @@ def _searched(
     race = Race(
         goal, runners, anchors, tuning.count, held_out.count, field.metrics,
         bench.judging("race", field.tuning), lambda: bench.used, goal.budget, later / first,
-        field.seed,
+        field.seed, rows_of_controls(field.metrics, later, held_out.count),
     )  # fmt: skip
     bench.race = race
     for runner in runners.values():
@@ -234,6 +236,6 @@ def _searched(
             runner.drop(0, field.out[runner.candidate.model])
     race.run()
     return outcome(
-        race, bench.judging("certify", field.held_out), field, log,
+        race, bench.judging("certify", field.held_out), bench.gating(field.held_out), field, log,
         seconds=lambda: time.perf_counter() - began,
     )  # fmt: skip

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pellucid.search.result import SearchResult, Trial
 
 _LONGEST = 76
+_WORDS = {True: "passed", False: "FAILED", None: "not asked"}
 
 
 def result_text(found: "SearchResult") -> str:
@@ -51,6 +52,7 @@ def _certificate(found: "SearchResult") -> list[str]:
         f"certificate: {held.samples} fresh samples, imputers {', '.join(held.imputers)}; the"
         f" chosen one is {word} the random control",
         *columns(rows),
+        *(f"gate {g.identifier} {g.name}: {_WORDS[g.passed]} ({g.told})" for g in held.gates),
         "",
     ]
 
