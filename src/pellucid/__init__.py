@@ -11,6 +11,7 @@ from pellucid.adapters.loading import load
 from pellucid.explain import explain
 from pellucid.explainer import Comparison, Explainer
 from pellucid.explanation import Explanation
+from pellucid.inside import inspect
 from pellucid.methods.registry import register_method
 from pellucid.model import Model, wrap
 from pellucid.search import Goal, SearchResult, search
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "explain",
     "inside",
+    "inspect",
     "load",
     "methods",
     "register_method",

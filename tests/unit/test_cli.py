@@ -312,7 +312,19 @@ def test_inspect_a_factory(run: Any, folder: Path) -> None:
     assert document["model"]["layer_list"][0]["kind"] == "Conv2d"
     listed = run("inspect", MODEL, "--layers").out
     assert "Conv2d" in listed
-    assert "shape" not in listed, "a torch module does not say what it takes, so no shape is known"
+    head = next(line for line in listed.splitlines() if line.startswith("layer "))
+    assert "shape" not in head, "a torch module does not say what it takes, so no shape is known"
+
+
+def test_inspect_writes_a_page_and_a_graph(run: Any, folder: Path) -> None:
+    ran = run("inspect", MODEL, "--shape", "3,8,8", "--out", "a/model.html", "--graph", "run.svg")
+    assert "convolutional network" in ran.out and "flops" in ran.out
+    assert "wrote a/model.html" in ran.out and "wrote run.svg" in ran.out
+    assert "pellucid-data" in Path("a/model.html").read_text("utf-8")
+    assert Path("run.svg").read_text("utf-8").startswith("<svg")
+    assert run("inspect", MODEL, "--shape", "3,x").code == 2
+    document = run("inspect", MODEL, "--shape", "3,8,8", "--json", "--layers").json["model"]
+    assert document["flops"] > 0 and document["edges"] and document["about"]
 
 
 def test_inspect_prints_the_facts_of_what_it_refuses(run: Any, tmp_path: Path) -> None:

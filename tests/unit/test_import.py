@@ -17,8 +17,8 @@ HEAVY = (
 )  # fmt: skip
 PUBLIC = {
     "Comparison", "Explainer", "Explanation", "Goal", "Model", "Scorecard", "SearchResult",
-    "__version__", "effects", "errors", "evaluate", "explain", "inside", "load", "methods",
-    "register_method", "register_metric", "search", "wrap",
+    "__version__", "effects", "errors", "evaluate", "explain", "inside", "inspect", "load",
+    "methods", "register_method", "register_metric", "search", "wrap",
 }  # fmt: skip
 
 

@@ -1,16 +1,40 @@
 """`pellucid inspect`: what a model file is, without loading it; then, if safe, what is in it."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pellucid.cli import console, models, options
-from pellucid.errors import LoadError, PellucidError, UnsafeModelError
+from pellucid.errors import InputError, LoadError, PellucidError, UnsafeModelError
+
+if TYPE_CHECKING:
+    from pellucid.inside import Structure
 
 
 def inspect(
     model: options.ModelArgument,
     layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page: the layers as a tree, one run as a graph.",
+            metavar="PAGE.html",
+            show_default=False,
+        ),
+    ] = None,
+    graph: Annotated[
+        Path | None,
+        typer.Option(help="Write the graph of one run.", metavar="FILE.svg", show_default=False),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            help="The shape of one input, for a model that does not say it.",
+            metavar="3,224,224",
+            show_default=False,
+        ),
+    ] = None,
     as_json: console.AsJson = False,
     trust_model: options.TrustModel = None,
     verbose: console.Verbose = 0,
@@ -28,8 +52,13 @@ def inspect(
 
         document["file"] = describe(facts)
     refused: PellucidError | None = None
+    sizes = _sizes(shape)
     try:
-        document["model"] = describe_model(models.open_model(model, trust_model, facts), layers)
+        opened = models.open_model(model, trust_model, facts)
+        document["model"] = describe_model(opened, layers)
+        structure = _structure(opened, sizes)
+        document["model"] |= _found(structure, layers)
+        document["written"] = _write(structure, out, graph)
     except (UnsafeModelError, LoadError) as error:
         if facts is None:
             raise
@@ -42,6 +71,43 @@ def inspect(
         _print(document)
     if refused is not None:
         raise refused
+
+
+def _sizes(shape: str | None) -> tuple[int, ...] | None:
+    if shape is None:
+        return None
+    parts = shape.replace("x", ",").strip("()").split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"Expected --shape to be sizes such as 3,224,224, got {shape!r}.")
+    return tuple(int(part) for part in parts)
+
+
+def _structure(model: Any, sizes: tuple[int, ...] | None) -> "Structure":
+    import numpy as np
+
+    from pellucid.inside import inspect as look
+
+    return look(model, None if sizes is None else np.zeros((1, *sizes), np.float32))
+
+
+def _found(structure: "Structure", with_layers: bool) -> dict[str, Any]:
+    """What a look at one run adds to the facts."""
+    whole = structure.to_dict()
+    found = {"about": whole["sentences"]}
+    found |= {key: whole[key] for key in ("flops", "parameter_bytes", "activation_bytes")}
+    if with_layers:
+        found |= {key: whole[key] for key in ("nodes", "edges")}
+    return found
+
+
+def _write(structure: "Structure", out: Path | None, graph: Path | None) -> list[str]:
+    written = []
+    for path, text in ((out, structure.to_html), (graph, structure.to_svg)):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text(), encoding="utf-8")
+            written.append(str(path))
+    return written
 
 
 def describe_model(model: Any, with_layers: bool) -> dict[str, Any]:
@@ -138,6 +204,10 @@ def _print(document: dict[str, Any]) -> None:
     for name, value in _lines(document):
         table.add_row(name, escape(value))
     screen.print(table)
+    about = (document["model"] or {}).get("about")
+    if about:
+        screen.print()
+        screen.print(escape("\n".join(about)))
     listed = (document["model"] or {}).get("layer_list")
     if listed:
         layers = Table(box=None, pad_edge=False, header_style="bold")
@@ -151,6 +221,8 @@ def _print(document: dict[str, Any]) -> None:
             layers.add_row(*cells, f"{layer['parameters']:,}")
         screen.print()
         screen.print(layers)
+    for path in document.get("written", ()):
+        screen.print(escape(f"wrote {path}"))
 
 
 def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -167,7 +239,7 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
     if document["model"] is None:
         return [*lines, ("loaded", "no")]
     for name, value in document["model"].items():
-        if value is None or name == "layer_list":
+        if value is None or name in _APART:
             continue
         if name == "inputs":
             value = ", ".join(f"{i['name']} {_shape(i['shape'])} {i['dtype'] or ''}" for i in value)
@@ -177,6 +249,10 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
             value = ", ".join(value)
         lines.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value))
     return lines
+
+
+_APART = frozenset({"layer_list", "about", "nodes", "edges"})
+"""Said in another place than the table of facts."""
 
 
 def _shape(shape: Any) -> str:

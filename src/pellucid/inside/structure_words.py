@@ -1,0 +1,187 @@
+"""What a model is, said in plain sentences."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pellucid.inside.structure import Structure
+
+_FRAMEWORKS = {
+    "torch": "PyTorch",
+    "keras": "Keras",
+    "tensorflow": "TensorFlow",
+    "tensorlayer": "TensorLayer",
+    "jax": "JAX",
+    "onnx": "ONNX",
+    "sklearn": "scikit-learn",
+    "callable": "Python",
+}
+_FAMILIES = (
+    ("rnn", "recurrent network"),
+    ("attention", "transformer"),
+    ("convolution", "convolutional network"),
+    ("linear", "fully connected network"),
+)
+
+
+def sentences(structure: "Structure") -> tuple[str, ...]:
+    """What it is, how large, where its weights are, what is unusual, what cannot be seen."""
+    found = [_what(structure), _how_large(structure), _heaviest(structure), *_unusual(structure)]
+    return tuple(s for s in [*found, *structure.notes] if s)
+
+
+def size_words(number: int) -> str:
+    """A large number as people say it: 3.5 million, 42 thousand, 512."""
+    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e4, "thousand")):
+        if number >= size:
+            unit = 1e3 if word == "thousand" else size
+            return f"{number / unit:.3g} {word}"
+    return f"{number:,}"
+
+
+def bytes_words(number: int) -> str:
+    """A number of bytes as people say it."""
+    amount = float(number)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.3g} {unit}"
+        amount /= 1000
+    return ""
+
+
+def family(structure: "Structure") -> str:
+    """What kind of network it is, by the operations in it."""
+    kinds = frozenset().union(*(n.kinds for n in structure.nodes)) if structure.nodes else set()
+    if not kinds:
+        return "model"
+    return next((words for kind, words in _FAMILIES if kind in kinds), "function")
+
+
+def _what(structure: "Structure") -> str:
+    name = _FRAMEWORKS.get(structure.framework, structure.framework)
+    kind = family(structure)
+    takes = _takes(structure)
+    gives = _gives(structure)
+    article = "An" if name[0] in "AEIO" else "A"
+    return f"{article} {name} {kind}{takes}{gives}."
+
+
+def _takes(structure: "Structure") -> str:
+    specs = list(structure.inputs or ())
+    if not specs or any(s.shape is None for s in specs):
+        return ""
+    if len(specs) > 1:
+        shapes = ", ".join(f"{s.name} {_shape(s.shape)}" for s in specs)
+        return f" of {len(specs)} inputs ({shapes})"
+    shape = specs[0].shape or ()
+    whole = (specs[0].dtype or "").startswith(("int", "uint"))
+    if len(shape) == 1:
+        if whole:
+            return f" for sequences of {_any(shape[0])} words or other whole numbers"
+        return f" for tables of {_any(shape[0])} columns"
+    if len(shape) == 3:
+        first = shape[0] is not None and shape[0] <= 4 and (shape[2] is None or shape[2] > 4)
+        height, width, channels = (shape[1], shape[2], shape[0]) if first else shape
+        size = "any size" if height is None or width is None else f"{height} × {width} pixels"
+        return f" for pictures of {size} with {_counted(channels)}"
+    if len(shape) == 2:
+        return f" for series of shape {_shape(shape)}"
+    return f" for inputs of shape {_shape(shape)}"
+
+
+def _counted(channels: int | None) -> str:
+    return "any number of channels" if channels is None else _plural(channels, "channel")
+
+
+def _gives(structure: "Structure") -> str:
+    outputs = list(structure.outputs or ())
+    if not outputs:
+        return ""
+    if len(outputs) > 1:
+        return f" with {len(outputs)} outputs"
+    last = structure.final_activation[0] if structure.final_activation else None
+    shape = outputs[0]
+    if len(shape) != 1:
+        return f" whose output has the shape {_shape(shape)}"
+    if shape[0] == 1:
+        return " that says yes or no (sigmoid)" if last == "sigmoid" else " that gives one number"
+    if last in {"softmax", "log_softmax"} or structure.class_names:
+        return f" that names one of {shape[0]:,} classes" + (f" ({last})" if last else "")
+    if last == "sigmoid":
+        return f" that says yes or no to {shape[0]:,} questions (sigmoid)"
+    return f" that gives {shape[0]:,} numbers"
+
+
+def _how_large(structure: "Structure") -> str:
+    said = []
+    if structure.layers:
+        said.append(_plural(len(structure.layers), "layer"))
+    if structure.parameters is not None:
+        memory = structure.parameter_bytes
+        held = "" if memory is None else f" ({bytes_words(memory)})"
+        said.append(f"{size_words(structure.parameters)} parameters{held}")
+    text = f"It has {' and '.join(said)}" if said else ""
+    if structure.multiply_adds:
+        cost = (
+            f"one input takes {size_words(2 * structure.multiply_adds)} floating-point operations"
+        )
+        if structure.activation_bytes:
+            cost += f" and {bytes_words(structure.activation_bytes)} for what its steps put out"
+        text = f"{text}; {cost}" if text else cost[0].upper() + cost[1:]
+    return f"{text}." if text else ""
+
+
+def _heaviest(structure: "Structure") -> str:
+    leaves = [
+        e
+        for i, e in enumerate(structure.layers)
+        if not any(other.parent == i for other in structure.layers)
+    ]
+    total = structure.parameters or 0
+    if len(leaves) < 3 or not total:
+        return ""
+    heavy = max(leaves, key=lambda e: e.parameters)
+    said = f"The layer with the most parameters is {heavy.path} ({heavy.parameters / total:.0%})"
+    worked = [e for e in leaves if e.multiply_adds]
+    if worked and structure.multiply_adds:
+        busy = max(worked, key=lambda e: e.multiply_adds or 0)
+        share = (busy.multiply_adds or 0) / structure.multiply_adds
+        said += (
+            f", and it is the one with the most work ({share:.0%})"
+            if busy is heavy
+            else f", the one with the most work {busy.path} ({share:.0%})"
+        )
+    return f"{said}."
+
+
+def _unusual(structure: "Structure") -> list[str]:
+    said = []
+    shared = structure.shared
+    if shared:
+        named = ", ".join(f"{e.path} ({e.calls} times)" for e in shared[:4])
+        more = f" and {len(shared) - 4} more" if len(shared) > 4 else ""
+        said.append(f"Used more than once in a run: {named}{more}.")
+    kinds = Counter(kind for node in structure.nodes for kind in node.kinds)
+    if kinds["add"] and "rnn" not in kinds:
+        said.append(
+            f"In {_plural(kinds['add'], 'place')} two paths are added (residual connections)."
+        )
+    if structure.outputs and not any(structure.final_activation) and kinds:
+        said.append(
+            "It does not end in a softmax or sigmoid: its outputs are explained as they are."
+        )
+    elif any(structure.final_activation):
+        said.append("What is explained is the score before the final activation (the logit).")
+    return said
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _any(size: int | None) -> str:
+    return "any number of" if size is None else f"{size:,}"
+
+
+def _shape(shape: tuple[int | None, ...] | None) -> str:
+    return "(" + ", ".join("any" if s is None else str(s) for s in shape or ()) + ")"
