@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # The CPU build of PyTorch, where this machine has one; any release from the extra's floor works.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all test-peers test-quantus bench lint types docs agreement clean
+.PHONY: demo test test-all test-peers test-quantus bench lint types docs pictures agreement clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/pellucid demo --out demo-output
@@ -60,6 +60,9 @@ types: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict
+
+pictures: $(VENV)/.installed-test
+	$(BIN)/python docs/pictures.py
 
 clean:
 	rm -rf $(VENV) .venv-bench demo-output site
