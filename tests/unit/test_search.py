@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pellucid
 from pellucid import Goal, evaluate, register_method, search
 from pellucid.errors import BudgetError, CapabilityError, InputError, LoadError, MethodError
 from pellucid.methods.registry import unregister_method
+from pellucid.search.fingerprints import UnknownFunctionError, fingerprint
 from pellucid.search.outcome import _front
 from pellucid.search.race import LEVEL, Race, fresh, sizes
 from pellucid.search.record import Record
@@ -300,6 +302,98 @@ def test_labels_are_looked_at_within_the_budget():
     goal = Goal(methods=["occlusion", "constant"], metrics=["C1"], budget=10)
     with pytest.raises(BudgetError, match="10 evaluations"):
         search(model, data(), goal, labels=np.zeros(24, dtype=int))
+
+
+def test_rows_that_labels_took_are_planned_for():
+    x = data()
+    labels = model(x).argmax(axis=1)
+    counting = Counting()
+    goal = Goal({"credibility": 1}, methods=METHODS, metrics=["C1"])
+    plain = search(model, x, goal, batch_size=32)
+    found = search(pellucid.wrap(counting), x, goal, labels=labels, batch_size=32)
+    assert found.exhaustive == plain.exhaustive + len(x)
+    assert found.budget == int(found.exhaustive / 3)
+    assert counting.rows == found.spent <= found.budget
+    assert found.certificate.samples >= 6
+
+
+def of_first(outputs):
+    return outputs[:, 0]
+
+
+def of_second(outputs):
+    return outputs[:, 1]
+
+
+def test_a_file_knows_functions_again_and_not_other_ones(tmp_path):
+    file = tmp_path / "search.json"
+    goal = Goal({"credibility": 1}, methods=["occlusion", "constant"], metrics=["C1"])
+    first = search(model, data(), goal, target=of_first, batch_size=64, file=file)
+    again = search(model, data(), goal, target=of_first, batch_size=64, file=file)
+    assert again.spent == first.spent
+    assert again.notes
+    with pytest.raises(InputError, match="another search: target"):
+        search(model, data(), goal, target=of_second, file=file)
+
+    def scaled(factor):
+        return lambda outputs: factor * outputs[:, 0]
+
+    other = tmp_path / "closure.json"
+    search(model, data(), goal, target=scaled(1.0), batch_size=64, file=other)
+    search(model, data(), goal, target=scaled(1.0), batch_size=64, file=other)
+    with pytest.raises(InputError, match="another search: target"):
+        search(model, data(), goal, target=scaled(2.0), file=other)
+
+
+def test_a_function_that_cannot_be_told_apart_begins_a_file_and_goes_on_with_none(tmp_path):
+    class Weighted:
+        def __call__(self, outputs):
+            return outputs[:, 0]
+
+    file = tmp_path / "search.json"
+    goal = Goal({"credibility": 1}, methods=["occlusion", "constant"], metrics=["C1"])
+    search(model, data(), goal, target=Weighted(), batch_size=64, file=file)
+    with pytest.raises(InputError, match=r"cannot be gone on with.*Weighted"):
+        search(model, data(), goal, target=Weighted(), batch_size=64, file=file)
+
+
+def test_functions_are_known_by_what_they_do():
+    offset = np.arange(3.0)
+
+    def shifted(outputs):
+        return outputs + offset
+
+    assert fingerprint(shifted) == fingerprint(shifted)
+    one = fingerprint(shifted)
+    offset[0] = 9.0
+    assert fingerprint(shifted) != one
+    assert fingerprint(of_first) != fingerprint(of_second)
+    assert fingerprint(partial(of_first, k=1)) != fingerprint(partial(of_first, k=2))
+    assert fingerprint(np.mean) != fingerprint(np.median)
+    for unknown in (np.random.default_rng(0).normal, Counting()):
+        with pytest.raises(UnknownFunctionError):
+            fingerprint(unknown)
+
+
+def test_other_weights_and_a_larger_budget_use_the_file(tmp_path):
+    file = tmp_path / "search.json"
+    goal = Goal({"credibility": 1}, methods=METHODS, metrics=["C1", "C2"], budget=6000)
+    first = search(model, data(), goal, batch_size=64, file=file)
+    held = len(json.loads(file.read_text("utf-8"))["records"])
+    counting = Counting()
+    wrapped = pellucid.wrap(counting)
+    with pytest.raises(InputError, match="another search: models"):
+        search(wrapped, data(), goal, file=file)
+    larger = search(model, data(), replace(goal, budget=20000), batch_size=64, file=file)
+    alone = search(model, data(), replace(goal, budget=20000), batch_size=64)
+    assert f"{held} of the records" in str(larger)
+    assert (larger.chosen, larger.rounds) == (alone.chosen, alone.rounds)
+    assert first.spent < larger.spent <= 20000
+    weighed = replace(goal, weights={"credibility": 1, "speed": 1}, budget=20000)
+    before = len(json.loads(file.read_text("utf-8"))["records"])
+    other = search(model, data(), weighed, batch_size=64, file=file)
+    assert f"{before} of the records" in str(other)
+    assert other.spent <= 20000
 
 
 def test_limits_drop_candidates_and_say_which():

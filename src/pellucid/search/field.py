@@ -9,6 +9,7 @@ import numpy as np
 
 from pellucid.inputs.batch import Batch
 from pellucid.model import Model
+from pellucid.search.fingerprints import told
 from pellucid.search.samples import Half
 from pellucid.search.space import Candidate
 from pellucid.standard.metric import Metric
@@ -34,6 +35,8 @@ class Field:
     notes: tuple[str, ...]
     given: str
     """A hash of the target, the masks, the background and the parameters searched."""
+    unknown: tuple[str, ...] = ()
+    """Functions among them that no hash can tell from others."""
 
     def head(self) -> dict[str, Any]:
         """What decides the records, for the file that holds them."""
@@ -46,7 +49,7 @@ class Field:
         return {
             "models": {name: m.fingerprint() for name, m in self.models.items()},
             "inputs": digest.hexdigest(),
-            "target": repr(self.target) if not callable(self.target) else "a function",
+            "target": told(self.target) if callable(self.target) else repr(self.target),
             "metrics": [m.name for m in self.metrics],
             "imputers": [list(some.imputers), list(next(iter(self.held_out.values())).imputers)],
             "seed": self.seed,

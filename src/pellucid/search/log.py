@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,26 @@ class Log:
     """What was found so far, by key; written to `path` whole after every record, where given.
 
     `head` says what is searched: a file of another search is refused with `InputError`, one that
-    cannot be read with `LoadError`.
+    cannot be read with `LoadError`. `unknown` are functions that `head` cannot tell from others:
+    with one of them no file is gone on with.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, head: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        head: Mapping[str, Any],
+        *,
+        unknown: Sequence[str] = (),
+    ) -> None:
         self.path = None if path is None else Path(path)
         self._head = json.loads(json.dumps(dict(head)))
         self._records: dict[str, Record] = {}
         if self.path is not None and self.path.exists():
+            if unknown:
+                raise InputError(
+                    f"{self.path} cannot be gone on with: the search has {unknown[0]}.\n"
+                    "  Give a plain function, or another file to begin anew."
+                )
             self._records = dict(self._read(self.path))
         self.resumed = len(self._records)
 

@@ -76,6 +76,8 @@ class Race:
     held_out_share: float = 1.0
     """What copies of held-out samples take, as a share of those of the race: other imputers."""
     seed: int = 0
+    looked: int = 0
+    """Rows that were run before the race, to see how right the models are."""
     gate_rows: int = 0
     """What the controls of one held-out sample take beside a certificate."""
     samples: int = 0
@@ -186,7 +188,7 @@ class Race:
         """What all would take, and from it the budget where the goal names none."""
         runners = [r for r in self.runners.values() if r.judged]
         each = sum(self.cost(r) for r in runners) + self._anchor_cost(runners)
-        self.exhaustive = each * (self.count + self.held_out)
+        self.exhaustive = each * (self.count + self.held_out) + self.looked
         if self.budget is None:
             few = min(self.held_out, FEW)
             least = 1.1 * (self.spent() + few * self.certificate_cost(self.alive[:2]))

@@ -1,6 +1,5 @@
 """The search for the explanation that meets a goal: race, certify, tell."""
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,9 @@ from pellucid.explaining.before import check_seed
 from pellucid.model import Model
 from pellucid.search.bench import Bench
 from pellucid.search.field import Field
+from pellucid.search.fingerprints import UNKNOWN, fingerprint, told
 from pellucid.search.gates import rows_of_controls
-from pellucid.search.goal import Goal
+from pellucid.search.goal import Goal, Space
 from pellucid.search.log import Log
 from pellucid.search.models import labels_of, less_accurate, named_models, right
 from pellucid.search.outcome import outcome
@@ -148,42 +148,29 @@ def _field(
     return Field(
         models, batches[first], candidates(space, list(models), given),
         goal.asked(masks=masks is not None), halves[0], halves[1], accuracy, out, looked.spent,
-        seed, target, notes, _digest(target, masks, background, list(_arrays(space))),
+        seed, target, notes, *_held_by_hash(target, masks, background, space),
     )  # fmt: skip
 
 
-def _arrays(value: Any) -> Iterator[Any]:
-    """The arrays among parameters, which a candidate's name tells by shape alone."""
-    if is_array(value) and not isinstance(value, np.generic):
+def _held_by_hash(
+    target: Any, masks: Any, background: Any, space: Space
+) -> tuple[str, tuple[str, ...]]:
+    """A hash of what decides scores beside the inputs, and the functions that it cannot tell."""
+    aim = told(target) if callable(target) else target
+    parameters = list(_shown_by_shape(space))
+    unknown = [p for p in (aim, *parameters) if isinstance(p, str) and p.startswith(UNKNOWN)]
+    return fingerprint(aim, masks, background, parameters), tuple(unknown)
+
+
+def _shown_by_shape(value: Any) -> Iterator[Any]:
+    """The arrays and functions among parameters, which a candidate's name does not tell."""
+    if callable(value):
+        yield told(value)
+    elif is_array(value) and not isinstance(value, np.generic):
         yield value
     elif isinstance(value, Mapping | list | tuple):
         for own in value.values() if isinstance(value, Mapping) else value:
-            yield from _arrays(own)
-
-
-def _digest(*given: Any) -> str:
-    """A hash of what decides scores beside the inputs, whatever it is nested in."""
-    digest = hashlib.sha256()
-
-    def feed(value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key, own in value.items():
-                feed(str(key))
-                feed(own)
-        elif isinstance(value, list | tuple):
-            digest.update(f"{len(value)}".encode())
-            for own in value:
-                feed(own)
-        elif is_array(value) and not isinstance(value, np.generic):
-            array = np.asarray(value)
-            array = array.astype(str) if array.dtype.hasobject else array
-            digest.update(f"{array.shape}{array.dtype}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        elif not callable(value):
-            digest.update(repr(value).encode())
-
-    feed(given)
-    return digest.hexdigest()
+            yield from _shown_by_shape(own)
 
 
 def _accuracies(
@@ -215,7 +202,7 @@ def _searched(
     field: Field, goal: Goal, file: Any, progress: Progress | None, began: float
 ) -> SearchResult:
     asked = [n for n in ("seconds", "memory", "gap") if getattr(goal, n) is not None]
-    log = Log(file, field.head() | {"limits": asked})
+    log = Log(file, field.head() | {"limits": asked}, unknown=field.unknown)
     if field.looked:
         log.add(f"accuracy, run {log.resumed}", Record(spent=field.looked))
     runners, anchors = fresh(field.candidates, list(field.models))
@@ -224,11 +211,11 @@ def _searched(
         sum(fillings(name, field.batch.dims[0]) for name in half.imputers)
         for half in (tuning, held_out)
     )
-    bench = Bench(field, goal, log, anchors, progress)
+    bench = Bench(field, goal, log, anchors, progress, used=field.looked)
     race = Race(
         goal, runners, anchors, tuning.count, held_out.count, field.metrics,
         bench.judging("race", field.tuning), lambda: bench.used, goal.budget, later / first,
-        field.seed, rows_of_controls(field.metrics, later, held_out.count),
+        field.seed, field.looked, rows_of_controls(field.metrics, later, held_out.count),
     )  # fmt: skip
     bench.race = race
     for runner in runners.values():
