@@ -120,7 +120,9 @@ def explain_each(
     require_tier(wrapped, type(chosen))
     batch = wrapped.accept(x)
     recorded = chosen.parameters()
-    layered = chosen.works_at_layer and recorded.get("layer") is not None
+    layered = chosen.always_at_layer or (
+        chosen.works_at_layer and recorded.get("layer") is not None
+    )
     check_modality(wrapped, batch, type(chosen), layered=layered)
     check_feature_names(wrapped, batch)
     task = Task(

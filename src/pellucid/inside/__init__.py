@@ -4,9 +4,20 @@ The questions are asked here of any model; what is computed for a `Task` alone l
 `pellucid.methods.inside`, and the pictures in `pellucid.plots`.
 """
 
+from pellucid.inside.activations import Activations, LayerMaps, activations
 from pellucid.inside.inspecting import inspect
 from pellucid.inside.structure import LayerEntry, Node, Structure
 from pellucid.inside.surrogate import surrogate_tree
 from pellucid.inside.surrogate_tree import SurrogateTree
 
-__all__ = ["LayerEntry", "Node", "Structure", "SurrogateTree", "inspect", "surrogate_tree"]
+__all__ = [
+    "Activations",
+    "LayerEntry",
+    "LayerMaps",
+    "Node",
+    "Structure",
+    "SurrogateTree",
+    "activations",
+    "inspect",
+    "surrogate_tree",
+]

@@ -65,6 +65,8 @@ class Method(ABC):
     """The prediction keeps its graph, so that one gradient at x needs no second forward."""
     works_at_layer: ClassVar[bool] = False
     """With its field `layer` set, the task's leaves are what that layer returned."""
+    always_at_layer: ClassVar[bool] = False
+    """It works at a layer also where none is named: at the one that gradcam would take."""
     shares_forward: ClassVar[bool] = False
     """`attribute_each` explains several targets from the same forward passes."""
     is_global: ClassVar[bool] = False

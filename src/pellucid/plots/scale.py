@@ -72,7 +72,9 @@ def is_signed(maps: Iterable[np.ndarray]) -> bool:
     return below or not above
 
 
-WITHOUT_TARGET = frozenset({"attention", "attention_norm", "attention_rollout", "eigencam"})
+WITHOUT_TARGET = frozenset(
+    {"activations", "attention", "attention_norm", "attention_rollout", "eigencam"}
+)
 """Methods whose map is the same for every class: it points towards none."""
 
 

@@ -48,6 +48,8 @@ ASKS = {
     "lines that need not be about the answer.",
     "guided_gradcam": "Shows the fine lines of guided backpropagation where Grad-CAM finds the "
     "answer.",
+    "activations": "Shows what one inner layer returns. It does not look at the target: every "
+    "class gets the same numbers.",
     "occlusion": "Covers the {whole} one part at a time and notes how far the score falls.",
     "exact_shapley": "Shares out what the {whole} adds to the score: the mean of what a part adds "
     "over all orders in which the parts could come in.",

@@ -43,6 +43,7 @@ TITLES = {
     "guided_backprop": "Guided backpropagation",
     "deconvnet": "Deconvolution",
     "guided_gradcam": "Guided Grad-CAM",
+    "activations": "Activations",
     "occlusion": "Occlusion",
     "lime": "LIME",
     "exact_shapley": "Exact Shapley values",
