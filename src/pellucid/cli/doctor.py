@@ -15,6 +15,7 @@ from pellucid.cli import console
 _NEEDED = ("numpy", "array-api-compat", "xarray", "zarr", "matplotlib", "pillow", "jinja2")
 # Extra: the distributions it brings, and the name each is imported by.
 _EXTRAS: dict[str, dict[str, str]] = {
+    "umap": {"umap-learn": "umap"},
     "tensorflow": {"tensorflow": "tensorflow", "keras": "keras"},
     "torch": {"torch": "torch"},
     "jax": {"jax": "jax", "jaxlib": "jaxlib"},

@@ -36,23 +36,8 @@ def prepare(
     Raises `TargetError` where the model has several outputs and none is named: what is predicted
     differs from row to row.
     """
-    wrapped = wrap(model, example=x)
-    wrapped = replace(wrapped, adapter=wrapped.adapter.for_one_explanation())
-    check_seed(seed)
-    batch = wrapped.accept(x)
-    check_feature_names(wrapped, batch)
-    if choose is not None:
-        batch = batch.rows(choose(len(batch)), wrapped.adapter.xp, wrapped.adapter.asarray)
-    schedule = Schedule(
-        batch_size,
-        is_out_of_memory=wrapped.adapter.is_out_of_memory,
-        memory=wrapped.batch_sizes,
-        progress=progress,
-        kind=" ".join(f"{a.shape[1:]}{a.dtype}" for a in batch.arrays) + " ",
-        layouts=wrapped.adapter.layouts,
-    )
-    task = Task(wrapped, batch, CountedModel(wrapped.adapter, peel=wrapped.peel), seed=int(seed),
-                schedule=schedule, keeps_integers=False)  # fmt: skip
+    task = unasked(model, x, seed=seed, batch_size=batch_size, progress=progress, choose=choose)
+    wrapped, batch = task.wrapped, task.batch
     task.predict()
     check_class_names(wrapped.class_names, task.outputs)
     shape = shape_of(task.outputs)
@@ -72,3 +57,32 @@ def prepare(
         )
     )  # fmt: skip
     return task
+
+
+def unasked(
+    model: Any,
+    x: Any,
+    *,
+    seed: int = 0,
+    batch_size: int | str = "auto",
+    progress: Progress | None = None,
+    choose: Callable[[int], np.ndarray] | None = None,
+) -> Task:
+    """A task over `x` before anything is run: without prediction and without a target."""
+    wrapped = wrap(model, example=x)
+    wrapped = replace(wrapped, adapter=wrapped.adapter.for_one_explanation())
+    check_seed(seed)
+    batch = wrapped.accept(x)
+    check_feature_names(wrapped, batch)
+    if choose is not None:
+        batch = batch.rows(choose(len(batch)), wrapped.adapter.xp, wrapped.adapter.asarray)
+    schedule = Schedule(
+        batch_size,
+        is_out_of_memory=wrapped.adapter.is_out_of_memory,
+        memory=wrapped.batch_sizes,
+        progress=progress,
+        kind=" ".join(f"{a.shape[1:]}{a.dtype}" for a in batch.arrays) + " ",
+        layouts=wrapped.adapter.layouts,
+    )
+    counted = CountedModel(wrapped.adapter, peel=wrapped.peel)
+    return Task(wrapped, batch, counted, seed=int(seed), schedule=schedule, keeps_integers=False)

@@ -5,6 +5,8 @@ The questions are asked here of any model; what is computed for a `Task` alone l
 """
 
 from pellucid.inside.activations import Activations, LayerMaps, activations
+from pellucid.inside.embedded import Embedding, Neighbours
+from pellucid.inside.embedding import embed_vectors, embedding
 from pellucid.inside.inspecting import inspect
 from pellucid.inside.structure import LayerEntry, Node, Structure
 from pellucid.inside.surrogate import surrogate_tree
@@ -12,12 +14,16 @@ from pellucid.inside.surrogate_tree import SurrogateTree
 
 __all__ = [
     "Activations",
+    "Embedding",
     "LayerEntry",
     "LayerMaps",
+    "Neighbours",
     "Node",
     "Structure",
     "SurrogateTree",
     "activations",
+    "embed_vectors",
+    "embedding",
     "inspect",
     "surrogate_tree",
 ]

@@ -3,6 +3,7 @@
 from pellucid.plots.beeswarm import beeswarm
 from pellucid.plots.dispatch import plot
 from pellucid.plots.effects import effect
+from pellucid.plots.embedding import embedding, neighbours
 from pellucid.plots.force import force
 from pellucid.plots.grid import grid
 from pellucid.plots.image import heatmap, overlay, picture, side_by_side
@@ -26,6 +27,7 @@ __all__ = [
     "beeswarm",
     "decision",
     "effect",
+    "embedding",
     "feature_maps",
     "force",
     "frame",
@@ -35,6 +37,7 @@ __all__ = [
     "importance",
     "limit",
     "mosaic",
+    "neighbours",
     "overlay",
     "picture",
     "plot",
