@@ -30,7 +30,7 @@ def fingerprint(*given: Any) -> str:
 
 def told(function: Any) -> str:
     """A function by name and fingerprint; that it cannot be told apart, where that is so."""
-    name = getattr(function, "__qualname__", type(function).__qualname__)
+    name = (function if isinstance(function, FunctionType | type) else type(function)).__qualname__
     try:
         return f"function {name} {fingerprint(function)[:16]}"
     except UnknownFunctionError as error:
@@ -76,16 +76,18 @@ def _of_callable(function: Any, within: tuple[int, ...]) -> Iterator[bytes]:
         read += [function.__globals__[n] for n in sorted(names)]
         for own in (*read, function.__defaults__, function.__kwdefaults__):
             yield from _read(own, within)
-    elif isinstance(function, type) or getattr(function, "__self__", None) is None:
-        # Classes, and what a library compiles: a place to import from says which.
-        module, name = (getattr(function, k, None) for k in ("__module__", "__qualname__"))
-        if name is None or "<" in name:
-            raise UnknownFunctionError(
-                f"it is an object of the class {type(function).__qualname__}"
-            )
-        yield f"{module}.{name}".encode()
+    elif isinstance(function, type):
+        yield f"{function.__module__}.{function.__qualname__}".encode()
     else:
-        raise UnknownFunctionError("it is a method of an object")
+        # What a library compiled is found again by its name; anything else holds a state.
+        kind = type(function).__qualname__
+        try:
+            reduced = function.__reduce_ex__(4)
+        except TypeError as error:
+            raise UnknownFunctionError(f"it is an object of the class {kind}") from error
+        if not isinstance(reduced, str):
+            raise UnknownFunctionError(f"it is an object of the class {kind}")
+        yield f"{kind} {reduced}".encode()
 
 
 def _read(value: Any, within: tuple[int, ...]) -> Iterator[bytes]:
