@@ -15,7 +15,8 @@ from pellucid.task import Task
 class Asked:
     """Columns a tree may ask about: their values for the rows, their names and categories.
 
-    `read` turns other rows, as a user passes them, into such a table.
+    `read` turns other rows, as a user passes them, into such a table; `presence` says that they
+    hold 1 for what is there and 0 for what is hidden, and `picture` shows where a column looks.
     """
 
     table: np.ndarray
@@ -23,6 +24,7 @@ class Asked:
     words: tuple[tuple[str, ...] | None, ...]
     read: Callable[[Any], np.ndarray]
     presence: bool = False
+    picture: Callable[[int], np.ndarray] | None = None
 
     def only(self, columns: Sequence[int]) -> "Asked":
         """Some of the columns."""
@@ -33,7 +35,13 @@ class Asked:
             tuple(self.words[c] for c in chosen),
             lambda x: self.read(x)[:, chosen],
             self.presence,
+            None if self.picture is None else lambda column: _picture(self, chosen[column]),
         )
+
+
+def _picture(asked: Asked, column: int) -> np.ndarray:
+    assert asked.picture is not None
+    return asked.picture(column)
 
 
 def asked_of_table(task: Task, x: Any, places: np.ndarray) -> Asked:

@@ -115,7 +115,7 @@ def fitted(
     fidelity = measured(nodes, fresh, learned.values(), task.seed, names=imitated.classes)
     return SurrogateTree(
         kind="classification" if imitated.classes else "regression",
-        nodes=with_drawn(with_fresh(nodes, fresh), learned),
+        nodes=with_drawn(with_fresh(nodes, fresh), learned, asked.picture),
         columns=asked.names,
         classes=imitated.classes,
         target_name=imitated.name,

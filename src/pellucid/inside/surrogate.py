@@ -10,6 +10,12 @@ from pellucid.errors import InputError
 from pellucid.explaining.preparing import prepare
 from pellucid.inputs.frames import is_frame
 from pellucid.inside.asked import Asked, asked_of_table, columns_named, of_array, of_frame
+from pellucid.inside.concepts import (
+    channels_of_layer,
+    colours_of_cells,
+    pieces_of_picture,
+    spatial,
+)
 from pellucid.inside.fitting import Imitated, fitted, said_by
 from pellucid.inside.surrogate_tree import SurrogateTree
 from pellucid.methods.inside.fidelity import split
@@ -28,6 +34,7 @@ def surrogate_tree(
     *,
     target: TargetLike = None,
     features: Any = None,
+    layer: str | None = None,
     max_depth: int | str = 4,
     max_leaves: int | None = None,
     min_rows: int = 1,
@@ -52,6 +59,12 @@ def surrogate_tree(
     each class alike (`default_rng([seed, 60])`), or a table of rows of their own. `budget` is how
     many rows are asked about at most, drawn by `default_rng([seed, 63])`. Cost: one forward a row.
 
+    *Pictures and series:* a data set of them is asked about the mean colours of cells, as they are
+    shown (`features`, "grid:4"), or with `layer` about the means of a layer's channels (one more
+    forward); one picture alone about which of its pieces are there (`features`,
+    "superpixels:20"), by `budget` (1 000) changed copies, nearer ones more often
+    (`default_rng([seed, 64])`), of which the score of its predicted class is imitated.
+
     Returns a `SurrogateTree`. It describes what the model does over these rows, not how; where
     columns go together it may ask about another one than the model does. Departs from Trepan in
     that it asks about real rows only.
@@ -75,7 +88,10 @@ def surrogate_tree(
 
     task = prepare(model, x, target, seed=seed, batch_size=batch_size, progress=progress,
                    each_predicted=True, choose=choose)  # fmt: skip
-    asked = _asked(task, x, features, places)
+    if len(places) == 1:
+        return _of_one_picture(task, features, layer, size, held_out, budget,
+                               automatic=max_depth == "auto")  # fmt: skip
+    asked = _asked(task, x, features, layer, places)
     imitated = said_by(task, task.outputs, target)
     learned, fresh = _parts(task, asked, imitated, held_out, target)
     return fitted(task, asked, imitated, learned, fresh, size, automatic=max_depth == "auto")
@@ -109,7 +125,7 @@ def _check_options(held_out: Any, budget: Any) -> None:
 
 def _sampled(count: int, budget: int | None, seed: int) -> np.ndarray:
     """The numbers of the rows that are asked about."""
-    if count < FEWEST:
+    if 1 < count < FEWEST:
         raise InputError(
             f"A tree learns from a table of {FEWEST} rows or more, got {count}.\n  explain() says"
             " why the model says what it says of single rows."
@@ -119,9 +135,39 @@ def _sampled(count: int, budget: int | None, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, _SAMPLE]).permutation(count)[:budget])
 
 
-def _asked(task: Task, x: Any, features: Any, places: np.ndarray) -> Asked:
+def _of_one_picture(
+    task: Task,
+    features: Any,
+    layer: str | None,
+    size: Size,
+    held_out: Any,
+    budget: int | None,
+    *,
+    automatic: bool,
+) -> SurrogateTree:
+    """The tree of changed copies of a single picture."""
+    if not spatial(task) or layer is not None or not isinstance(held_out, int | float):
+        raise InputError(
+            f"A tree learns from a table of {FEWEST} rows or more, got 1.\n  Of one picture alone"
+            " it asks which pieces are there, and holds out a share of its changed copies."
+        )
+    asked, scores = pieces_of_picture(task, features, budget)
+    explained = task.wrapped.explained(task.x)
+    imitated = Imitated(scores, (), np.arange(0), task.target.names[0], explained)
+    if np.ptp(scores) <= 1e-9 * max(np.abs(scores).max(), 1e-30):
+        raise InputError(f"The model says {scores[0]:.4g} of all changed copies of this picture.")
+    learned, fresh = _parts(task, asked, imitated, held_out, None)
+    return fitted(task, asked, imitated, learned, fresh, size, automatic=automatic)
+
+
+def _asked(task: Task, x: Any, features: Any, layer: str | None, places: np.ndarray) -> Asked:
     """What the tree may ask about."""
-    own = is_frame(features) or (isinstance(features, np.ndarray) and features.ndim == 2)
+    if layer is not None:
+        found = channels_of_layer(task, layer)
+        return found if features is None else found.only(columns_named(found, features))
+    own = is_frame(features) or (
+        isinstance(features, np.ndarray) and features.ndim == 2 and not spatial(task)
+    )
     if own:
         count = len(places) if len(features) == len(places) else int(places.max(initial=0)) + 1
         if len(features) < count:
@@ -131,6 +177,8 @@ def _asked(task: Task, x: Any, features: Any, places: np.ndarray) -> Asked:
         if is_frame(features):
             return of_frame(features, places)
         return of_array(features[places], None, "concept")
+    if spatial(task):
+        return colours_of_cells(task, features)
     asked = asked_of_table(task, x, places)
     return asked if features is None else asked.only(columns_named(asked, features))
 

@@ -1,14 +1,18 @@
 """A picture as a list of boxes, lines and words in pixels, for SVG and for matplotlib alike."""
 
+import base64
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon, Rectangle
 from matplotlib.path import Path
+from PIL import Image
 
 from pellucid.plots.style import elide
 
@@ -69,7 +73,18 @@ class Words:
     bold: bool = False
 
 
-Mark = Box | Curve | Shape | Words
+@dataclass(frozen=True)
+class Pixels:
+    """A picture, uint8 `(rows, columns, 3)`, stretched over a rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    pixels: np.ndarray
+
+
+Mark = Box | Curve | Shape | Words | Pixels
 
 
 @dataclass
@@ -135,6 +150,12 @@ def _mark(mark: Mark) -> str:
             f'<rect x="{_n(mark.x)}" y="{_n(mark.y)}" width="{_n(mark.width)}"'
             f' height="{_n(mark.height)}" fill="{mark.fill or "none"}"{stroke}{radius}{clear}/>'
         )
+    if isinstance(mark, Pixels):
+        return (
+            f'<image x="{_n(mark.x)}" y="{_n(mark.y)}" width="{_n(mark.width)}"'
+            f' height="{_n(mark.height)}" preserveAspectRatio="none"'
+            f' href="data:image/png;base64,{_png(mark)}"/>'
+        )
     if isinstance(mark, Shape):
         points = " ".join(f"{_n(x)},{_n(y)}" for x, y in mark.points)
         return f'<polygon points="{points}" fill="{mark.fill}"/>'
@@ -142,6 +163,17 @@ def _mark(mark: Mark) -> str:
         f'<path d="{_way(mark)}" fill="none" stroke="{mark.stroke}"'
         f' stroke-width="{_n(mark.line)}"/>'
     )
+
+
+def _png(mark: Pixels) -> str:
+    """The picture, no finer than twice what is shown."""
+    picture = Image.fromarray(mark.pixels)
+    wanted = (round(2 * mark.width), round(2 * mark.height))
+    if picture.width > wanted[0]:
+        picture = picture.resize(wanted)
+    stream = io.BytesIO()
+    picture.quantize(64).save(stream, format="png", optimize=True)
+    return base64.b64encode(stream.getvalue()).decode()
 
 
 def _way(curve: Curve) -> str:
@@ -170,15 +202,15 @@ def _text(text: object) -> str:
 def on_axes(drawing: Drawing, axes: Axes) -> None:
     """The drawing on axes, whose own frame goes; letters have the size that fits them."""
     axes.set_axis_off()
-    axes.set_xlim(0, drawing.width)
-    axes.set_ylim(drawing.height, 0)
-    axes.set_aspect("equal", adjustable="box")
     room = axes.get_position()
     wide, high = (axes.figure.get_figwidth(), axes.figure.get_figheight())  # type: ignore[union-attr]
     inches = min(room.width * wide / drawing.width, room.height * high / drawing.height)
     points = 72 * inches
     for order, mark in enumerate(m for group in drawing.groups for m in group.marks):
         _on_axes(mark, axes, points, 1 + order * 1e-4)
+    axes.set_xlim(0, drawing.width)
+    axes.set_ylim(drawing.height, 0)
+    axes.set_aspect("equal", adjustable="box")
 
 
 def _on_axes(mark: Mark, axes: Axes, points: float, order: float) -> None:
@@ -189,6 +221,10 @@ def _on_axes(mark: Mark, axes: Axes, points: float, order: float) -> None:
             ha={"start": "left", "middle": "center", "end": "right"}[mark.anchor], va="baseline",
             fontweight="bold" if mark.bold else "normal", parse_math=False, **style,
         )  # fmt: skip
+        return
+    if isinstance(mark, Pixels):
+        extent = (mark.x, mark.x + mark.width, mark.y + mark.height, mark.y)
+        axes.imshow(mark.pixels, extent=extent, aspect="auto", zorder=order, clip_on=False)
         return
     if isinstance(mark, Box):
         look = style | {

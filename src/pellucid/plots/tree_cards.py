@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from pellucid.plain import readable
-from pellucid.plots.marks import CHARACTER, Box, Curve, Group, Mark, Shape, Words, fitting
+from pellucid.plots.marks import CHARACTER, Box, Curve, Group, Mark, Pixels, Shape, Words, fitting
 from pellucid.plots.style import OKABE_ITO, Theme
 from pellucid.plots.tree_layout import Place
 
@@ -19,6 +19,7 @@ _LINE = 15.0
 _BIG, _SMALL = 12.0, 10.0
 _BOLD = 0.63
 """The usual width of a bold character, in its size."""
+_THUMB = 56.0
 _LEAST = 2.0
 """No bar with rows in it is lower, so that few rows of many are seen."""
 
@@ -69,7 +70,7 @@ def size_of(node: Any) -> tuple[float, float]:
     lines = len(question_lines(node))
     if node.drawn is None:
         return SPLIT, 2 * _PAD + lines * _LINE + 26
-    return SPLIT, _PAD + lines * _LINE + _HIGH + 36
+    return SPLIT, _PAD + lines * _LINE + _HIGH + (36 if node.drawn.picture is None else 38)
 
 
 def question_lines(node: Any) -> list[str]:
@@ -107,12 +108,15 @@ def split_card(node: Any, place: Place, palette: Palette, title: str) -> Group:
     inside = Place(place.x + _PAD, y - 6, place.width - 2 * _PAD, _HIGH)
     below = inside.y + _PAD + 4
     if node.drawn is not None:
+        if node.drawn.picture is not None:
+            marks.append(_thumbnail(node.drawn.picture, inside))
+            inside = Place(inside.x + _THUMB + 8, inside.y, inside.width - _THUMB - 8, _HIGH)
         marks += _histogram(node, inside, palette)
         below = inside.y + _HIGH + 24
     else:
         marks += _class_bar(node, Place(inside.x, inside.y, inside.width, 8), palette)
         below = inside.y + 22
-    rows = f"{node.count} rows"
+    rows = "1 row" if node.count == 1 else f"{node.count} rows"
     marks.append(Words(inside.x, below, rows, _SMALL, palette.theme.muted))
     if node.drawn is not None and node.drawn.missing:
         marks.append(
@@ -120,6 +124,14 @@ def split_card(node: Any, place: Place, palette: Palette, title: str) -> Group:
                   palette.theme.muted, "end")
         )  # fmt: skip
     return Group(title, marks)
+
+
+def _thumbnail(picture: np.ndarray, room: Place) -> Mark:
+    """Where the question looks, in a square at the left of the bars."""
+    rows, columns = picture.shape[:2]
+    scale = _THUMB / max(rows, columns)
+    wide, high = columns * scale, rows * scale
+    return Pixels(room.x + (_THUMB - wide) / 2, room.y + (_THUMB - high) / 2, wide, high, picture)
 
 
 def _histogram(node: Any, area: Place, palette: Palette) -> list[Mark]:
@@ -132,7 +144,8 @@ def _histogram(node: Any, area: Place, palette: Palette) -> list[Mark]:
     else:
         cut = drawn.yes / bars
     border = area.x + cut * area.width
-    marks: list[Mark] = [Box(area.x, area.y, border - area.x, area.height, palette.tint)]
+    start, end = (border, area.right) if question.negated else (area.x, border)
+    marks: list[Mark] = [Box(start, area.y, end - start, area.height, palette.tint)]
     step = area.width / bars
     for i in range(bars):
         marks += _bar(drawn, i, Place(area.x + i * step, area.y, step, area.height), palette)
@@ -143,7 +156,8 @@ def _histogram(node: Any, area: Place, palette: Palette) -> list[Mark]:
         Shape(((border, floor), (border - 4, floor + 6), (border + 4, floor + 6)),
               palette.theme.ink)
     )  # fmt: skip
-    return marks + _bar_labels(drawn, area, palette, border)
+    presence = question.presence and bars == 2
+    return marks + _bar_labels(drawn, area, palette, border, presence=presence)
 
 
 def _bar(drawn: Any, number: int, room: Place, palette: Palette) -> list[Mark]:
@@ -168,7 +182,9 @@ def _bar(drawn: Any, number: int, room: Place, palette: Palette) -> list[Mark]:
     return marks
 
 
-def _bar_labels(drawn: Any, area: Place, palette: Palette, border: float) -> list[Mark]:
+def _bar_labels(
+    drawn: Any, area: Place, palette: Palette, border: float, *, presence: bool
+) -> list[Mark]:
     y = area.y + area.height + 11
     if drawn.edges is None:
         step = area.width / len(drawn.words)
@@ -178,6 +194,12 @@ def _bar_labels(drawn: Any, area: Place, palette: Palette, border: float) -> lis
             for i, word in enumerate(drawn.words)
             if step >= 28
         ]  # fmt: skip
+    if presence:
+        step = area.width / 2
+        return [
+            Words(area.x + (i + 0.5) * step, y, word, 9, palette.theme.muted, "middle")
+            for i, word in enumerate(("hidden", "there"))
+        ]
     low, high = readable(float(drawn.edges[0])), readable(float(drawn.edges[-1]))
     if len(drawn.edges) > 1 and drawn.edges[1] - drawn.edges[0] == 1:  # bins around whole numbers
         low = readable(float(drawn.edges[0] + 0.5))

@@ -1,5 +1,6 @@
 """How the rows at each node lie along the column it asks about, for its picture."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,15 +12,28 @@ _BINS = 20
 _CATEGORIES = 8
 
 
-def with_drawn(nodes: Nodes, examples: Examples) -> Nodes:
-    """The nodes with the distribution of the column they ask about (leaves: of the score)."""
+def with_drawn(
+    nodes: Nodes, examples: Examples, picture: Callable[[int], np.ndarray] | None = None
+) -> Nodes:
+    """The nodes with the distribution of the column they ask about (leaves: of the score).
+
+    `picture` shows where a column is looked for.
+    """
     edges: np.ndarray | None = None
     if not examples.classes:
         edges = np.linspace(examples.said.min(), examples.said.max(), _BINS + 1)
     return tuple(
-        replace(node, drawn=_drawn(node, examples.rows(rows), edges))
+        replace(node, drawn=_pictured(_drawn(node, examples.rows(rows), edges), node, picture))
         for node, rows in zip(nodes, visits(nodes, examples.table), strict=True)
     )
+
+
+def _pictured(
+    drawn: Drawn | None, node: Node, picture: Callable[[int], np.ndarray] | None
+) -> Drawn | None:
+    if drawn is None or picture is None or node.leaf:
+        return drawn
+    return replace(drawn, picture=picture(next(iter(node.questions)).column))
 
 
 def _drawn(node: Node, own: Examples, of_score: np.ndarray | None) -> Drawn | None:

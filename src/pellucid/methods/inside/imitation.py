@@ -180,8 +180,9 @@ def _question(
     if codes is None or words is None:
         told = bool(np.isnan(examples.table[:, column]).any())
         return Question(
-            column, name, threshold, missing=missing, told=told, presence=examples.presence
-        )
+            column, name, threshold, missing=missing, told=told, presence=examples.presence,
+            negated=examples.presence,  # yes is that it is there
+        )  # fmt: skip
     chosen = codes if len(codes) == 1 else codes[: int(np.floor(threshold)) + 1]
     here = np.unique(examples.table[rows, column]).astype(int).tolist()
     rest = tuple(c for c in here if c not in chosen)

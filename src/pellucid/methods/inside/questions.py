@@ -84,6 +84,8 @@ class Drawn:
     yes: int = 0
     means: np.ndarray | None = None
     missing: int = 0
+    picture: np.ndarray | None = None
+    """Where the column is looked for, uint8 `(height, width, 3)`."""
 
 
 @dataclass(frozen=True)
