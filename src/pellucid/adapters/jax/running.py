@@ -5,12 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pellucid.adapters.jax.any_shape import perform_at_any_shape
 from pellucid.adapters.jax.operations import form_of
 from pellucid.adapters.jax.pieces import Event
-from pellucid.adapters.jax.program import Mark, Program, Value, evaluate
+from pellucid.adapters.jax.program import Mark, Program, evaluate
 from pellucid.adapters.jax.reading import Reading, exit_event
 from pellucid.adapters.jax.sliding import sliding_of
 from pellucid.adapters.jax.units import Unit
@@ -36,7 +35,8 @@ class JaxOperation(Operation):
             self.kind, self.name = described.kind, described.name
             self.index, self.live = described.index, described.live
             self.sources = described.sources
-            self.arguments, self.form = described.arguments, _form(described)
+            self.arguments = described.arguments
+            self.form = form_of(described.name, described.kind, described.live)
         else:
             self.kind, self.name = "layer", described.kind
             self.index, self.live, self.arguments = -1, (True,), {}
@@ -145,14 +145,3 @@ def _performer(
         return results[0] if len(results) == 1 else results
 
     return made
-
-
-def _form(unit: Unit) -> str:
-    """What an operation computes, in the words of `Operation.form`."""
-    if unit.name == "max" and any(_is_zero(v) for v in unit.inputs):
-        return "relu"
-    return form_of(unit.name, unit.kind, unit.live)
-
-
-def _is_zero(value: Value) -> bool:
-    return not isinstance(value, int) and not np.any(value.val)

@@ -19,6 +19,7 @@ from pellucid.adapters.jax.operations import (
 )
 from pellucid.adapters.jax.peel import is_shift_beside, softmax_logits
 from pellucid.adapters.jax.program import Program, Step, Value
+from pellucid.adapters.jax.rectifiers import apart, rectifier
 
 _WEIGHTED = frozenset({"conv_general_dilated", "dot_general", "ragged_dot"})
 
@@ -104,9 +105,12 @@ def _unit(
             # The result depends on the logits, not on what was subtracted from all of them.
             shifts = {s.inputs[1] for s in steps if s.name == "sub"}
             live = tuple(v in program.live and v not in shifts for v in inputs)
+        name = (rectifier(program, group) or name) if kind == "activation" else name
         return Unit(index, kind, name, path, call, group, inputs, live, {}, arguments, last.outputs)
     live = tuple(isinstance(v, int) and v in program.live for v in last.inputs)
     name = name_of(last)
+    if name in {"max", "clamp", "select_n"}:
+        name = rectifier(program, group) or name
     kind = kind_of(name, live)
     weights: dict[str, Value] = {}
     inputs, place = last.inputs, 1
@@ -165,7 +169,10 @@ def _regions(program: Program, taken: set[int]) -> list[tuple[int, ...]]:
     for root, members in regions.items():
         for segment in _segments(program, root, members):
             steps = [i for i in segment if program.steps[i].primitive is not None]
-            if len(steps) > 1 and not _has_one_output(program, segment):
+            parts = apart(program, segment) if len(steps) > 1 else None
+            if parts is not None:
+                found += parts
+            elif len(steps) > 1 and not _has_one_output(program, segment):
                 found += [(i,) for i in steps]
             elif len(steps) > 1:
                 found.append(tuple(segment))

@@ -5,7 +5,7 @@ depends on the inputs, and what crosses a cut are questions about small integers
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 from pellucid.adapters.tensorflow.gradients import CustomGradient, custom_gradients
 from pellucid.adapters.tensorflow.operations import CALLS, READS, SHAPES, kind_of
 from pellucid.adapters.tensorflow.raw import Perform, function_graph, gradient_name
+from pellucid.adapters.tensorflow.rectifiers import rectifiers
 
 Where = Callable[[Any, int], tuple[str, int]]
 """From a graph and the position of an operation in it to the layer path and call number."""
@@ -88,6 +89,11 @@ class Program:
         return custom_gradients(self.steps)
 
     @functools.cached_property
+    def rectifiers(self) -> Mapping[int, str]:
+        """The form of steps that are ReLUs under whatever name, by step index."""
+        return rectifiers(self)
+
+    @functools.cached_property
     def used(self) -> frozenset[int]:
         """Values that some step reads or that are outputs."""
         return frozenset(self.outputs).union(*(self.reads(step) for step in self.steps))
@@ -153,6 +159,8 @@ class Program:
     def kind(self, step: Step) -> str:
         if step.index in self.custom:
             return "custom_gradient"
+        if step.index in self.rectifiers:
+            return "activation"
         return kind_of(step.type, self.liveness(step))
 
     def liveness(self, step: Step) -> tuple[bool, ...]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from pellucid.adapters.facts import INSIDE
@@ -21,6 +20,7 @@ from pellucid.adapters.tensorflow.interpret import (
 from pellucid.adapters.tensorflow.loops import Loop
 from pellucid.adapters.tensorflow.operations import LOOPS, form_of
 from pellucid.adapters.tensorflow.raw import Perform, arguments
+from pellucid.adapters.tensorflow.rectifiers import BY_SIGN
 from pellucid.adapters.tensorflow.sliding import sliding_of
 from pellucid.errors import CapabilityError, InputError
 
@@ -65,8 +65,13 @@ class TracedOperation(Operation):
         self.kind, self.name = program.kind(step), step.type
         self.path, self.call, self.index = step.path, step.call, step.index
         self.live, self.inputs = program.liveness(step), tuple(inputs)
-        self.form = _form(step, self.kind, self.live)
+        known = program.rectifiers.get(step.index)
+        self.form = known or form_of(step.type, self.kind, self.live)
         self.sources = tuple(maker_of(program, v, marks) for v in step.inputs)
+        if known and step.type in BY_SIGN:
+            # The sign it was given is that of this input only; of another, it is another.
+            only = self.live.index(True)
+            perform = lambda given: [tf.nn.relu(given[only])]  # noqa: E731
         self._perform, self._single = perform, single_output(program, step)
         self._places: dict[str, int] = {}
         for place, value in enumerate(step.inputs):
@@ -103,15 +108,6 @@ class TracedOperation(Operation):
 
     def sliding(self) -> Sliding | None:
         return sliding_of(self.name, self.arguments, self.inputs)
-
-
-def _form(step: Step, kind: str, live: tuple[bool, ...]) -> str:
-    """What a step computes, in the words of `Operation.form`."""
-    if step.type == "Maximum":  # with 0 it is a ReLU
-        known = [tf.get_static_value(t) for t in step.operation.inputs]
-        if any(k is not None and not np.any(k) for k in known):
-            return "relu"
-    return form_of(step.type, kind, live)
 
 
 def single_output(program: Program, step: Step) -> bool:

@@ -30,10 +30,11 @@ class TorchOperation(Operation):
         weights: Mapping[str, Any],
         arguments: Mapping[str, Any],
         sources: tuple[int, ...] = (),
+        form: str | None = None,
     ) -> None:
         self._call = call
         self.name, self.kind, self.path = name, kind, path
-        self.form = form_of(name, kind, live, arguments)
+        self.form = form_of(name, kind, live) if form is None else form
         self.call, self.index = number, index
         self.inputs, self.live = inputs, live
         self.weights, self.arguments = weights, arguments
@@ -87,6 +88,15 @@ _BUILTIN_ARGUMENTS.update(
         **dict.fromkeys(("softmax", "log_softmax"), ("input", "dim", "dtype")),
         **dict.fromkeys(("clamp", "clip"), ("input", "min", "max")),
         "clamp_min": ("input", "min"),
+        **dict.fromkeys(
+            (
+                "max maximum fmax mul __mul__ __rmul__ multiply gt ge lt le __gt__ __ge__ __lt__"
+                " __le__ greater greater_equal less less_equal"
+            ).split(),
+            ("input", "other"),
+        ),
+        "where": ("condition", "input", "other"),
+        "masked_fill": ("input", "mask", "value"),
         "scaled_dot_product_attention": (
             *("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale"),
             "enable_gqa",

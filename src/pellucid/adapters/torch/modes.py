@@ -19,6 +19,7 @@ from pellucid.adapters.torch.calls import (
 )
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 from pellucid.adapters.torch.position import Makers, Position, tensors_in
+from pellucid.adapters.torch.rectifiers import BY_SIGN, LOOKED_AT, Rectifiers
 from pellucid.adapters.torch.recurrent import STEPPED, in_steps
 
 
@@ -162,6 +163,7 @@ class InterceptMode(TorchFunctionMode):
         self.index = 0
         self.freeze = WeightFreezer()
         self.makers = Makers()
+        self.rectifiers = Rectifiers()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -186,6 +188,7 @@ class InterceptMode(TorchFunctionMode):
             # What is handed out must not change when the user's tensor does, below.
             before = target.clone()
             self.makers.moved(target, before)
+            self.rectifiers.moved(target, before)
             args = map_tensors(args, lambda t: before if t is target else t)
             kwargs = map_tensors(kwargs, lambda t: before if t is target else t)
         result = self._intercepted(
@@ -242,6 +245,11 @@ class InterceptMode(TorchFunctionMode):
         passes = name not in SOURCES
         live = tuple(passes and depends(t) for t in leaves if id(t) not in weight_ids)
         kind = "bias" if name == "bias" else kind_of(name, live)
+        looked_at = name in LOOKED_AT
+        inputs = tuple(t for t in leaves if id(t) not in weight_ids)
+        given = normalised(func, name, args, kwargs) if looked_at else {}
+        form = self.rectifiers.met(name, inputs, given) if looked_at and sum(live) == 1 else ""
+        kind = "activation" if form else kind
         if any(live) and not (torch.is_grad_enabled() and _all_plain(leaves)):
             # Inside a custom autograd function, the model's own no_grad block, a checkpointed part
             # or a function transform: whatever an interceptor changes here has no derivative that
@@ -250,10 +258,16 @@ class InterceptMode(TorchFunctionMode):
         index = self.index
         self.index += 1
         if self.kinds is not None and kind not in self.kinds:
-            return func(*args, **kwargs)
-        inputs = tuple(t for t in leaves if id(t) not in weight_ids)
+            out = func(*args, **kwargs)
+            if looked_at:
+                self.rectifiers.note(name, inputs, given, out)
+            return out
+
+        only = live.index(True) if form and name in BY_SIGN else None
 
         def call(new_inputs, new_weights):
+            if only is not None:  # the sign it was given is that of this input, not of another
+                return torch.clamp_min(new_inputs[only], 0)
             replacements = dict(zip(map(id, inputs), new_inputs, strict=True))
             swap = lambda t: replacements.get(id(t), t)  # noqa: E731
             changed = map_tensors(kwargs, swap)
@@ -274,7 +288,10 @@ class InterceptMode(TorchFunctionMode):
                 weights={k: kwargs[k] for k in ("weight", "bias") if k in kwargs},
                 arguments=normalised(func, name, args, kwargs),
                 sources=tuple(map(self.makers.of, inputs)),
+                form=form or None,
             )
         )
+        if looked_at:
+            self.rectifiers.note(name, inputs, given, result)
         self.makers.note(result, index)
         return result

@@ -4,9 +4,6 @@ The kind of an operation also depends on which of its inputs are live: an `add` 
 inputs is a residual, with one it is a bias; see `kind_of`.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 KINDS: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -21,9 +18,9 @@ KINDS: dict[str, str] = {
     **dict.fromkeys(
         (
             "relu relu6 gelu silu sigmoid logsigmoid tanh hardswish hardsigmoid hardtanh"
-            " leaky_relu elu selu celu softplus softsign mish prelu rrelu threshold tanhshrink"
-            " clamp clip clamp_min clamp_max abs pow square sqrt rsqrt exp log log1p expm1 erf sin"
-            " cos neg __neg__ __pow__ reciprocal hardshrink softshrink glu"
+            " leaky_relu elu selu celu softplus softsign mish prelu rrelu threshold _threshold"
+            " tanhshrink clamp clip clamp_min clamp_max abs pow square sqrt rsqrt exp log log1p"
+            " expm1 erf sin cos neg __neg__ __pow__ reciprocal hardshrink softshrink glu"
         ).split(),
         "activation",
     ),
@@ -33,7 +30,7 @@ KINDS: dict[str, str] = {
     **dict.fromkeys(
         (
             "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d"
-            " adaptive_max_pool3d amax max maximum minimum amin min"
+            " adaptive_max_pool3d amax max maximum fmax minimum fmin amin min"
         ).split(),
         "pool",
     ),
@@ -80,7 +77,7 @@ FORMS: dict[str, str] = {
     "rms_norm": "rms_norm",
     **dict.fromkeys(
         "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d"
-        " adaptive_max_pool3d amax max maximum minimum amin min".split(),
+        " adaptive_max_pool3d amax max maximum fmax minimum fmin amin min".split(),
         "maximum",
     ),
     "where": "select",
@@ -191,17 +188,8 @@ _QUOTIENTS = frozenset({"div", "__truediv__", "divide"})
 _DIFFERENCES = frozenset({"sub", "subtract", "__sub__"})
 
 
-def form_of(name: str, kind: str, live: tuple[bool, ...], arguments: Mapping[str, Any]) -> str:
+def form_of(name: str, kind: str, live: tuple[bool, ...]) -> str:
     """What a function computes, in the words of `Operation.form`; "" for what has no word."""
     if kind == "bias" and (name in {"rsub", "__rsub__"} or (name in _DIFFERENCES and not live[0])):
         return "mirror"
-    if name in {"clamp", "clip", "clamp_min", "hardtanh"}:
-        low, high = arguments.get("min_val", arguments.get("min")), arguments.get("max")
-        high = arguments.get("max_val", high)
-        if _is(low, 0):
-            return "relu" if high is None else "relu6" if _is(high, 6) else ""
     return (LINEAR_FORMS if kind == "linear" else FORMS).get(name, "")
-
-
-def _is(value: Any, number: float) -> bool:
-    return isinstance(value, int | float) and value == number

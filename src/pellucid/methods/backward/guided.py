@@ -16,7 +16,7 @@ from pellucid.task import Task
 from pellucid.types import Array
 
 RECTIFIERS = frozenset({"relu", "relu6"})
-_HIDING = frozenset({"opaque", "custom_gradient", "untracked"})
+_HIDING = frozenset({"opaque", "custom_gradient", "untracked", "other"})
 _LOOKED_AT = _HIDING | {"activation"}
 _NO_RELU = (
     "no ReLU was met, so this is the plain gradient: the method changes the backward pass at ReLUs"
@@ -124,13 +124,15 @@ class GuidedBackprop(_Gated):
     g_in = g_out · 1[g_out > 0] · 1[x > 0]   at y = ReLU(x)
 
     Returns the input's shape, in units of score per unit of input, signed. Only ReLUs (and ReLU6)
-    are changed, wherever they are called from: layer, function, in place, used twice. It draws
+    are changed, wherever they are called from and however they are written: layer, function, in
+    place, used twice, a maximum with 0, a clip, a threshold, a choice by x > 0. It draws
     fine pictures, and much of what it draws does not depend on the weights above (Adebayo et al.
     2018): look at it beside a method that does. Cost: a forward and a backward.
     Source: Springenberg et al. 2014 (arXiv 1412.6806), section 3.4.
 
-    Raises `CoverageError` where ReLUs may hide (custom gradients, loops seen from outside), unless
-    `on_uncovered="gradient"` takes those as they are, which the result then says.
+    Raises `CoverageError` where ReLUs may hide (custom gradients, loops seen from outside,
+    functions that are not known), unless `on_uncovered="gradient"` takes those as they are, which
+    the result then says.
 
     >>> explain(model, x, "guided_backprop").values.shape == x.shape
     True
