@@ -124,6 +124,23 @@ class CountedModel:
 
         return counted
 
+    def compiled(
+        self,
+        x: Leaves,
+        function: Callable[..., tuple[Any, Any]],
+        arguments: tuple[Any, ...],
+        form: Hashable,
+        *,
+        forward: int,
+        backward: int,
+    ) -> tuple[Any, Any] | None:
+        """See `Adapter.compiled`; counted as so many rows, whatever `function` does."""
+        _ask(forward + backward)
+        found = self.adapter.compiled(x, function, arguments, (form, self.peel))
+        if found is not None:
+            self._count(forward, backward)
+        return found
+
     def cut(self, x: Leaves, layer: str) -> "CountedCut":
         self._count(int(x[0].shape[0]))
         return CountedCut(self.adapter.cut(x, layer, peel=self.peel), self.count_part)

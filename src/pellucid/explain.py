@@ -228,4 +228,14 @@ def _predict(task: Task, method: Method, recorded: dict[str, Any], *, layered: b
     elif method.opens_with_gradient:
         task.predict_for_gradient()
     else:
+        _predict_or_begin(task, method)
+
+
+def _predict_or_begin(task: Task, method: Method) -> None:
+    adapter, begun = task.model.adapter, None
+    if not adapter.compiles_functions and task.count <= task.schedule.first_size("backward"):
+        begun = method.begin(task)
+    if begun is None:
         task.predict()
+    else:
+        task.outputs, task.begun = begun

@@ -44,6 +44,7 @@ class Model:
     """Whether the model takes NaN in tables; None where only it can say."""
     batch_sizes: dict[str, Choice] = field(default_factory=dict, repr=False)
     layer_calls: dict[Any, tuple[LayerInfo, ...]] = field(default_factory=dict, repr=False)
+    inventories: dict[Any, Any] = field(default_factory=dict, repr=False)
     layer_choices: dict[Any, str] = field(default_factory=dict, repr=False)
     partial_runs: dict[Any, str] = field(default_factory=dict, repr=False)
     """Why runs of this form are not made in part; "" where they are, checked against whole ones."""

@@ -70,6 +70,8 @@ class Task:
         self.kept: tuple[np.ndarray, Attribution] | None = None
         """Where a method was interrupted: the samples that have values, and their part of it."""
         self.pullback: Callable[[Array], Leaves] | None = None
+        self.begun: Any = None
+        """What the method's `begin` left for it to go on from."""
         self.compiled: dict[Any, Callable[..., tuple[Leaves, ...]] | None] = {}
 
     @property

@@ -91,3 +91,19 @@ def test_a_choice_that_the_input_does_not_decide_is_linear(framework):
 
     e = explain(wrap(masked, framework=framework), X, "deeplift", baseline=B, target=0)
     np.testing.assert_allclose(e.values, (X - B) * W[:, 0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("framework", list(SPELLINGS))
+def test_a_winner_that_stands_still_owes_nothing_to_an_output_that_fell(framework, sign):
+    """max(u + v, e), or its mirror, where e falls below u + v, of which u and v change places."""
+    xp = {"torch": torch, "tensorflow": tf, "jax": jnp}[framework]
+    larger = xp.maximum if sign > 0 else xp.minimum
+    x = sign * np.array([[0.25, 0.5, 0.125]], np.float32)
+    before = sign * np.array([[0.5, 0.25, 2.0]], np.float32)
+    net = wrap(lambda a: larger(a[:, 0] + a[:, 1], a[:, 2]), framework=framework)
+    for e in (
+        explain(net, x, "deeplift", baseline=before),
+        explain(net, x, "deep_shap", background=before),
+    ):
+        np.testing.assert_allclose(e.values, sign * np.array([[0.0, 0.0, -1.25]]), atol=1e-7)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.adapters.cuts import Cut, Scores
 from pellucid.adapters.facts import InputSpec, LayerInfo, OperationInfo, Tier, TreeValues
 from pellucid.adapters.sliding import Sliding
 from pellucid.errors import CapabilityError, InputError
@@ -33,10 +34,11 @@ class Operation(ABC):
     `form` says what it computes in words that all frameworks share, where a rule asks: relu,
     relu6; product (linear in each of two live inputs), quotient, squared_difference; softmax,
     log_softmax (with `arguments["axis"]`); affine_norm, layer_norm, group_norm,
-    instance_norm, rms_norm; maximum (each output is one of its inputs); select (one of two inputs
-    by a boolean third), boolean (true or false, so without a derivative); dot_product_attention;
-    sigmoid, tanh, erf, clip; rsqrt, power (roots, powers, exponentials: parts of formulas more
-    often than units of a network); of linear kinds: convolution, dense, scale (by a constant);
+    instance_norm, rms_norm; maximum, minimum (each output is one of its inputs); select (one of two
+    inputs by a boolean third), boolean (true or false, so without a derivative);
+    dot_product_attention; sigmoid, tanh, erf, clip; rsqrt, power (roots, powers, exponentials:
+    parts of formulas more often than units of a network); of linear kinds: convolution, dense,
+    scale (by a constant);
     move (the same numbers); mirror (a constant minus it).
     """
 
@@ -67,47 +69,11 @@ class Operation(ABC):
         return None
 
 
-Scores = Callable[[Outputs, tuple[Array, ...]], Sequence[Array]]
-"""Of outputs, with what varies from call to call as arguments: one number a row each."""
-
 Intercept = Callable[[Operation], Array]
 """Decides what an operation returns; `lambda op: op()` changes nothing."""
 
 LAYERS_ONLY: frozenset[str] = frozenset({"layer"})
 """For `run(kinds=...)`: only layer exits are of interest, operations may stay compiled."""
-
-
-class Cut(ABC):
-    """A model opened at one layer: the part below has run once, the part above runs at will.
-
-    `value` is the layer's (first) output for the inputs the cut was made with, `outputs` the
-    model's outputs there. `run(value)` is differentiable in `value` and equals `outputs` for
-    the cut's own value. With n inputs, `value` may have n·k rows (k variants of each sample,
-    all of one sample's variants together), and `outputs` then has as many.
-    """
-
-    value: Array
-    outputs: Outputs
-
-    @abstractmethod
-    def run(self, value: Array) -> Outputs: ...
-
-    def gradient(
-        self, scores: Scores, arguments: tuple[Array, ...], form: Hashable
-    ) -> Array | None:
-        """The gradient of the one of `scores(run(value), arguments)` at the cut's own value.
-
-        Compiled, as `Adapter.compiled_gradients`; None where `vjp` of `run` has to do it.
-        """
-        return None
-
-    @property
-    def affine(self) -> bool:
-        """Whether `run` is known to be an affine function, all else as it is; no promise if not.
-
-        Known from the operations above the layer, never guessed from numbers.
-        """
-        return False
 
 
 class Adapter(ABC):
@@ -127,6 +93,9 @@ class Adapter(ABC):
     feature_names: tuple[str, ...] | None = None
     compiles_operations: bool = False
     """Whether an operation run by itself is compiled first, anew for every shape: slow at first."""
+
+    compiles_functions: bool = False
+    """Whether `compiled` may do a method's whole work, from the second time on."""
 
     def for_one_explanation(self) -> "Adapter":
         """The same model for one explanation, which keeps how its own inputs were held together.
@@ -273,6 +242,27 @@ class Adapter(ABC):
         """
         return None
 
+    def compiled(
+        self,
+        x: Leaves,
+        function: Callable[..., tuple[Any, Any]],
+        arguments: tuple[Any, ...],
+        form: Hashable,
+    ) -> tuple[Any, Any] | None:
+        """`function(*arguments)` by a compiled function, in which the model is run intercepted.
+
+        `function` uses this adapter's verbs on batches like `x` and on its arguments, which are
+        arrays in any nesting, and returns arrays and a fact. It must hold nothing else that
+        changes: of equal `form` and shapes, one compiled function serves all, and hands out the
+        fact of when it was made. None where this framework has no such thing, where that has
+        failed, and the first time that it is asked for: then it is to be done step by step.
+        """
+        return None
+
+    def is_known(self, a: Array) -> bool:
+        """Whether an array has numbers yet, which it has not while a function is compiled."""
+        return True
+
     @abstractmethod
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut: ...
 
@@ -291,6 +281,11 @@ class Adapter(ABC):
 
     @abstractmethod
     def stop_gradient(self, a: Array) -> Array: ...
+
+    def sloped(self, value: Array, x: Array, slope: Array) -> Array:
+        """`value`, whose derivative is `slope` times that of `x`, all of one shape."""
+        through = (x - self.stop_gradient(x)) * self.stop_gradient(slope)
+        return self.stop_gradient(value) + through
 
     @abstractmethod
     def custom_vjp(

@@ -54,8 +54,13 @@ class Choice:
         enough = min(rates.values()) * _AS_GOOD
         return min(s for s, rate in rates.items() if rate <= enough)
 
-    def following(self, left: int, total: int, layouts: tuple[str, ...] = ()) -> Setting:
-        """The setting for the next micro-batch, `left` rows before the end of `total`."""
+    def following(
+        self, left: int, total: int, layouts: tuple[str, ...] = (), *, whole: int | None = None
+    ) -> Setting:
+        """The setting for the next micro-batch, `left` rows before the end of `total`.
+
+        Where each row is worked on several times, the `whole` that they are may be one batch.
+        """
         best = self.best()
         if total < _MANY and best[0] * self.rates.get(best, 0.0) < _LONG:
             return best
@@ -68,7 +73,11 @@ class Choice:
             for layout in layouts:
                 if not self._known((first, layout)):
                     return first, layout
-        for rows in self._sizes_to_try(max(first, total // _SHARE)):
+        most = total // _SHARE
+        often = whole is not None and whole < total
+        if whole is not None and often:
+            most = min(most, whole)
+        for rows in self._sizes_to_try(max(first, most), at_end=often):
             if rows <= left:
                 return rows, best[1]
         rate = self.rates[best]
@@ -118,7 +127,8 @@ class Choice:
         """Time per row of the sizes that are known in a layout."""
         return {s[0]: r for s, r in self.rates.items() if s[1] == layout and self._known(s)}
 
-    def _sizes_to_try(self, most: int) -> list[int]:
+    def _sizes_to_try(self, most: int, *, at_end: bool = False) -> list[int]:
+        """With `at_end`, the largest that may be is tried too."""
         best, layout = self.best()
         rates = self._by_size(layout)
         first, most = min(FIRST, self.limit), min(most, self.limit, LARGEST)
@@ -127,7 +137,12 @@ class Choice:
         found = []
         short = largest * rates[largest] < _SHORT
         if short or (fastest == largest and rates[largest] < _WORTH_GROWING * before):
-            found += [n for n in (largest * _GROWTH, largest * 2) if n <= most][:1]
+            larger = [
+                largest * _GROWTH,
+                largest * 2,
+                *([most] if most > largest and at_end else []),
+            ]
+            found += [n for n in larger if n <= most][:1]
         smaller, half = max(1, first // _GROWTH), best // 2
         if fastest == first and smaller not in rates:
             found.append(smaller)

@@ -75,12 +75,14 @@ class Schedule:
         width: int = 1,
         at_most: int | None = None,
         layouts: bool = False,
+        times: int = 1,
     ) -> Iterator[tuple[int, int, T]]:
         """`(start, stop, evaluate(start, stop))` over all items, in order.
 
         An item is `width` rows of the model, one as a rule; a micro-batch holds as many items as
         its size in rows has room for, and no more than `at_most` rows. With `layouts`, `evaluate`
-        heeds `layout`, and other layouts are timed as well.
+        heeds `layout`, and other layouts are timed as well. `evaluate` works on each item `times`
+        over, so that as much more work is there to find the best size for.
         """
         choice = self.memory.get(self.kind + key, Choice())
         others = self.layouts if layouts else ()
@@ -89,7 +91,11 @@ class Schedule:
             while start < total:
                 room = (total - start) * width
                 room = room if at_most is None else min(room, at_most)
-                setting = (fixed, "") if fixed else choice.following(room, total * width, others)
+                setting = (
+                    (fixed, "")
+                    if fixed
+                    else choice.following(room, total * width * times, others, whole=total * width)
+                )
                 rows = setting[0] if at_most is None else min(setting[0], at_most)
                 full = max(1, rows // width)
                 stop = min(start + full, total)

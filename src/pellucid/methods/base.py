@@ -10,6 +10,7 @@ import numpy as np
 from pellucid.adapters.protocol import Operation, Tier
 from pellucid.inputs.features import Features
 from pellucid.task import Task
+from pellucid.types import Outputs
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ class Method(ABC):
 
     @abstractmethod
     def attribute(self, task: Task) -> Attribution: ...
+
+    def begin(self, task: Task) -> tuple[Outputs, Any] | None:
+        """The prediction out of the method's own forward pass, and what is left in `task.begun`.
+
+        For methods whose forward pass says what the model says; asked where one micro-batch holds
+        all. None where the model is to be run by itself first.
+        """
+        return None
 
     def expected(self, task: Task) -> int | None:
         """Rows that the model will run for the task's batch, its prediction included, at most.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.adapters.protocol import Intercept
 from pellucid.counting import CountedCut
 from pellucid.errors import PellucidError
 from pellucid.running.outputs import check_outputs, single_output
@@ -22,13 +23,17 @@ class _SeveralOutputs(Exception):  # noqa: N818 - control flow inside this modul
     """The model returns more than one array, so outputs cannot be differentiated as one."""
 
 
-def outputs_and_pullback(task: "Task") -> tuple[Outputs, Pullback] | None:
+def outputs_and_pullback(
+    task: "Task", intercept: Intercept | None = None, kinds: frozenset[str] | None = None
+) -> tuple[Outputs, Pullback] | None:
     """The outputs for the whole batch with their graph; None where that cannot be had.
 
     The ordinary prediction then finds out which rows fail, and copes with other outputs.
     """
     try:
-        outputs, _, pullback = task.model.vjp(lambda given: (_one_array(task, given), None), task.x)
+        outputs, _, pullback = task.model.vjp(
+            lambda given: (_one_array(task, given, intercept, kinds), None), task.x
+        )
     except PellucidError:
         raise
     except Exception:
@@ -37,8 +42,10 @@ def outputs_and_pullback(task: "Task") -> tuple[Outputs, Pullback] | None:
     return outputs, pullback
 
 
-def _one_array(task: "Task", leaves: Leaves) -> Array:
-    outputs = single_output(task.model.run(leaves))
+def _one_array(
+    task: "Task", leaves: Leaves, intercept: Intercept | None, kinds: frozenset[str] | None
+) -> Array:
+    outputs = single_output(task.model.run(leaves, intercept=intercept, kinds=kinds))
     if not is_array(outputs):
         raise _SeveralOutputs
     return outputs
@@ -55,15 +62,20 @@ def gradients_at_x(task: "Task") -> tuple[tuple[np.ndarray, ...], ...]:
 
     pullback = task.pullback
     if pullback is not None:
-        rows = np.arange(task.count)
-        _, _, back = task.model.adapter.vjp(
-            lambda given: (task.score_each(given[0], rows), None), (task.outputs,)
-        )
-        found = in_numpy([pullback(back(one)[0]) for one in cotangents(task, task.count)])
+        found = in_numpy(gradients_of_outputs(task, pullback))
     else:
         found = over_samples(task, evaluate, key="gradient")
     size = len(task.batch.arrays)
     return tuple(found[i : i + size] for i in range(0, len(found), size))
+
+
+def gradients_of_outputs(task: "Task", pullback: Pullback) -> tuple[Leaves, ...]:
+    """∂score/∂leaf of every sample for each target, by the pullback of the task's outputs."""
+    rows = np.arange(task.count)
+    _, _, back = task.model.adapter.vjp(
+        lambda given: (task.score_each(given[0], rows), None), (task.outputs,)
+    )
+    return tuple(pullback(back(one)[0]) for one in cotangents(task, task.count))
 
 
 def score_and_gradient(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[Array, Leaves]:
@@ -103,7 +115,7 @@ def _by_compiled(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[Leaves
     key = tuple((tuple(a.shape), a.dtype) for a in leaves)
     if key not in task.compiled:  # asked for once for each shape
         forms = tuple((t.form, len(t.picks(rows[:0]))) for t in task.targets)
-        scores = partial(_picked, task.xp, forms)
+        scores = partial(picked_each, task.xp, forms)
         task.compiled[key] = task.model.compiled_gradients(leaves, scores, forms)
     compiled = task.compiled[key]
     if compiled is None:
@@ -113,7 +125,7 @@ def _by_compiled(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[Leaves
         return compiled(leaves, tuple(map(task.asarray, picks)))
 
 
-def _picked(
+def picked_each(
     xp: Any, forms: Sequence[tuple[Form, int]], outputs: Outputs, picks: tuple[Array, ...]
 ) -> list[Array]:
     """The score of each target by its form and number of picks, all `picks` in a row.
@@ -147,7 +159,7 @@ def gradient_at_cut(task: "Task", cut: CountedCut, rows: np.ndarray) -> Array:
     if target.function is None:
         picks = target.picks(rows)
         forms = ((target.form, len(picks)),)
-        scores = partial(_picked, task.xp, forms)
+        scores = partial(picked_each, task.xp, forms)
         found = cut.gradient(scores, tuple(map(task.asarray, picks)), forms)
         if found is not None:
             return found

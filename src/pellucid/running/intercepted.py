@@ -1,12 +1,13 @@
 """Runs of a task in which operations are intercepted: for methods with other backward passes."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pellucid.adapters.protocol import Intercept, Operation
 from pellucid.errors import CoverageError
-from pellucid.running.gradients import cotangents
+from pellucid.running.gradients import cotangents, outputs_and_pullback, picked_each
 from pellucid.running.outputs import check_outputs, model_errors, single_output
 from pellucid.types import Array, Leaves, Outputs
 
@@ -68,6 +69,59 @@ def gradients_under(
     with task.naming_samples(leaves, rows):
         _, _, pullback = task.model.vjp(fn, leaves)
         return tuple(pullback(one) for one in cotangents(task, len(rows)))
+
+
+def compiled_under(
+    task: "Task",
+    leaves: Leaves,
+    rows: np.ndarray,
+    given: tuple[Any, ...],
+    rules: Callable[..., tuple[Intercept, Callable[[], Any]]],
+    kinds: frozenset[str],
+    form: Hashable,
+    then: Callable[..., Any] = lambda found, leaves, given: found,
+) -> tuple[Any, Any] | None:
+    """`gradients_under` by one compiled function, and a fact; None where it is to go step by step.
+
+    `rules(*given)` makes the interceptor, of arrays and of what `form` tells apart, and what tells
+    the fact when all is traced; `then(gradients, leaves, given)` is done with what is found.
+    """
+    if task.opened is not None or any(target.function for target in task.targets):
+        return None
+    adapter, peel = task.model.adapter, task.model.peel
+    forms = tuple((t.form, len(t.picks(rows[:0]))) for t in task.targets)
+    picks = tuple(task.asarray(p) for target in task.targets for p in target.picks(rows))
+    ones = np.repeat(np.eye(len(forms), dtype=np.float32), len(rows), axis=1)
+
+    def work(leaves: Leaves, given: Any, picks: tuple[Array, ...]) -> tuple[Any, Any]:
+        intercept, fact = rules(*given)
+
+        def fn(own: Leaves) -> tuple[Array, None]:
+            outputs = adapter.run(own, peel=peel, intercept=intercept, kinds=kinds)
+            return adapter.xp.concat(picked_each(adapter.xp, forms, outputs, picks), axis=0), None
+
+        _, _, pullback = adapter.vjp(fn, leaves)
+        found = tuple(pullback(adapter.asarray(one)) for one in ones)
+        return then(found, leaves, given), fact()
+
+    with task.naming_samples(leaves, rows):
+        return task.model.compiled(
+            leaves, work, (leaves, given, picks), (form, forms),
+            forward=len(rows), backward=len(rows) * len(forms),
+        )  # fmt: skip
+
+
+def begun_under(
+    task: "Task", intercept: Intercept, kinds: frozenset[str]
+) -> tuple[Outputs, Callable[[Array], Leaves]] | None:
+    """The outputs of a run in which operations are intercepted, and what differentiates them.
+
+    None where the ordinary prediction has to find out what is wrong.
+    """
+    try:
+        return outputs_and_pullback(task, intercept, kinds)
+    except OtherOperationsError:
+        return None
 
 
 def _run(

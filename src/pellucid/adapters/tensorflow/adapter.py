@@ -36,7 +36,7 @@ from pellucid.adapters.tensorflow.compiled import Gradients, compiled_gradients
 from pellucid.adapters.tensorflow.cut import TracedCut
 from pellucid.adapters.tensorflow.eager import EagerModel
 from pellucid.adapters.tensorflow.inputs import as_array, as_leaf
-from pellucid.adapters.tensorflow.intercepting import LayerExit, intercepting
+from pellucid.adapters.tensorflow.intercepting import LayerExit, intercepting, like
 from pellucid.adapters.tensorflow.interpret import interpret, plan
 from pellucid.adapters.tensorflow.layers import children
 from pellucid.adapters.tensorflow.library import LibraryModel
@@ -66,6 +66,7 @@ class TensorFlowAdapter(Adapter):
     """
 
     xp = namespace
+    compiles_functions = True
 
     def __init__(self, model: Any) -> None:
         if is_loaded(model):
@@ -295,7 +296,7 @@ class TensorFlowAdapter(Adapter):
             known.update(piece.run(known, given))
             mark, value = exits[stop], known[stop]
             changed = intercept(LayerExit(mark.path, mark.call, mark.kind, value))
-            known[stop] = _like(changed, value)
+            known[stop] = like(changed, value)
         results = chain.pieces[-1].run(known, given)
         return nested([results[v] for v in chain.wanted])
 
@@ -408,6 +409,22 @@ class TensorFlowAdapter(Adapter):
             found = reading.compiled[form, peel] = compiled_gradients(reading.trace, scores, peel)
         return found
 
+    def compiled(
+        self,
+        x: Leaves,
+        function: Callable[..., tuple[Any, Any]],
+        arguments: tuple[Any, ...],
+        form: Hashable,
+    ) -> tuple[Any, Any] | None:
+        reading = self._reading(x)
+        if isinstance(reading, EagerModel):
+            return None
+        reading.trace.activations(x)  # which is peeled is settled by an ordinary run
+        return reading.functions.run(function, arguments, form, self._readings.note)
+
+    def is_known(self, a: Array) -> bool:
+        return hasattr(a, "numpy")
+
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut:
         reading = self._reading(x)
         (name,) = self._names(reading, x, [layer])
@@ -461,9 +478,3 @@ class TensorFlowAdapter(Adapter):
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return is_out_of_memory(error)
-
-
-def _like(changed: Any, value: Any) -> Any:
-    """What an interceptor returned, as a tensor that can stand in for the layer's."""
-    tensor = changed if tf.is_tensor(changed) else tf.convert_to_tensor(changed)
-    return tensor if tensor.dtype == value.dtype else tf.cast(tensor, value.dtype)

@@ -47,6 +47,12 @@ class LayerExit(Operation):
         return self.inputs[0]
 
 
+def like(changed: Any, value: Any) -> Any:
+    """What an interceptor returned, as a tensor that can stand in for the layer's."""
+    tensor = changed if tf.is_tensor(changed) else tf.convert_to_tensor(changed)
+    return tensor if tensor.dtype == value.dtype else tf.cast(tensor, value.dtype)
+
+
 class TracedOperation(Operation):
     """One step of a program, ready to be performed.
 

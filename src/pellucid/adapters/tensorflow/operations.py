@@ -81,8 +81,9 @@ FORMS: dict[str, str] = {
     ),
     **_each(
         "maximum",
-        "MaxPool MaxPoolV2 MaxPool3D Max Min Maximum Minimum SegmentMax UnsortedSegmentMax",
+        "MaxPool MaxPoolV2 MaxPool3D Max Maximum SegmentMax UnsortedSegmentMax",
     ),
+    **_each("minimum", "Min Minimum"),
     "Sigmoid": "sigmoid",
     **_each("tanh", "Tanh Softsign"),
     **_each("erf", "Erf Erfc"),

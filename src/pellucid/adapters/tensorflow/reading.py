@@ -17,6 +17,7 @@ import tensorflow as tf
 from pellucid.adapters.keras.layers import LayerTree, structure_key
 from pellucid.adapters.keras.state import LayerLooks, State
 from pellucid.adapters.tensorflow.eager import EagerModel
+from pellucid.adapters.tensorflow.functions import Functions
 from pellucid.adapters.tensorflow.layers import children
 from pellucid.adapters.tensorflow.library import LibraryModel
 from pellucid.adapters.tensorflow.segments import Chains
@@ -42,6 +43,8 @@ class TracedModel:
     fixed: bool
     compiled: dict[Hashable, Any] = field(default_factory=dict)
     """Functions compiled around the trace, by what they compute."""
+    functions: Functions = field(default_factory=Functions)
+    """Functions compiled of its operations."""
 
 
 Reading = TracedModel | EagerModel
@@ -150,6 +153,10 @@ class Readings:
     def notes(self) -> tuple[str, ...]:
         """Which readings were used, and why."""
         return tuple(self._notes)
+
+    def note(self, text: str) -> None:
+        """Say one thing more of how the model is read."""
+        self._notes[text] = None
 
     def get(self, x: Leaves, nest: Any) -> Reading:
         """The reading for inputs like `x`, which the model takes nested like `nest`."""

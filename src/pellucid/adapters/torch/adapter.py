@@ -22,6 +22,7 @@ from pellucid.adapters.protocol import (
     Tier,
 )
 from pellucid.adapters.torch.cut import open_at
+from pellucid.adapters.torch.derivatives import custom_vjp, sloped
 from pellucid.adapters.torch.layers import (
     call_path,
     exit_hook,
@@ -268,21 +269,13 @@ class TorchAdapter(Adapter):
     def stop_gradient(self, a: Array) -> Array:
         return a.detach()
 
+    def sloped(self, value: Array, x: Array, slope: Array) -> Array:
+        return sloped(value, x, slope)
+
     def custom_vjp(
         self, fn: Callable[..., Array], backward: Callable[..., Any]
     ) -> Callable[..., Array]:
-        class Custom(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx: Any, *arrays: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-                ctx.save_for_backward(*arrays)
-                return fn(*arrays)
-
-            @staticmethod
-            def backward(ctx: Any, cotangent: torch.Tensor) -> Any:  # type: ignore[override]
-                found = backward(cotangent, *ctx.saved_tensors)
-                return found if isinstance(found, tuple) else (found,)
-
-        return lambda *arrays: Custom.apply(*(a.clone() for a in arrays))
+        return custom_vjp(fn, backward)
 
     def weights(self, select: Callable[[str], bool] | None = None) -> dict[str, Array]:
         named = self._reading.weights()

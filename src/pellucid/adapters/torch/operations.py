@@ -77,9 +77,10 @@ FORMS: dict[str, str] = {
     "rms_norm": "rms_norm",
     **dict.fromkeys(
         "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d"
-        " adaptive_max_pool3d amax max maximum fmax minimum fmin amin min".split(),
+        " adaptive_max_pool3d amax max maximum fmax".split(),
         "maximum",
     ),
+    **dict.fromkeys("amin min minimum fmin".split(), "minimum"),
     "where": "select",
     "masked_fill": "select",
     "scaled_dot_product_attention": "dot_product_attention",

@@ -7,12 +7,17 @@ import numpy as np
 
 from pellucid.adapters.protocol import Operation, Tier
 from pellucid.methods.background import background_rows
-from pellucid.methods.backward.reference import ReferenceRun
-from pellucid.methods.backward.rescale import REFUSED, RULED, rescaling, rule_of
+from pellucid.methods.backward.reference import ReferenceRun, compiled_reference
+from pellucid.methods.backward.rescale import REFUSED, RULED, referring, rescaling, rule_of
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
-from pellucid.running.intercepted import OtherOperationsError, gradients_under, outputs_under
+from pellucid.running.intercepted import (
+    OtherOperationsError,
+    compiled_under,
+    gradients_under,
+    outputs_under,
+)
 from pellucid.task import Task
 from pellucid.types import Leaves
 
@@ -70,39 +75,97 @@ class DeepShap(Method):
         given = background_rows(task.origin, self.background)
         rows = given if task.opened is None else (task.opened.values(given),)
         count, targets = len(rows[0]), len(task.targets)
-        sums = [_Sums(task) for _ in task.targets]
+        sums = _Sums(task)
         scores = np.zeros((targets, task.count))
 
         def evaluate(start: int, stop: int) -> None:
-            adapter = task.model.adapter
-            reference = ReferenceRun(adapter.stop_gradient)
             others = task.in_own_type(tuple(task.asarray(b[start:stop]) for b in rows))
             inputs = task.origin.in_own_type(tuple(task.asarray(b[start:stop]) for b in given))
-            outputs = outputs_under(task, others, reference.keeping, RULED, inputs=inputs)
-            rules = rescaling(adapter, reference, uncovered)
+            part = _Part(task, others, inputs, uncovered)
             for sample in range(task.count):
                 copies = np.full(stop - start, sample)
-                scores[:, sample] += task.scores_of(outputs, copies).sum(axis=1)
-                leaves = task.take(task.x, copies)
-                try:
-                    found = gradients_under(task, leaves, copies, rules, RULED | REFUSED)
-                except OtherOperationsError:
-                    found = _side_by_side(task, leaves, copies, others, inputs, uncovered)
-                for own, grads in zip(sums, found, strict=True):
-                    own.add(task, sample, grads, tuple(b[start:stop] for b in rows))
+                scores[:, sample] += task.scores_of(part.outputs, copies).sum(axis=1)
+                sums.add(sample, stop - start, part.summed(copies))
 
-        for _ in task.schedule.run(count, evaluate, key="background"):
+        for _ in task.schedule.run(count, evaluate, key="background", times=task.count):
             pass
         return tuple(
             Attribution(
-                own.means(count),
-                stderr=own.errors(count) if count > 1 else None,
-                baseline_score=score / count,
+                sums.means(t),
+                stderr=sums.errors(t, count) if count > 1 else None,
+                baseline_score=scores[t] / count,
                 warnings=(_NO_BACKGROUND,) if self.background is None else (),
                 uncovered=uncovered.met,
             )
-            for own, score in zip(sums, scores, strict=True)
+            for t in range(targets)
         )
+
+
+class _Part:
+    """Some rows of a background, run once, with which samples are then compared."""
+
+    def __init__(self, task: Task, others: Leaves, inputs: Leaves, uncovered: Uncovered) -> None:
+        self._task, self._others, self._inputs = task, others, inputs
+        self._uncovered, adapter = uncovered, task.model.adapter
+        found = compiled_reference(task, others, RULED, DeepShap.name)
+        if found is None:
+            reference = ReferenceRun(adapter.stop_gradient)
+            outputs = outputs_under(task, others, reference.keeping, RULED, inputs=inputs)
+        else:
+            outputs, reference = found
+        self.outputs, self._reference = outputs, reference
+
+    def summed(self, copies: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        """What the rows give a sample: see `_summed`, for each leaf. `copies` is its number."""
+        task, adapter, uncovered = self._task, self._task.model.adapter, self._uncovered
+        leaves, kinds = task.take(task.x, copies), RULED | REFUSED
+        rules = referring(adapter, self._reference, rescaling, uncovered)
+
+        def then(found: tuple[Leaves, ...], leaves: Leaves, given: Any) -> Any:
+            return _summed(adapter.xp, found, leaves, given[1])
+
+        compiled = compiled_under(
+            task, leaves, copies, (self._reference.live()[0], self._others),
+            rules, kinds, (DeepShap.name, uncovered.choice), then,
+        )  # fmt: skip
+        if compiled is not None:
+            made = compiled[0]
+            uncovered.note(compiled[1])
+        else:
+            made = _summed(adapter.xp, self._multipliers(leaves, copies), leaves, self._others)
+        return [tuple(map(task.to_numpy, pair)) for pair in made]
+
+    def _multipliers(self, leaves: Leaves, copies: np.ndarray) -> tuple[Leaves, ...]:
+        task, uncovered = self._task, self._uncovered
+        rules = rescaling(task.model.adapter, self._reference, uncovered)
+        try:
+            return gradients_under(task, leaves, copies, rules, RULED | REFUSED)
+        except OtherOperationsError:
+            return _side_by_side(task, leaves, copies, self._others, self._inputs, uncovered)
+
+
+def _summed(
+    xp: Any, found: tuple[Leaves, ...], leaves: Leaves, others: Leaves
+) -> list[tuple[Any, Any]]:
+    """For each leaf the mean of (x − b) m over rows b, and the squares around it, for each target.
+
+    In float32, which loses nothing: the squares are those of differences from the mean.
+    """
+    made = []
+    for k, (x, b) in enumerate(zip(leaves, others, strict=True)):
+        if "float" not in str(x.dtype):
+            zeros = xp.zeros((len(found), *x.shape[1:]), dtype=xp.float32)
+            made.append((zeros, zeros))
+            continue
+        difference = xp.astype(x, xp.float32) - xp.astype(b, xp.float32)
+        means, squares = [], []
+        for each in found:
+            part = difference * xp.astype(each[k], xp.float32)
+            means.append(xp.mean(part, axis=0))
+            part = part - means[-1]
+            squares.append(xp.sum(part * part, axis=0))
+        made.append((xp.stack(means), xp.stack(squares)))
+    return made
 
 
 def _side_by_side(
@@ -137,32 +200,29 @@ def _joined(task: Task, first: Leaves, second: Leaves) -> Leaves:
 
 
 class _Sums:
-    """What the rows of a background give each sample, and its squares, added up in float64."""
+    """The means of what the rows of a background give each sample, and the squares around them."""
 
     def __init__(self, task: Task) -> None:
-        shapes = [(task.count, *a.shape[1:]) for a in task.batch.arrays]
-        self._totals = [np.zeros(shape) for shape in shapes]
+        shapes = [(len(task.targets), task.count, *a.shape[1:]) for a in task.batch.arrays]
+        self._means = [np.zeros(shape) for shape in shapes]
         self._squares = [np.zeros(shape) for shape in shapes]
+        self._rows = np.zeros(task.count)
 
-    def add(
-        self, task: Task, sample: int, grads: tuple[Any, ...], rows: tuple[np.ndarray, ...]
-    ) -> None:
-        """One sample against some rows, of which `grads` are the multipliers."""
-        for k, (array, b) in enumerate(zip(task.batch.arrays, rows, strict=True)):
-            each = (array[sample] - b).astype(np.float64)
-            each *= task.to_numpy(grads[k])
-            self._totals[k][sample] += each.sum(axis=0)
-            self._squares[k][sample] += (each * each).sum(axis=0)
+    def add(self, sample: int, rows: int, parts: list[tuple[np.ndarray, ...]]) -> None:
+        """One sample against some rows more; in float64 (Chan, Golub, LeVeque 1979, eq. 2.1)."""
+        before = self._rows[sample]
+        share = rows / (before + rows)
+        for k, (mean, squares) in enumerate(parts):
+            change = mean.astype(np.float64) - self._means[k][:, sample]
+            self._means[k][:, sample] += change * share
+            self._squares[k][:, sample] += squares + change * change * (before * share)
+        self._rows[sample] += rows
 
-    def means(self, count: int) -> tuple[np.ndarray, ...]:
+    def means(self, target: int) -> tuple[np.ndarray, ...]:
         """The attributions."""
-        return tuple((t / count).astype(np.float32) for t in self._totals)
+        return tuple(m[target].astype(np.float32) for m in self._means)
 
-    def errors(self, count: int) -> tuple[np.ndarray, ...]:
+    def errors(self, target: int, count: int) -> tuple[np.ndarray, ...]:
         """The standard errors of the means."""
-        return tuple(
-            np.sqrt(np.maximum(s / count - (t / count) ** 2, 0) / max(count - 1, 1)).astype(
-                np.float32
-            )
-            for s, t in zip(self._squares, self._totals, strict=True)
-        )
+        spread = count * max(count - 1, 1)
+        return tuple(np.sqrt(s[target] / spread).astype(np.float32) for s in self._squares)

@@ -8,14 +8,21 @@ import numpy as np
 
 from pellucid.adapters.protocol import Adapter, Intercept, Operation, Tier
 from pellucid.errors import InputError
-from pellucid.methods.backward.reference import ReferenceRun
-from pellucid.methods.backward.rescale import REFUSED, RULED, rescaling, rule_of
+from pellucid.methods.backward.reference import ReferenceRun, compiled_reference
+from pellucid.methods.backward.rescale import REFUSED, RULED, referring, rescaling, rule_of
 from pellucid.methods.backward.reveal_cancel import REFERENCED, Revealing, revealing_rule_of
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
-from pellucid.running.intercepted import gradients_under, outputs_under
+from pellucid.running.gradients import gradients_of_outputs
+from pellucid.running.intercepted import (
+    begun_under,
+    compiled_under,
+    gradients_under,
+    outputs_under,
+)
 from pellucid.task import Task
+from pellucid.types import Leaves, Outputs
 
 
 class _Rule(NamedTuple):
@@ -87,25 +94,36 @@ class DeepLift(Method):
     def rule_of(self, op: Operation) -> str | None:
         return RULES[self.rule].name_of(op)
 
+    def begin(self, task: Task) -> tuple[Outputs, Any] | None:
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
+        rows, rule = np.arange(task.count), RULES[self.rule]
+        others = task.in_own_type(tuple(task.asarray(b) for b in self._baseline(task)))
+        outputs, reference = self._reference(task, rows, others)
+        intercept = rule.interceptor(task.model.adapter, reference, uncovered)
+        found = begun_under(task, intercept, rule.referenced | REFUSED)
+        return None if found is None else (found[0], (outputs, found[1], uncovered))
+
     def attribute(self, task: Task) -> Attribution:
         return self.attribute_each(task)[0]
 
+    def _baseline(self, task: Task) -> tuple[np.ndarray, ...]:
+        return task.baselines("zeros" if self.baseline is None else self.baseline)
+
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        baseline = task.baselines("zeros" if self.baseline is None else self.baseline)
+        baseline = self._baseline(task)
         size, targets = len(baseline), len(task.targets)
         uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
-        rule = RULES[self.rule]
 
         def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
             rows = np.arange(start, stop)
-            reference = ReferenceRun(task.model.adapter.stop_gradient)
-            others = task.in_own_type(tuple(task.asarray(b[start:stop]) for b in baseline))
-            inputs = task.origin.take(task.origin.x, rows)
-            outputs = outputs_under(task, others, reference.keeping, rule.referenced, inputs=inputs)
+            if task.begun is not None:
+                outputs, pullback, met = task.begun
+                grads = gradients_of_outputs(task, pullback)
+                uncovered.note(met.met)
+            else:
+                others = task.in_own_type(tuple(task.asarray(b[start:stop]) for b in baseline))
+                outputs, grads = self._multipliers(task, rows, others, uncovered)
             scores = task.scores_of(outputs, rows)
-            rules = rule.interceptor(task.model.adapter, reference, uncovered)
-            kinds = rule.referenced | REFUSED
-            grads = gradients_under(task, task.take(task.x, rows), rows, rules, kinds)
             found = [
                 (a[start:stop] - b[start:stop]).astype(np.float32)
                 * task.to_numpy(g).astype(np.float32)
@@ -114,7 +132,10 @@ class DeepLift(Method):
             ]
             return (*found, scores.T)
 
-        parts = [out for _, _, out in task.schedule.run(task.count, evaluate, key="backward")]
+        if task.begun is not None:
+            parts = [evaluate(0, task.count)]
+        else:
+            parts = [out for _, _, out in task.schedule.run(task.count, evaluate, key="backward")]
         *found, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
         return tuple(
             Attribution(
@@ -125,3 +146,35 @@ class DeepLift(Method):
             )
             for t in range(targets)
         )
+
+    def _multipliers(
+        self, task: Task, rows: np.ndarray, others: Leaves, uncovered: Uncovered
+    ) -> tuple[Outputs, tuple[Leaves, ...]]:
+        """The outputs for the baseline, and m of each leaf for each target."""
+        rule, adapter = RULES[self.rule], task.model.adapter
+        leaves, kinds = task.take(task.x, rows), rule.referenced | REFUSED
+        form = self.name, self.rule, uncovered.choice
+        found = compiled_reference(task, others, rule.referenced, form)
+        if found is None:
+            outputs, reference = self._reference(task, rows, others)
+        else:
+            outputs, reference = found
+            compiled = compiled_under(
+                task, leaves, rows, (reference.live()[0],),
+                referring(adapter, reference, rule.interceptor, uncovered), kinds, form,
+            )  # fmt: skip
+            if compiled is not None:
+                uncovered.note(compiled[1])
+                return outputs, compiled[0]
+        intercept = rule.interceptor(adapter, reference, uncovered)
+        return outputs, gradients_under(task, leaves, rows, intercept, kinds)
+
+    def _reference(
+        self, task: Task, rows: np.ndarray, others: Leaves
+    ) -> tuple[Outputs, ReferenceRun]:
+        reference = ReferenceRun(task.model.adapter.stop_gradient)
+        outputs = outputs_under(
+            task, others, reference.keeping, RULES[self.rule].referenced,
+            inputs=task.origin.take(task.origin.x, rows),
+        )  # fmt: skip
+        return outputs, reference

@@ -1,6 +1,7 @@
 """Excitation backprop: where a walk from the score down to the input by positive weights ends."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -8,11 +9,13 @@ from pellucid.adapters.protocol import Operation, Tier
 from pellucid.methods.backward.lrp import propagated
 from pellucid.methods.backward.rules.composites import Composite
 from pellucid.methods.backward.rules.plan import rule_of
+from pellucid.methods.backward.rules.relevance import begun
 from pellucid.methods.backward.rules.signed import AlphaBeta, ZPlus
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
+from pellucid.types import Outputs
 
 
 @register_method("excitation_backprop")
@@ -50,14 +53,21 @@ class ExcitationBackprop(Method):
         rule = rule_of(op)
         return ZPlus.name if rule == "weights" else rule
 
+    @property
+    def _composite(self) -> Composite:
+        last = (("last", AlphaBeta(1.0, 1.0, bias=False)),) if self.contrastive else ()
+        return Composite("excitation", (*last, ("linear", ZPlus(bias=False))))
+
+    def begin(self, task: Task) -> tuple[Outputs, Any] | None:
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
+        return begun(task, self._composite, uncovered, epsilon=1e-6)
+
     def attribute(self, task: Task) -> Attribution:
         return self.attribute_each(task)[0]
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
-        last = (("last", AlphaBeta(1.0, 1.0, bias=False)),) if self.contrastive else ()
-        composite = Composite("excitation", (*last, ("linear", ZPlus(bias=False))))
         uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
-        found = propagated(task, composite, uncovered, epsilon=1e-6)
+        found = propagated(task, self._composite, uncovered, epsilon=1e-6)
         scores = task.scores()
         made = []
         for values, score in zip(found, scores, strict=True):

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from pellucid.adapters.protocol import Adapter, Intercept, Operation, Tier
+from pellucid.adapters.protocol import Adapter, Operation, Tier
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.cam.gradcam import GradCAM
 from pellucid.methods.registry import register_method
-from pellucid.running.intercepted import gradients_under
+from pellucid.running.gradients import gradients_of_outputs
+from pellucid.running.intercepted import begun_under, compiled_under, gradients_under
 from pellucid.task import Task
-from pellucid.types import Array
+from pellucid.types import Array, Outputs
 
 RECTIFIERS = frozenset({"relu", "relu6"})
 _HIDING = frozenset({"opaque", "custom_gradient", "untracked", "other"})
@@ -72,19 +74,43 @@ class _Gates:
         return adapter.custom_vjp(function, backward)(op.inputs[place])
 
 
+def _gates(
+    adapter: Adapter, gate: Gate, uncovered: Uncovered
+) -> tuple[_Gates, Callable[[], tuple[int, tuple[str, ...]]]]:
+    """New gates, and what tells how many they were and what had no rule."""
+    own = uncovered.again()
+    gates = _Gates(adapter, gate, own)
+    return gates, lambda: (gates.met, own.met)
+
+
 def gated_gradients(
     task: Task, gate: Gate, uncovered: Uncovered
 ) -> tuple[list[tuple[np.ndarray, ...]], tuple[str, ...]]:
     """The gradient of every sample for each target under a gate, and what to warn of."""
     size, met = len(task.batch.arrays), []
+    rules = partial(_gates, task.model.adapter, gate, uncovered)
 
     def evaluate(start: int, stop: int) -> tuple[np.ndarray, ...]:
         rows = np.arange(start, stop)
-        gates: Intercept = _Gates(task.model.adapter, gate, uncovered)
-        grads = gradients_under(task, task.take(task.x, rows), rows, gates, _LOOKED_AT)
-        met.append(gates.met)
+        leaves = task.take(task.x, rows)
+        form = "gates", gate, uncovered.choice
+        found = compiled_under(task, leaves, rows, (), rules, _LOOKED_AT, form)
+        if found is None:
+            gates, fact = rules()
+            found = gradients_under(task, leaves, rows, gates, _LOOKED_AT), fact()
+        grads, (count, others) = found
+        met.append(count)
+        uncovered.note(others)
         return tuple(task.to_numpy(g).astype(np.float32) for each in grads for g in each)
 
+    if task.begun is not None:
+        pullback, (count, others) = task.begun
+        uncovered.note(others)
+        grouped = [
+            tuple(task.to_numpy(g).astype(np.float32) for g in each)
+            for each in gradients_of_outputs(task, pullback)
+        ]
+        return grouped, () if count else (_NO_RELU,)
     parts = [out for _, _, out in task.schedule.run(task.count, evaluate, key="backward")]
     found = [np.concatenate(column) for column in zip(*parts, strict=True)]
     grouped = [tuple(found[i : i + size]) for i in range(0, len(found), size)]
@@ -104,6 +130,12 @@ class _Gated(Method):
 
     def rule_of(self, op: Operation) -> str | None:
         return _rule_of(op)
+
+    def begin(self, task: Task) -> tuple[Outputs, Any] | None:
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
+        gates, fact = _gates(task.model.adapter, type(self).gate, uncovered)
+        found = begun_under(task, gates, _LOOKED_AT)
+        return None if found is None else (found[0], (found[1], fact()))
 
     def attribute(self, task: Task) -> Attribution:
         return self.attribute_each(task)[0]

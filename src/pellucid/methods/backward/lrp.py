@@ -8,19 +8,16 @@ import numpy as np
 
 from pellucid.adapters.protocol import Operation, Tier
 from pellucid.errors import InputError
+from pellucid.methods.backward.rules.bounds import bounds_for, outside_bounds
 from pellucid.methods.backward.rules.composites import Composite, composite_of
 from pellucid.methods.backward.rules.plan import Plan, rule_of
-from pellucid.methods.backward.rules.relevance import (
-    bounds_for,
-    outside_bounds,
-    planned,
-    relevances,
-)
+from pellucid.methods.backward.rules.relevance import begun, planned, relevances
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method
 from pellucid.running.intercepted import OtherOperationsError
 from pellucid.task import Task
+from pellucid.types import Outputs
 
 
 @register_method("lrp")
@@ -83,6 +80,11 @@ class LRP(Method):
             return rule
         return composite_of(self.composite).rule(op.path, frozenset({op.form, "linear"})).name
 
+    def begin(self, task: Task) -> tuple[Outputs, Any] | None:
+        uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
+        composite = composite_of(self.composite)
+        return begun(task, composite, uncovered, epsilon=self.epsilon, absolute=self.absolute)
+
     def attribute(self, task: Task) -> Attribution:
         return self.attribute_each(task)[0]
 
@@ -113,6 +115,9 @@ def propagated(
     high: Any = None,
 ) -> list[tuple[np.ndarray, ...]]:
     """The relevance of every sample for each target, one array for each leaf."""
+    if task.begun is not None:
+        uncovered.note(task.begun.met)
+        return list(task.begun.relevances(task))
     layer = None if task.opened is None else task.opened.layer
     apart = task.count > 1 and not absolute
     plan = bounds_for(task, planned(task, composite, layer, apart=apart), low, high)

@@ -40,18 +40,27 @@ class Pairs:
         middle: its Δy/Δx is exact wherever there is a Δx.
         """
         x, reference = self.stop(pair.value), pair.reference
-        slope = self.slope(function, x, reference, kinked=kinked)
-        return Pair(self.keep(function(x), pair.value * slope), function(reference))
+        both = function(x), function(reference)
+        slope = self._slope(function, x, reference, *both, kinked=kinked)
+        return Pair(self.adapter.sloped(both[0], pair.value, slope), both[1])
 
     def slope(
         self, function: Callable[[Array], Array], x: Array, reference: Array, *, kinked: bool
     ) -> Array:
         """The derivative that `elementwise` speaks of, between two values without derivatives."""
+        both = function(x), function(reference)
+        return self._slope(function, x, reference, *both, kinked=kinked)
+
+    def _slope(
+        self, function: Callable[[Array], Array], x: Array, reference: Array,
+        y: Array, y_reference: Array, *, kinked: bool,
+    ) -> Array:  # fmt: skip
         xp = self.xp
-        y, y_reference = function(x), function(reference)
         change, size = x - reference, xp.abs(x) + xp.abs(reference)
         epsilon = float(xp.finfo(x.dtype).eps)
         still = xp.abs(change) <= (2 if kinked else 64) * epsilon * size
+        if kinked and self.adapter.is_known(still) and not bool(xp.any(still)):
+            return self.stop((y - y_reference) / change)
         slope = (y - y_reference) / xp.where(still, xp.ones_like(change), change)
         at = x if kinked else 0.5 * (x + reference)
         _, _, pullback = self.adapter.vjp(lambda given: (function(given[0]), None), (at,))
@@ -121,29 +130,35 @@ class Pairs:
         inverse = self.elementwise(lambda v: 1 / xp.sqrt(v), variance)
         return self.product(lambda p, q: p * q, d, inverse)
 
-    def maximum(self, function: Callable[..., Array], pairs: tuple[Pair, ...]) -> Pair:
+    def maximum(
+        self, function: Callable[..., Array], pairs: tuple[Pair, ...], *, least: bool
+    ) -> Pair:
         """Each output is one of the inputs: Δy goes to the winner, now or in the reference.
 
         Where the output grew, the input that is the largest now has grown at least as much; where
         it shrank, the one that was the largest in the reference has shrunk as much. So the ratio
         Δy/Δx at that input is between 0 and 1. Lundberg's code in shap does the same. Of a minimum
-        it is the other way round: one that grew has left its earlier winner behind.
+        (`least`) it is the other way round: one that grew has left its earlier winner behind.
+        A winner that stands still hands its own derivative on only where the output stands still
+        too: where that fell, it fell with its earlier winner, and owes nothing to this one.
         """
         xp, adapter = self.xp, self.adapter
         values = tuple(self.stop(p.value) for p in pairs)
         references = tuple(p.reference for p in pairs)
         y, to_winner = _pulling(adapter, function, values)
         y_reference, to_earlier = _pulling(adapter, function, references)
-        mirrored = -function(*(-v for v in values))
-        least = bool(xp.all(y <= mirrored)) and bool(xp.any(y < mirrored))
         rising, falling = (to_earlier, to_winner) if least else (to_winner, to_earlier)
         change = y - y_reference
         growth = change * xp.astype(change >= 0, change.dtype)
         loss = change - growth
+        resolution = _resolution(xp, y)
+        unmoved = xp.astype(
+            xp.abs(change) <= resolution * (xp.abs(y) + xp.abs(y_reference)), change.dtype
+        )
         plainly, inverses = [], []
         for x, reference in zip(values, references, strict=True):
             difference = x - reference
-            size = _resolution(xp, x) * (xp.abs(x) + xp.abs(reference))
+            size = resolution * (xp.abs(x) + xp.abs(reference))
             small = xp.abs(difference) <= size + float(xp.finfo(x.dtype).tiny)
             inverse = 1 / xp.where(small, xp.ones_like(difference), difference)
             inverses.append(xp.where(small, xp.zeros_like(inverse), inverse))
@@ -151,13 +166,15 @@ class Pairs:
 
         def backward(cotangent: Array, *given: Array) -> Any:
             grown, shrunk = rising(cotangent * growth), falling(cotangent * loss)
-            plain = to_winner(cotangent)
-            found = [
-                (now + before) * inverse + own * here
-                for now, before, inverse, own, here in zip(
-                    grown, shrunk, inverses, plain, plainly, strict=True
-                )
-            ]
+            plain = to_winner(cotangent * unmoved)
+            found = []
+            for now, before, inverse, own, here in zip(
+                grown, shrunk, inverses, plain, plainly, strict=True
+            ):
+                through = now + before
+                through *= inverse  # in place where a framework can
+                through += own * here
+                found.append(through)
             return tuple(found) if len(found) > 1 else found[0]
 
         made = adapter.custom_vjp(function, backward)(*(p.value for p in pairs))

@@ -1,6 +1,6 @@
 """DeepLIFT's rules: which one an operation gets, and what has none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pellucid.adapters.protocol import Adapter, Intercept, Operation
@@ -34,7 +34,7 @@ def rule_of(op: Operation) -> str | None:
         return "linear"
     if op.kind == "activation" and live == 1:
         return "rescale"
-    if op.kind == "pool" and op.form == "maximum":
+    if op.kind == "pool" and op.form in {"maximum", "minimum"}:
         return "maximum"
     two = {"product", "quotient", "squared_difference"}
     if op.kind == "mul" and op.form in two and live == 2:
@@ -57,6 +57,23 @@ def rescaling(adapter: Adapter, reference: ReferenceRun, uncovered: Uncovered) -
         return uncovered(op) if rule is None else rescaled(pairs, op, rule, reference)
 
     return decide
+
+
+def referring(
+    adapter: Adapter,
+    reference: ReferenceRun,
+    interceptor: Callable[[Adapter, ReferenceRun, Uncovered], Intercept],
+    uncovered: Uncovered,
+) -> Callable[..., tuple[Intercept, Callable[[], tuple[str, ...]]]]:
+    """The interceptor again, made of the arrays of `reference.live()`, for `compiled_under`."""
+    kept = reference.live()[1]
+
+    def rules(arrays: Sequence[Array], *_: Any) -> tuple[Intercept, Callable[[], tuple[str, ...]]]:
+        own = uncovered.again()
+        again = ReferenceRun.of_live(adapter.stop_gradient, arrays, kept)
+        return interceptor(adapter, again, own), lambda: own.met
+
+    return rules
 
 
 def rescaled(pairs: Pairs, op: Operation, rule: str, reference: ReferenceRun) -> Array:
@@ -85,14 +102,14 @@ def _elementwise(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> A
 def _maximum(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
     places = _live(op)
     both = tuple(Pair(op.inputs[i], reference[i]) for i in places)
-    return pairs.maximum(at(op, places), both).value
+    return pairs.maximum(at(op, places), both, least=op.form == "minimum").value
 
 
 def _select(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
     boolean = [a.dtype == pairs.xp.bool for a in op.inputs]
     (switch,) = (i for i, is_switch in enumerate(boolean) if is_switch)
     flipped = pairs.xp.not_equal(op.inputs[switch], reference[switch])
-    if not bool(pairs.xp.any(flipped)):
+    if pairs.adapter.is_known(flipped) and not bool(pairs.xp.any(flipped)):
         return op()
     places = [i for i in _live(op) if not boolean[i]]
     both = tuple(Pair(op.inputs[i], reference[i]) for i in places)

@@ -21,6 +21,19 @@ class Uncovered:
         self._met: dict[str, None] = {}
 
     @property
+    def choice(self) -> str:
+        """What is done about them."""
+        return self._choice
+
+    def again(self) -> "Uncovered":
+        """The same choice, with nothing met yet."""
+        return Uncovered(self._method, self._choice, self._instead)
+
+    def note(self, met: tuple[str, ...]) -> None:
+        """Operations that were met elsewhere."""
+        self._met.update(dict.fromkeys(met))
+
+    @property
     def met(self) -> tuple[str, ...]:
         """The operations that passed on their plain gradient, in order, each named once."""
         return tuple(self._met)

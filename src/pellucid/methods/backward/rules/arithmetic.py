@@ -34,10 +34,6 @@ class Arithmetic:
         """`value` with the derivative of `surrogate`."""
         return surrogate + self.stop(value - surrogate)
 
-    def sloped(self, value: Array, slope: Array) -> Array:
-        """`value`, whose derivative is multiplied with `slope`."""
-        return self.keep(value, value * slope)
-
     def nudged(self, x: Array) -> Array:
         """`x`, with a tiny number in the place of zeros."""
         tiny = smallest(self.xp, x.dtype)
@@ -50,7 +46,7 @@ class Arithmetic:
 
     def passing(self, x: Array, y: Array) -> Array:
         """`y` with all of its relevance given to `x`, number by number."""
-        return self.keep(y, x * (self.holding(y) / self.nudged(x)))
+        return self.adapter.sloped(y, x, self.holding(y) / self.nudged(x))
 
     def margin(self, value: Array, epsilon: float | None) -> Array | float:
         """What is added to a denominator: ε, times the largest value of each sample."""
@@ -65,12 +61,19 @@ class Arithmetic:
         return xp.where(denominator >= 0, denominator + margin, denominator - margin)
 
     def epsilon_slope(self, value: Array, epsilon: float | None = None) -> Array:
-        """The value over itself moved away from zero, z / (z ± ε)."""
+        """The value over itself moved away from zero, z / (z ± ε) = |z| / (|z| + ε)."""
         z = self.stop(value)
-        return self.holding(z) / self.away(z, self.margin(z, epsilon))
+        if self.zeros:
+            return self.nudged(z) / self.away(z, self.margin(z, epsilon))
+        size = self.xp.abs(z)
+        denominator = size + self.margin(z, epsilon)
+        size /= denominator  # in place where a framework can, for time goes into memory here
+        return size
 
     def all_positive(self, constants: Array) -> bool:
-        """Whether numbers that depend on no input are all above zero."""
+        """Whether numbers that depend on no input are all above zero, as far as is known."""
+        if not self.adapter.is_known(constants):
+            return False
         return bool(self.adapter.to_numpy(self.xp.min(self.stop(constants))) > 0)
 
     def _largest(self, value: Array) -> Array:

@@ -41,6 +41,10 @@ class Rule(ABC):
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         """What z is replaced by in the backward pass."""
 
+    def explained(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
+        """The value z with the derivative of its surrogate."""
+        return made.keep(z, self.surrogate(made, z, streams))
+
 
 class StreamedRule(Rule):
     """A rule that needs more than the layer's value: streams through its chain."""
@@ -60,6 +64,9 @@ class Epsilon(Rule):
 
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         return z * made.epsilon_slope(z, self.epsilon)
+
+    def explained(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
+        return made.adapter.sloped(z, z, made.epsilon_slope(z, self.epsilon))
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def rule_of(info: OperationInfo | Operation) -> str | None:
         if info.form == "affine_norm":
             return "plain"
         return "norm" if info.form in NORMALISED else None
-    if info.kind == "pool" and info.form == "maximum":
+    if info.kind == "pool" and info.form in {"maximum", "minimum"}:
         return "plain"
     if info.kind == "attention" and info.form == "dot_product_attention":
         return "attention"
@@ -166,7 +166,7 @@ class _Flow:
         affine = info.kind in {"route", "bias"} or info.form in {"scale", "affine_norm"}
         if affine and all(s == -1 or s in self._of_input for s in sources):
             self._of_input.add(info.index)
-        keeps = info.form in {"move", "maximum"} or (
+        keeps = info.form in {"move", "maximum", "minimum"} or (
             info.kind in {"route", "add"} and all(info.live)
         )
         if info.form in _NONNEGATIVE or (keeps and self._nonnegative.issuperset(sources)):

@@ -1,14 +1,15 @@
 """The interceptor that gives every operation its rule, and the relevance that then flows."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pellucid.adapters.derived import info_of, numbered
 from pellucid.adapters.facts import OPERATION_KINDS
-from pellucid.adapters.protocol import Intercept, Operation, OperationInfo
-from pellucid.errors import InputError
+from pellucid.adapters.protocol import Adapter, Intercept, Operation, OperationInfo
 from pellucid.methods.backward.parts import at
 from pellucid.methods.backward.rules import others
 from pellucid.methods.backward.rules.arithmetic import Arithmetic, smallest
@@ -16,11 +17,16 @@ from pellucid.methods.backward.rules.composites import Composite
 from pellucid.methods.backward.rules.layout import Layout, layouts_told
 from pellucid.methods.backward.rules.linear import StreamedRule, Streams, through
 from pellucid.methods.backward.rules.plan import CLOSED, REFUSED, Plan, Role, plan_of
-from pellucid.methods.backward.rules.signed import Box
 from pellucid.methods.backward.uncovered import Uncovered
-from pellucid.running.gradients import cotangents
-from pellucid.running.intercepted import OtherOperationsError
-from pellucid.types import Array, Leaves, shape_of
+from pellucid.running.gradients import cotangents, gradients_of_outputs
+from pellucid.running.intercepted import (
+    OtherOperationsError,
+    begun_under,
+    compiled_under,
+    gradients_under,
+)
+from pellucid.running.layers import shape_key
+from pellucid.types import Array, Leaves, Outputs, shape_of
 
 if TYPE_CHECKING:
     from pellucid.task import Task
@@ -90,7 +96,7 @@ class Relevance:
         z = op()
         if op.index != chain.end:
             return z
-        return made.keep(z, chain.rule.surrogate(made, z, self._streams.pop(chain.start, None)))
+        return chain.rule.explained(made, z, self._streams.pop(chain.start, None))
 
 
 def _parting(op: Operation) -> str:
@@ -113,20 +119,16 @@ def planned(
     *,
     apart: bool = False,
 ) -> Plan:
-    """The plan for the model of a task, from one look at its operations on the first row.
+    """The plan for the model of a task, from one look at its operations on a first row.
 
-    Or on `row`, where other operations are done on it. A second look opens loops and recurrent
-    layers, where there are any; with `apart`, another finds where the samples are in their values.
+    The look is taken once for each model and shape of its inputs; or at `row`, where other
+    operations are done on it. With `apart`, another finds where the samples are in their values.
     """
     origin = task.origin
     looked_at = np.asarray([0 if row is None else row])
     first = origin.take(origin.x, looked_at)
     with origin.naming_samples(first, looked_at):
-        kinds = None
-        infos = _met(task, first, kinds)
-        if any(info.kind in CLOSED for info in infos):
-            kinds = OPERATION_KINDS
-            infos = _met(task, first, kinds)
+        infos, kinds = _inventory(task, first, row)
         plan = replace(plan_of(infos, composite, layer), of_one=row is None)
         if not apart:
             return plan
@@ -143,6 +145,26 @@ def planned(
             lambda a: adapter.to_numpy(adapter.stop_gradient(a)),
         )  # fmt: skip
         return replace(plan, layouts=found)
+
+
+def _inventory(
+    task: "Task", first: Leaves, row: int | None
+) -> tuple[tuple[OperationInfo, ...], frozenset[str] | None]:
+    """The operations of a run of one row, and the kinds that were asked for to see them.
+
+    A second look opens loops and recurrent layers, where there are any.
+    """
+    known, key = task.wrapped.inventories, (*shape_key(task.origin), task.model.peel)
+    if row is None and key in known:
+        return known[key]
+    kinds, infos = None, _met(task, first, None)
+    if any(info.kind in CLOSED for info in infos):
+        kinds = OPERATION_KINDS
+        infos = _met(task, first, kinds)
+    found = tuple(infos), kinds
+    if row is None:
+        known[key] = found
+    return found
 
 
 def _met(task: "Task", leaves: Leaves, kinds: frozenset[str] | None) -> list[OperationInfo]:
@@ -175,36 +197,108 @@ def relevances(
 
     At a layer, the derivative is taken in a zero that is added to what the layer returns.
     """
-    origin, adapter = task.origin, task.model.adapter
-    made = Arithmetic(adapter, len(rows), epsilon=epsilon, absolute=absolute, zeros=plan.zeros)
-    inputs = origin.in_own_type(origin.take(origin.x, rows))
-    decide = Relevance(made, plan, uncovered, frozen_attention=composite.frozen_attention)
-    opened = task.opened
-    if opened is None:
-
-        def run(given: Leaves) -> tuple[Array, None]:
-            outputs = task.model.run(given, intercept=decide, kinds=plan.kinds)
-            return task.score_each(outputs, rows), None
-
+    inputs = task.origin.in_own_type(task.origin.take(task.origin.x, rows))
+    rules = partial(
+        _rules, task.model.adapter, len(rows), plan, composite, uncovered,
+        epsilon=epsilon, absolute=absolute,
+    )  # fmt: skip
+    found = None
+    if task.opened is None:
         leaves, values = inputs, [task.batch.arrays[k][rows] for k in range(len(inputs))]
+        if plan.of_one and not composite.bounded:
+            told = None if plan.layouts is None else tuple(sorted(plan.layouts.items(), key=str))
+            form = "relevance", composite, epsilon, absolute, uncovered.choice, told
+            found = compiled_under(task, leaves, rows, (), rules, plan.kinds, form)
+        if found is None:
+            decide, met = rules()
+            found = gradients_under(task, leaves, rows, decide, plan.kinds), met()
     else:
         held = task.take(task.x, rows)[0]
-
-        def run(given: Leaves) -> tuple[Array, None]:
-            def probed(op: Operation) -> Array:
-                if op.kind != "layer":
-                    return decide(op)
-                return op() + given[0] if numbered(op) == opened.layer else op()
-
-            outputs = task.model.run(
-                inputs, intercept=probed, layers=(opened.layer,), kinds=plan.kinds | {"layer"}
-            )
-            return task.score_each(outputs, rows), None
-
         leaves, values = (task.xp.zeros_like(held),), [task.to_numpy(held)]
-    with origin.naming_samples(inputs, rows):
-        _, _, pullback = task.model.vjp(run, leaves)
-        found = [pullback(one) for one in cotangents(task, len(rows))]
+        decide, met = rules()
+        found = _at_layer(task, rows, inputs, leaves, decide, plan), met()
+    uncovered.note(found[1])
+    return _of_gradients(task, found[0], leaves, values)
+
+
+def _at_layer(
+    task: "Task", rows: np.ndarray, inputs: Leaves, zeros: Leaves, decide: Relevance, plan: Plan
+) -> tuple[Leaves, ...]:
+    """The derivative for each target in zeros that are added to what the opened layer returns."""
+    opened = task.opened
+    assert opened is not None
+
+    def run(given: Leaves) -> tuple[Array, None]:
+        def probed(op: Operation) -> Array:
+            if op.kind != "layer":
+                return decide(op)
+            return op() + given[0] if numbered(op) == opened.layer else op()
+
+        outputs = task.model.run(
+            inputs, intercept=probed, layers=(opened.layer,), kinds=plan.kinds | {"layer"}
+        )
+        return task.score_each(outputs, rows), None
+
+    with task.origin.naming_samples(inputs, rows):
+        _, _, pullback = task.model.vjp(run, zeros)
+        return tuple(pullback(one) for one in cotangents(task, len(rows)))
+
+
+class Begun(NamedTuple):
+    """What differentiates the outputs of a run, and the operations it has no rule for."""
+
+    pullback: Callable[[Array], Leaves]
+    met: tuple[str, ...]
+
+    def relevances(self, task: "Task") -> tuple[tuple[np.ndarray, ...], ...]:
+        """As `relevances` of the whole batch."""
+        grads = gradients_of_outputs(task, self.pullback)
+        return _of_gradients(task, grads, task.x, task.batch.arrays)
+
+
+def begun(
+    task: "Task",
+    composite: Composite,
+    uncovered: Uncovered,
+    *,
+    epsilon: float,
+    absolute: bool = False,
+) -> tuple[Outputs, Begun] | None:
+    """The prediction and the run that relevance flows back from, for a method's `begin`."""
+    if composite.bounded:
+        return None
+    plan = planned(task, composite, None, apart=task.count > 1 and not absolute)
+    if plan.one_by_one and task.count > 1:
+        return None
+    decide, met = _rules(
+        task.model.adapter, task.count, plan, composite, uncovered,
+        epsilon=epsilon, absolute=absolute,
+    )  # fmt: skip
+    found = begun_under(task, decide, plan.kinds)
+    return None if found is None else (found[0], Begun(found[1], met()))
+
+
+def _rules(
+    adapter: Adapter,
+    rows: int,
+    plan: Plan,
+    composite: Composite,
+    uncovered: Uncovered,
+    *,
+    epsilon: float,
+    absolute: bool,
+) -> tuple[Relevance, Callable[[], tuple[str, ...]]]:
+    """The interceptor of one run, and what tells the operations that it had no rule for."""
+    own = uncovered.again()
+    made = Arithmetic(adapter, rows, epsilon=epsilon, absolute=absolute, zeros=plan.zeros)
+    decide = Relevance(made, plan, own, frozen_attention=composite.frozen_attention)
+    return decide, lambda: own.met
+
+
+def _of_gradients(
+    task: "Task", grads: tuple[Leaves, ...], leaves: Leaves, values: Sequence[np.ndarray]
+) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Input × gradient for each target."""
     tiny = [smallest(task.xp, a.dtype) if v.dtype.kind == "f" else 0.0
             for a, v in zip(leaves, values, strict=True)]  # fmt: skip
     return tuple(
@@ -212,7 +306,7 @@ def relevances(
             (_nudged(v, least) * task.to_numpy(g).astype(np.float64)).astype(np.float32)
             for v, g, least in zip(values, each, tiny, strict=True)
         )
-        for each in found
+        for each in grads
     )
 
 
@@ -221,82 +315,3 @@ def _nudged(x: np.ndarray, tiny: float) -> np.ndarray:
         return x.astype(np.float64)
     x = x.astype(np.float64)
     return np.where(np.abs(x) < tiny, tiny, x)
-
-
-def bounds_for(task: "Task", plan: Plan, low: object, high: object) -> Plan:
-    """The plan with the bounds of the input put into its rules of a bounded input.
-
-    Bounds are a number, one for each channel, or an array of an input's shape. What the layer sees
-    for the smallest and the largest input is found by running the model on both.
-    """
-    boxes = {
-        r.chain.start for r in plan.roles.values() if r.chain and isinstance(r.chain.rule, Box)
-    }
-    if not boxes:
-        return plan
-    if low is None or high is None:
-        raise InputError(
-            "The rule box needs the smallest and the largest value that inputs have: pass low= and"
-            " high=, such as low=0.0, high=1.0."
-        )
-    origin = task.origin
-    for array in origin.batch.arrays:
-        if array.dtype.kind == "f" and np.any(
-            _bound(array, low, origin) > _bound(array, high, origin)
-        ):
-            raise InputError(f"Expected low to be at most high, got low={low!r}, high={high!r}.")
-    seen: dict[int, list[Array]] = {start: [] for start in boxes}
-
-    def keep(op: Operation) -> Array:
-        if op.index in boxes:
-            seen[op.index].append(
-                origin.model.adapter.stop_gradient(op.inputs[op.live.index(True)])
-            )
-        return op()
-
-    for bound in (low, high):
-        rows = tuple(_bound(a, bound, origin) for a in origin.batch.arrays)
-        leaves = origin.in_own_type(tuple(map(origin.asarray, rows)))
-        with origin.naming_samples(leaves, np.arange(1)):
-            origin.model.run(leaves, intercept=keep, kinds=frozenset({"linear"}))
-    roles = dict(plan.roles)
-    for i, role in plan.roles.items():
-        if role.chain and role.chain.start in boxes:
-            rule = Box(*seen[role.chain.start])
-            roles[i] = replace(role, chain=replace(role.chain, rule=rule))
-    return replace(plan, roles=roles)
-
-
-def outside_bounds(task: "Task", low: object, high: object) -> tuple[str, ...]:
-    """A warning where inputs leave the bounds that the rule box was given for them."""
-    origin, found = task.origin, []
-    for name, array in zip(origin.batch.names, origin.batch.arrays, strict=True):
-        if array.dtype.kind != "f":
-            continue
-        least, most = (_bound(array, bound, origin) for bound in (low, high))
-        margin = 1e-4 * (most - least)  # rounding of a preprocessing
-        if np.any(array < least - margin) or np.any(array > most + margin):
-            found.append(
-                f"{name} has values from {array.min():.4g} to {array.max():.4g}, outside of low and"
-                " high: the rule box holds for inputs between them only; they bound what the model"
-                " itself is given, after preprocessing"
-            )
-    return tuple(found)
-
-
-def _bound(array: np.ndarray, bound: object, task: "Task") -> np.ndarray:
-    """One row of a bound in the shape of an input."""
-    shape = (1, *array.shape[1:])
-    if array.dtype.kind != "f":
-        return array[:1]
-    given = np.asarray(bound, dtype=np.float32)
-    if given.ndim == 1 and len(shape) > 2:
-        axis = task.model.adapter.channel_axis_of(len(shape))
-        given = given.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
-    try:
-        return np.broadcast_to(given, shape).copy()
-    except ValueError as error:
-        raise InputError(
-            f"Expected a bound that is a number, one for each channel, or of shape {shape[1:]}, got"
-            f" shape {given.shape}."
-        ) from error

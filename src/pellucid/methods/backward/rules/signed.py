@@ -89,11 +89,17 @@ class ZPlus(_Signed):
 
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         assert streams is not None
-        p = streams.shares["for"]
-        total = made.stop(p)
+        return streams.shares["for"] * self._slope(made, z, streams)
+
+    def explained(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
+        assert streams is not None
+        return made.adapter.sloped(z, streams.shares["for"], self._slope(made, z, streams))
+
+    def _slope(self, made: Arithmetic, z: Array, streams: Streams) -> Array:
+        total, extra = made.stop(streams.shares["for"]), made.margin(z, None)
         if streams.bias is not None and self.bias:
-            total = total + made.xp.maximum(streams.bias, made.xp.zeros_like(streams.bias))
-        return p * (made.holding(z) / (total + made.margin(z, None)))
+            extra = extra + made.xp.maximum(streams.bias, made.xp.zeros_like(streams.bias))
+        return made.holding(z) / (total + extra)
 
 
 @dataclass(frozen=True)
@@ -180,9 +186,11 @@ def _signed(
     """What gives Σ (x_i w_ij)⁺, and what gives Σ (x_i w_ij)⁻."""
     xp = made.xp
     zero = xp.zeros_like(f.weight)
-    up, down = xp.maximum(f.weight, zero), xp.minimum(f.weight, zero)
     if nonnegative:
-        return lambda: f(f.x, up), lambda: f(f.x, down)
+        return (
+            lambda: f(f.x, xp.maximum(f.weight, zero)), lambda: f(f.x, xp.minimum(f.weight, zero)),
+        )  # fmt: skip
+    up, down = xp.maximum(f.weight, zero), xp.minimum(f.weight, zero)
     x_zero = xp.zeros_like(f.x)
     above, below = xp.where(f.x > 0, f.x, x_zero), xp.where(f.x > 0, x_zero, f.x)
     return lambda: f(above, up) + f(below, down), lambda: f(above, down) + f(below, up)

@@ -1,0 +1,35 @@
+"""Values with other derivatives than their own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def sloped(value: torch.Tensor, x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    """`value`, whose derivative is `slope` times that of `x`, in few passes over the numbers.
+
+    Memory is where the time of a rule goes.
+    """
+    if value is x:
+        return torch.lerp(x.detach(), x, slope.detach())
+    return torch.addcmul(value.detach(), x - x.detach(), slope.detach())
+
+
+def custom_vjp(
+    fn: Callable[..., torch.Tensor], backward: Callable[..., Any]
+) -> Callable[..., torch.Tensor]:
+    """`fn(*arrays)` whose derivative is `backward(cotangent, *arrays)`."""
+
+    class Custom(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arrays: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            ctx.save_for_backward(*arrays)
+            return fn(*arrays)
+
+        @staticmethod
+        def backward(ctx: Any, cotangent: torch.Tensor) -> Any:  # type: ignore[override]
+            found = backward(cotangent, *ctx.saved_tensors)
+            return found if isinstance(found, tuple) else (found,)
+
+    return lambda *arrays: Custom.apply(*(a.clone() for a in arrays))
