@@ -8,7 +8,7 @@ from test_matrix import CAM_LAYERS, OF_MAXIMUM, channels_last, difference, leave
 from test_matrix import columns as every_column
 from test_matrix import made as built
 
-from pellucid import explain
+from pellucid import explain, wrap
 from pellucid.testing import to_layout
 from pellucid.testing.oracles_backward import deeplift, multipliers
 from pellucid.testing.oracles_reveal import reveal_cancel
@@ -77,6 +77,11 @@ def test_the_tape_of_the_oracle_has_the_gradient_of_central_differences():
         assert difference(list(found), wanted) < 1e-6
 
 
+def predicted_apart(model) -> int:
+    """Rows that run for the prediction alone: none where it comes out of the rules' own pass."""
+    return 5 if wrap(model).adapter.compiles_functions else 0
+
+
 @pytest.mark.parametrize(("name", "framework", "style"), columns())
 @pytest.mark.parametrize("method", GATED)
 def test_gated_gradients_agree_with_the_tape(method, name, framework, style, cell):
@@ -84,7 +89,7 @@ def test_gated_gradients_agree_with_the_tape(method, name, framework, style, cel
     e = explain(model, x, method)
     found = cell(method, framework, difference(channels_last(e), expected(method, name)))
     assert found < OF_MAXIMUM
-    assert e.evaluations == (10, 5, 0)
+    assert e.evaluations == (5 + predicted_apart(model), 5, 0)
     assert any("no ReLU" in w for w in e.warnings) == (name == "vit")
 
 
@@ -99,7 +104,7 @@ def test_deeplift_agrees_with_the_tape_and_adds_up(rule, name, framework, style,
     found = cell("deeplift", framework, difference(channels_last(e), wanted))
     assert found < OF_MAXIMUM
     assert is_complete(e)
-    assert e.evaluations == (15, 5, 0)
+    assert e.evaluations == (10 + predicted_apart(model), 5, 0)
 
 
 @pytest.mark.parametrize(("name", "framework", "style"), columns())
