@@ -297,3 +297,39 @@ def test_what_cannot_be_imitated_is_refused_in_words():
     with pytest.raises(TargetError, match="one target"):
         surrogate_tree(lambda t: np.stack([t[:, 0], t[:, 1]], 1), numbers,
                        target=[0, 1] * (N // 2))  # fmt: skip
+
+
+def test_a_list_of_rules_is_read_from_the_top():
+    """Three rules in an order: young first, then long hours, then guards; all others no."""
+    right = lambda t: np.select(  # noqa: E731
+        [t["age"] < 24, t["hours"] > 8, t["kind"] == "guard"], [1, 0, 1], 0
+    )
+    model = pellucid.wrap(lambda t: np.eye(2)[right(t)], class_names=["no", "yes"])
+    found = surrogate_tree(model, TABLE, rules=True, max_depth=2)
+    assert found.fidelity.value == 1
+    np.testing.assert_array_equal(found.predict(TABLE) == "yes", right(TABLE) == 1)
+    rules = found.rules()
+    assert [r.sentence.split(" ")[0] for r in rules[:2]] == ["If", "Else"]
+    assert rules[-1].sentence.startswith("Otherwise: ")
+    assert all(len(r.conditions) <= 2 for r in rules)
+    # Each row is decided by the first rule that holds, read as it is written.
+    table, left = found.read(TABLE), np.ones(N, dtype=bool)
+    leaves = found.apply(TABLE)
+    for node in found.nodes:
+        if not node.leaf:
+            taken = left & node.answers(table)
+            np.testing.assert_array_equal(taken, leaves == node.yes)
+            left &= ~taken
+    assert sum(r.count for r in rules) == found.rows[0]
+    assert found.trade_off[0].leaves == 1
+    assert "rules, the first that holds decides" in str(found)
+    drawn = ElementTree.fromstring(found.to_svg())
+    cards = [e for e in drawn.iter() if e.get("rx") == "6"]
+    assert len(cards) == len(found.nodes)
+    scores = surrogate_tree(lambda t: 1.0 * right(t), TABLE, rules=6, max_depth=2)
+    assert scores.fidelity.value > 0.95
+    assert len(scores.leaves) <= 7
+    with pytest.raises(InputError, match="rules"):
+        surrogate_tree(model, TABLE, rules=0)
+    with pytest.raises(InputError, match="max_depth"):
+        surrogate_tree(model, TABLE, rules=True, max_depth="auto")

@@ -17,9 +17,28 @@ from pellucid.methods.inside.fidelity import (
 )
 from pellucid.methods.inside.imitation import Examples, Size, grown
 from pellucid.methods.inside.questions import Nodes
+from pellucid.methods.inside.rule_list import listed
 from pellucid.running.outputs import single_output
 from pellucid.task import Task
 from pellucid.types import Outputs, TargetLike, shape_of
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is grown: a tree of at most this size, or a list of so many `rules` of that depth.
+
+    An `automatic` tree has the depth found best up to that of the size.
+    """
+
+    size: Size
+    automatic: bool = False
+    rules: int = 0
+
+    def grown(self, learned: Examples, level: int, seed: int) -> Nodes:
+        """The tree of that depth, or the list of so many rules."""
+        if self.rules:
+            return listed(learned, self.size, seed, most=level)
+        return grown(learned, replace(self.size, depth=level), seed)
 
 
 @dataclass(frozen=True)
@@ -104,14 +123,13 @@ def fitted(
     imitated: Imitated,
     learned: Examples,
     fresh: Examples,
-    size: Size,
-    *,
-    automatic: bool = False,
+    form: Form,
 ) -> SurrogateTree:
-    """The tree of that size, or of the depth found best up to it, with all that is told of it."""
-    if automatic:
-        size = replace(size, depth=max(1, best_depth(learned, size, task.seed)))
-    trade_off, nodes = _trade_off(learned, fresh, size, task.seed, imitated.classes)
+    """The tree (or list of rules) of that form, with all that is told of it."""
+    if form.automatic:
+        depth = max(1, best_depth(learned, form.size, task.seed))
+        form = replace(form, size=replace(form.size, depth=depth))
+    trade_off, nodes = _trade_off(learned, fresh, form, task.seed, imitated.classes)
     fidelity = measured(nodes, fresh, learned.values(), task.seed, names=imitated.classes)
     return SurrogateTree(
         kind="classification" if imitated.classes else "regression",
@@ -130,11 +148,11 @@ def fitted(
 
 
 def _trade_off(
-    learned: Examples, fresh: Examples, size: Size, seed: int, names: tuple[str, ...]
+    learned: Examples, fresh: Examples, form: Form, seed: int, names: tuple[str, ...]
 ) -> tuple[TradeOff, Nodes]:
     rows, nodes = [], ()
-    for depth in range(size.depth + 1):
-        nodes = grown(learned, replace(size, depth=depth), seed)
+    for depth in range((form.rules or form.size.depth) + 1):
+        nodes = form.grown(learned, depth, seed)
         found = measured(nodes, fresh, learned.values(), seed, names=names)
         leaves = sum(node.leaf for node in nodes)
         rows.append(TradeOffRow(depth, leaves, found.value, found.low, found.high, found.balanced))

@@ -16,7 +16,7 @@ from pellucid.inside.concepts import (
     pieces_of_picture,
     spatial,
 )
-from pellucid.inside.fitting import Imitated, fitted, said_by
+from pellucid.inside.fitting import Form, Imitated, fitted, said_by
 from pellucid.inside.surrogate_tree import SurrogateTree
 from pellucid.methods.inside.fidelity import split
 from pellucid.methods.inside.imitation import Examples, Size
@@ -25,6 +25,7 @@ from pellucid.types import TargetLike
 
 FEWEST = 10
 _DEEPEST = 8
+_RULES = 10
 _SAMPLE = 63
 
 
@@ -39,6 +40,7 @@ def surrogate_tree(
     max_leaves: int | None = None,
     min_rows: int = 1,
     held_out: Any = 0.3,
+    rules: bool | int = False,
     budget: int | None = None,
     seed: int = 0,
     batch_size: int | str = "auto",
@@ -55,7 +57,9 @@ def surrogate_tree(
     score (least squares). `features` names the columns that may be asked about (all), or is a table
     of your own, a row a sample, to ask about instead. `max_depth` may be "auto": the smallest depth
     up to 8 within one standard error of the best, by cross-validation over the rows to learn from.
-    `max_leaves`, and `min_rows` of a leaf, keep it smaller. `held_out` is a share of the rows, of
+    `max_leaves`, and `min_rows` of a leaf, keep it smaller. With `rules` (how many, True: 10) it is
+    a list instead, of which the first rule that holds decides, each of `max_depth` conditions at
+    most. `held_out` is a share of the rows, of
     each class alike (`default_rng([seed, 60])`), or a table of rows of their own. `budget` is how
     many rows are asked about at most, drawn by `default_rng([seed, 63])`. Cost: one forward a row.
 
@@ -79,6 +83,7 @@ def surrogate_tree(
     """
     size = _checked_size(max_depth, max_leaves, min_rows)
     _check_options(held_out, budget)
+    form = Form(size, automatic=max_depth == "auto", rules=_checked_rules(rules, max_depth))
     places = np.arange(0)
 
     def choose(count: int) -> np.ndarray:
@@ -89,12 +94,11 @@ def surrogate_tree(
     task = prepare(model, x, target, seed=seed, batch_size=batch_size, progress=progress,
                    each_predicted=True, choose=choose)  # fmt: skip
     if len(places) == 1:
-        return _of_one_picture(task, features, layer, size, held_out, budget,
-                               automatic=max_depth == "auto")  # fmt: skip
+        return _of_one_picture(task, features, layer, form, held_out, budget)
     asked = _asked(task, x, features, layer, places)
     imitated = said_by(task, task.outputs, target)
     learned, fresh = _parts(task, asked, imitated, held_out, target)
-    return fitted(task, asked, imitated, learned, fresh, size, automatic=max_depth == "auto")
+    return fitted(task, asked, imitated, learned, fresh, form)
 
 
 def _checked_size(depth: Any, leaves: Any, rows: Any) -> Size:
@@ -111,6 +115,18 @@ def _checked_size(depth: Any, leaves: Any, rows: Any) -> Size:
 def _whole(value: Any, least: int) -> bool:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     return whole and bool(value >= least)
+
+
+def _checked_rules(rules: Any, depth: Any) -> int:
+    """How many rules a list may have; 0 for a tree."""
+    if rules is False:
+        return 0
+    if depth == "auto" or not (rules is True or _whole(rules, 1)):
+        raise InputError(
+            f"Expected rules to be True or 1 or more, with a number as max_depth, got {rules!r} and"
+            f" max_depth={depth!r}."
+        )
+    return _RULES if rules is True else int(rules)
 
 
 def _check_options(held_out: Any, budget: Any) -> None:
@@ -139,11 +155,9 @@ def _of_one_picture(
     task: Task,
     features: Any,
     layer: str | None,
-    size: Size,
+    form: Form,
     held_out: Any,
     budget: int | None,
-    *,
-    automatic: bool,
 ) -> SurrogateTree:
     """The tree of changed copies of a single picture."""
     if not spatial(task) or layer is not None or not isinstance(held_out, int | float):
@@ -157,7 +171,7 @@ def _of_one_picture(
     if np.ptp(scores) <= 1e-9 * max(np.abs(scores).max(), 1e-30):
         raise InputError(f"The model says {scores[0]:.4g} of all changed copies of this picture.")
     learned, fresh = _parts(task, asked, imitated, held_out, None)
-    return fitted(task, asked, imitated, learned, fresh, size, automatic=automatic)
+    return fitted(task, asked, imitated, learned, fresh, form)
 
 
 def _asked(task: Task, x: Any, features: Any, layer: str | None, places: np.ndarray) -> Asked:

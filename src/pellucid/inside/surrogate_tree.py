@@ -50,9 +50,10 @@ class SurrogateTree:
     @property
     def title(self) -> str:
         """What is imitated."""
+        kind = "A list of rules" if self.nodes[0].listed else "A tree"
         if self.classes:
-            return f"A tree that imitates {self.target_name}"
-        return f"A tree that imitates the {self.explained} of {self.target_name}"
+            return f"{kind} that imitates {self.target_name}"
+        return f"{kind} that imitates the {self.explained} of {self.target_name}"
 
     def apply(self, x: Any) -> np.ndarray:
         """The number of the leaf that each row ends in, `(n,)`; `x` as it was for the model."""

@@ -90,7 +90,10 @@ def said_at(tree: "SurrogateTree", node: Node) -> str | float:
 
 def as_text(tree: "SurrogateTree") -> str:
     """What it imitates and how well, and the tree, a line a node, indented by depth."""
-    head = [f"{tree.title}: {len(tree.leaves)} leaves, depth {tree.depth}", str(tree.fidelity)]
+    size = f"{len(tree.leaves)} leaves, depth {tree.depth}"
+    if tree.nodes[0].listed:
+        size = f"{len(tree.leaves) - 1} rules, the first that holds decides"
+    head = [f"{tree.title}: {size}", str(tree.fidelity)]
     if tree.fidelity.warning:
         head.append(tree.fidelity.warning)
     lines: list[str] = []

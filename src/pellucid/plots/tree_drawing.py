@@ -54,8 +54,7 @@ def _head(found: "SurrogateTree", palette: Palette, width: float) -> tuple[list[
     marks: list[Mark] = []
     y = _MARGIN + 12
     lines = [(found.title, 15.0, palette.theme.ink, True)]
-    lines.append((f"The tree {found.fidelity}." if found.classes else f"{found.fidelity}.", 11.5,
-                  palette.theme.ink, False))  # fmt: skip
+    lines.append((f"{found.fidelity}.", 11.5, palette.theme.ink, False))
     if found.fidelity.warning:
         lines.append((found.fidelity.warning, 12.0, palette.alarm, True))
     for text, size, ink, bold in lines:

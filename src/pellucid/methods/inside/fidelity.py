@@ -69,10 +69,10 @@ class Fidelity:
         """What a reader of the tree has to know before believing it; empty where it is close."""
         if self.verdict == "nothing":
             less = "one and the same answer for all rows"
-            return f"This tree shows nothing of the model: it is no better than {less}."
+            return f"This shows nothing of the model: it is no better than {less}."
         if self.verdict == "low":
             return (
-                "Do not take this tree for the model: it misses more than half"
+                "Do not take this for the model: it misses more than half"
                 f" ({1 - self.skill:.0%}) of what {_than(self)} misses."
             )
         return ""
@@ -168,7 +168,7 @@ def _of_classes(
 
 @dataclass(frozen=True)
 class TradeOffRow:
-    """A tree of one depth: its leaves, and its fidelity on the held-out rows with its interval."""
+    """A tree of one depth (a list of so many rules), and its fidelity on the held-out rows."""
 
     depth: int
     leaves: int
