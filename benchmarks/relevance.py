@@ -18,8 +18,8 @@ from torch_parts import captum, relative
 from pellucid import explain, wrap
 
 REASON = (
-    "of 0.76 s (ε, VGG11) 0.15 are a forward for the prediction and its checks, which the peers do"
-    " not make, 0.27 the forward with its surrogates, 0.23 the backward"
+    "a plain gradient alone takes 0.35 s on VGG11, a second forward with the positive weights 0.15;"
+    " the rest are passes over memory for biases and slopes, and the explanation itself"
 )
 SIZE, BATCH, CLASS = 128, 8, 1
 EPSILON = 1e-6

@@ -101,7 +101,9 @@ class Tape(Pass):
             winner = np.where(_spread(change) >= 0, now, before)
             still = np.abs(x.change) < 1e-9
             shared = _spread(m * change) * winner / np.where(still, 1, x.change)
-            return (np.where(still, _spread(m) * now, shared),)
+            # A winner that stands still made no output fall: that was its earlier winner's doing.
+            whole = _spread(m * (np.abs(change) < 1e-9)) * now
+            return (np.where(still, whole, shared),)
 
         return Node(value, reference, [x], back)
 

@@ -147,14 +147,13 @@ class Pairs:
         references = tuple(p.reference for p in pairs)
         y, to_winner = _pulling(adapter, function, values)
         y_reference, to_earlier = _pulling(adapter, function, references)
-        rising, falling = (to_earlier, to_winner) if least else (to_winner, to_earlier)
         change = y - y_reference
         growth = change * xp.astype(change >= 0, change.dtype)
         loss = change - growth
+        now, before = (loss, growth) if least else (growth, loss)
         resolution = _resolution(xp, y)
-        unmoved = xp.astype(
-            xp.abs(change) <= resolution * (xp.abs(y) + xp.abs(y_reference)), change.dtype
-        )
+        still = xp.abs(change) <= resolution * (xp.abs(y) + xp.abs(y_reference))
+        unmoved = xp.astype(still, change.dtype)
         plainly, inverses = [], []
         for x, reference in zip(values, references, strict=True):
             difference = x - reference
@@ -163,22 +162,38 @@ class Pairs:
             inverse = 1 / xp.where(small, xp.ones_like(difference), difference)
             inverses.append(xp.where(small, xp.zeros_like(inverse), inverse))
             plainly.append(xp.astype(small, inverse.dtype))
+        at_once = self._wins_once(to_winner, y)
+        if at_once:
+            # What stands still and what moves have winners of their own: one pass reaches both.
+            now = xp.where(still, unmoved, now)
+            stands = to_winner(unmoved)
+            factors = [xp.where(s > 0, h, i) for s, h, i in zip(stands, plainly, inverses,
+                                                                strict=True)]  # fmt: skip
+        else:
+            factors = inverses
 
         def backward(cotangent: Array, *given: Array) -> Any:
-            grown, shrunk = rising(cotangent * growth), falling(cotangent * loss)
-            plain = to_winner(cotangent * unmoved)
             found = []
-            for now, before, inverse, own, here in zip(
-                grown, shrunk, inverses, plain, plainly, strict=True
-            ):
-                through = now + before
-                through *= inverse  # in place where a framework can
-                through += own * here
+            to_now, to_before = to_winner(cotangent * now), to_earlier(cotangent * before)
+            plain = () if at_once else to_winner(cotangent * unmoved)
+            for k, (one, other) in enumerate(zip(to_now, to_before, strict=True)):
+                through = one * factors[k]
+                through += other * inverses[k]  # in place where a framework can
+                if not at_once:
+                    through += plain[k] * plainly[k]
                 found.append(through)
             return tuple(found) if len(found) > 1 else found[0]
 
         made = adapter.custom_vjp(function, backward)(*(p.value for p in pairs))
         return Pair(made, y_reference)
+
+    def _wins_once(self, to_winner: Callable[[Array], tuple[Array, ...]], y: Array) -> bool:
+        """Whether no input is the winner of two outputs or shares one, as far as is known."""
+        xp = self.xp
+        if not self.adapter.is_known(y):
+            return False
+        times = to_winner(xp.ones_like(y))
+        return not any(bool(xp.any(xp.logical_and(t != 0, t != 1))) for t in times)
 
     def select(
         self,

@@ -69,10 +69,16 @@ class AlphaBeta(_Signed):
 
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         assert streams is not None
-        p_total, n_total = self.totals(made, streams)
-        margin, held = made.margin(z, None), made.holding(z)
-        share = streams.shares["for"] * (self.alpha * held / (p_total + margin))
-        return share - streams.shares["against"] * (self.beta * held / (n_total - margin))
+        xp, held, bias = made.xp, made.holding(z), streams.bias
+        above = below = made.margin(z, None)
+        if bias is not None and self.bias:
+            zero = xp.zeros_like(bias)
+            above, below = above + xp.maximum(bias, zero), below - xp.minimum(bias, zero)
+        up = held / (made.stop(streams.shares["for"]) + above)
+        up *= self.alpha  # in place where a framework can, for time goes into memory here
+        down = held / (made.stop(streams.shares["against"]) - below)
+        down *= self.beta
+        return streams.shares["for"] * up - streams.shares["against"] * down
 
 
 @dataclass(frozen=True)
