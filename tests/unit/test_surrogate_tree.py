@@ -333,3 +333,32 @@ def test_a_list_of_rules_is_read_from_the_top():
         surrogate_tree(model, TABLE, rules=0)
     with pytest.raises(InputError, match="max_depth"):
         surrogate_tree(model, TABLE, rules=True, max_depth="auto")
+
+
+@pytest.mark.parametrize("rules", [False, 4])
+def test_contributions_of_columns_add_up_to_what_the_tree_says(rules):
+    score = lambda t: 2.0 * (t["age"] > 27) + 0.5 * t["hours"] * (t["kind"] == "cook")  # noqa: E731
+    found = surrogate_tree(score, TABLE, max_depth=3, rules=rules)
+    parts = found.contributions(TABLE)
+    assert parts.shape == (N, len(found.columns))
+    root = found.nodes[0].values[0]
+    np.testing.assert_allclose(parts.sum(axis=1), found.predict(TABLE) - root, atol=1e-12)
+    asked_about = {q.column for n in found.nodes for q in n.questions}
+    assert set(np.flatnonzero(np.abs(parts).max(axis=0))) <= asked_about
+    np.testing.assert_array_equal(found.contributions(TABLE[40:47]), parts[40:47])
+    model = pellucid.wrap(
+        lambda t: np.eye(2)[(score(t) > 2).astype(int)], class_names=["no", "yes"]
+    )
+    classes = surrogate_tree(model, TABLE, max_depth=3, rules=rules)
+    leaf = np.array([n.values.max() / n.count for n in classes.nodes])[classes.apply(TABLE)]
+    said = np.where(classes.predict(TABLE) == "yes", 1, 0)
+    root = (classes.nodes[0].values / classes.nodes[0].count)[said]
+    np.testing.assert_allclose(classes.contributions(TABLE).sum(axis=1), leaf - root, atol=1e-12)
+
+
+def test_contributions_to_one_question_are_the_step_from_the_mean():
+    """Of a step of 4 that a quarter of the rows take: +3 for them, −1 for the others."""
+    table = pandas.DataFrame({"a": np.repeat([0, 1, 2, 3], 25), "b": np.tile(range(5), 20)})
+    found = surrogate_tree(lambda t: 4.0 * (t["a"] > 2), table, held_out=table, max_depth=2)
+    expected = np.where(table["a"] > 2, 3.0, -1.0)
+    np.testing.assert_allclose(found.contributions(table), np.stack([expected, 0 * expected], 1))

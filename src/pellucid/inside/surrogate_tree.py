@@ -9,7 +9,7 @@ import numpy as np
 from pellucid.errors import InputError
 from pellucid.inside.surrogate_words import Rule, as_dict, as_text, rule_of
 from pellucid.methods.inside.fidelity import Fidelity, TradeOff
-from pellucid.methods.inside.questions import Node, Nodes, leaves_of, outcomes
+from pellucid.methods.inside.questions import Node, Nodes, contributions, leaves_of, outcomes
 from pellucid.types import Evaluations
 
 
@@ -74,6 +74,17 @@ class SurrogateTree:
         if not whole or not -len(leaves) <= i < len(leaves):
             raise InputError(f"No row {i!r} among {len(leaves)}: expected 0 to {len(leaves) - 1}.")
         return rule_of(self, int(leaves[i]))
+
+    def contributions(self, x: Any) -> np.ndarray:
+        """What each column moves the tree's answer by for each row, `(n, columns)` float64.
+
+        They add up to what the tree says of the row less what it says at its root: to its score
+        less the mean score, of classes to the share, among the rows it learned from, of the class
+        that it says. They explain the tree, and the model only as far as `fidelity` goes; where a
+        column is asked about late, more is left to it than Shapley values would leave (Saabas
+        2014; Lundberg et al. 2020, section 2).
+        """
+        return contributions(self.nodes, self.read(x), classes=bool(self.classes))
 
     def rules(self) -> tuple[Rule, ...]:
         """Each leaf as a sentence with its coverage and precision on held-out rows, in order."""
