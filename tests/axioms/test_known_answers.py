@@ -6,11 +6,12 @@ import pytest
 from pellucid import evaluate, explain
 from pellucid.errors import CapabilityError, InputError
 from pellucid.testing import KNOWN_ANSWERS, known_answer
-from pellucid.testing.known import answers, pictures, tables
+from pellucid.testing.known import answers, pictures, scenes, tables
 from pellucid.testing.tiny import from_layout
 
 TABLES = [n for n in KNOWN_ANSWERS if n in vars(tables) and n != "text_trigger"]
-PICTURES = [n for n in KNOWN_ANSWERS if n in vars(pictures)]
+SCENES = [n for n in KNOWN_ANSWERS if n in vars(scenes)]
+PICTURES = [*(n for n in KNOWN_ANSWERS if n in vars(pictures)), *SCENES]
 
 
 def told(problem, method: str, **options) -> np.ndarray:
@@ -181,6 +182,58 @@ def test_integrated_gradients_of_pictures_are_the_truth_and_beat_edges(name):
     if name != "planted_objects":  # there, the blue object belongs to the map and not to the mask
         assert np.median(own) > 0.9
         assert np.median(edges) < 0.6
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_shape_is_found_where_it_lies_and_each_of_its_pixels_is_needed(name):
+    """The four pixels are an AND, all else is a null player: a quarter each is Shapley's value."""
+    problem = known_answer(name, count=12)
+    lit = problem.truth != 0
+    assert (lit.reshape(12, -1).sum(axis=1) == 4).all()
+    score = problem.score(problem.x)
+    np.testing.assert_allclose(np.abs(score), 1, atol=1e-6)
+    np.testing.assert_allclose(problem.score(np.where(lit, problem.x, 0)), score, atol=1e-6)
+    for number in range(4):
+        without = problem.x.copy()
+        for own, places in zip(without, lit, strict=True):
+            own[tuple(np.argwhere(places)[number])] = 0
+        np.testing.assert_allclose(problem.score(without), 0, atol=1e-6)
+    assert (problem.network.gradient(problem.x) == 0).all()  # saturated: a gradient sees nothing
+
+
+def test_what_stands_beside_the_signal_gets_nothing():
+    problem = known_answer("stacked_blocks", "torch")
+    found = told(problem, "integrated_gradients", steps=100)[:, 0]
+    for own, mask in zip(found, problem.masks, strict=True):
+        null = np.s_[8:] if mask[:8].any() else np.s_[:8]
+        assert not mask[null].any()
+        assert (own[null] == 0).all()
+    assert 2 < sum(m[:8].any() for m in problem.masks) < 18
+
+
+def test_backgrounds_are_as_balanced_as_they_say():
+    both = known_answer("balanced_image", count=36), known_answer("imbalanced_image", count=20)
+    striped = [
+        np.array([p[::4].mean() > p[2::4].mean() + 0.2 for p in problem.x]) for problem in both
+    ]
+    is_t = [problem.score(problem.x) > 0 for problem in both]
+    assert striped[0][is_t[0]].sum() == striped[0][~is_t[0]].sum() == 6
+    colours = np.abs(both[0].truth).sum(axis=(1, 2)).argmax(axis=1)
+    assert np.unique(colours[is_t[0]], return_counts=True)[1].tolist() == [6, 6, 6]
+    assert (striped[1][is_t[1]].sum(), striped[1][~is_t[1]].sum()) == (8, 2)
+
+
+@pytest.mark.parametrize("kind", ["linear", "multiplicative", "xor", "rigid"])
+def test_correlated_backgrounds_are_and_white_ones_are_not(kind):
+    alike = []
+    for behind in ("", "_correlated"):
+        problem = known_answer(f"tetromino_{kind}{behind}", count=200)
+        left = np.where(problem.masks[..., None], np.nan, problem.x)[:, :, 0, 0]
+        right = np.where(problem.masks[..., None], np.nan, problem.x)[:, :, 1, 0]
+        known = ~np.isnan(left) & ~np.isnan(right)
+        alike.append(np.corrcoef(left[known], right[known])[0, 1])
+    assert abs(alike[0]) < 0.1
+    assert alike[1] > 0.8
 
 
 def test_what_there_is_not_is_named():

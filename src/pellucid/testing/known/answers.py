@@ -58,9 +58,10 @@ def known_answer(
     Tables: "weighted_features", "conflicting", "pertinent_negatives" and
     "pertinent_negatives_from_one", "interacting_features", "uncertainty", "shattered_gradients",
     "boolean_and", "boolean_or", "suppressor"; words: "text_trigger"; pictures: "planted_objects",
-    "tetromino_linear", "tetromino_multiplicative", "tetromino_xor". The functions of
-    `pellucid.testing.known.tables` and `.pictures` say what each is. `framework` "torch" makes the
-    model a torch module and lays x, truth and baseline out for it.
+    "tetromino_linear", "tetromino_multiplicative", "tetromino_xor" and "tetromino_rigid", each with
+    "_correlated" behind it too, "stacked_blocks", "balanced_image", "imbalanced_image". The
+    functions of `pellucid.testing.known.tables`, `.pictures` and `.scenes` say what each is.
+    `framework` "torch" makes the model a torch module and lays x, truth and baseline out for it.
 
     Raises `InputError` for another name or framework.
 
@@ -88,11 +89,11 @@ def known_answer(
 
 
 def _makers() -> dict[str, Maker]:
-    from pellucid.testing.known import pictures, tables
+    from pellucid.testing.known import pictures, scenes, tables
 
     return {
         name: function
-        for room in (tables, pictures)
+        for room in (tables, pictures, scenes)
         for name, function in inspect.getmembers(room, inspect.isfunction)
         if function.__module__ == room.__name__ and not name.startswith("_")
     }
@@ -114,5 +115,13 @@ KNOWN_ANSWERS = (
     "tetromino_linear",
     "tetromino_multiplicative",
     "tetromino_xor",
+    "tetromino_linear_correlated",
+    "tetromino_multiplicative_correlated",
+    "tetromino_xor_correlated",
+    "tetromino_rigid",
+    "tetromino_rigid_correlated",
+    "stacked_blocks",
+    "balanced_image",
+    "imbalanced_image",
 )
 """The names of all problems."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from pellucid.testing.known.answers import KnownAnswer
 from pellucid.testing.known.network import Convolution, Dense, HandSet
+from pellucid.testing.known.noise import Noise, smooth_noise, white_noise
 
 SIDE = 16
 T = np.array([[1, 1, 1], [0, 1, 0]], bool)
@@ -47,18 +48,36 @@ def tetromino_linear(generator: np.random.Generator, count: int) -> KnownAnswer:
     Clark et al. 2023 (arXiv 2306.12816), section 3.1, with white background; the weights that
     they train are set here. `masks` are the pixels that the model looks at: both shapes.
     """
+    return _linear(generator, count, white_noise)
+
+
+def tetromino_linear_correlated(generator: np.random.Generator, count: int) -> KnownAnswer:
+    """The same over `smooth_noise`: pixels beside the shapes are like those on them."""
+    return _linear(generator, count, smooth_noise)
+
+
+def _linear(generator: np.random.Generator, count: int, noise: Noise) -> KnownAnswer:
     upper, lower = _places()
     has_upper = generator.integers(2, size=count).astype(bool)[:, None, None]
-    x = 0.3 * generator.normal(size=(count, 8, 8)) + np.where(has_upper, upper, lower)
+    x = 0.3 * noise(generator, count) + np.where(has_upper, upper, lower)
     weights = upper.astype(float) - lower
     return _picture(HandSet([_weighted(weights)]), x, x * weights, upper | lower)
 
 
 def tetromino_multiplicative(generator: np.random.Generator, count: int) -> KnownAnswer:
     """8 × 8 noise that is faint where the T or where the L is: f = Σ_L |x| − Σ_T |x|."""
+    return _multiplicative(generator, count, white_noise)
+
+
+def tetromino_multiplicative_correlated(generator: np.random.Generator, count: int) -> KnownAnswer:
+    """The same over `smooth_noise`."""
+    return _multiplicative(generator, count, smooth_noise)
+
+
+def _multiplicative(generator: np.random.Generator, count: int, noise: Noise) -> KnownAnswer:
     upper, lower = _places()
     has_upper = generator.integers(2, size=count).astype(bool)[:, None, None]
-    x = generator.normal(size=(count, 8, 8)) * (1 - 0.9 * np.where(has_upper, upper, lower))
+    x = noise(generator, count) * (1 - 0.9 * np.where(has_upper, upper, lower))
     weights = lower.astype(float) - upper
     eye = np.eye(64)
     last = np.tile(weights.ravel(), 2)[:, None]
@@ -74,9 +93,18 @@ def tetromino_xor(generator: np.random.Generator, count: int) -> KnownAnswer:
     Positive where both have the same sign; each of the two gets half, and its pixels their share
     of it. No pixel tells anything alone, which is what linear methods look for.
     """
+    return _xor(generator, count, white_noise)
+
+
+def tetromino_xor_correlated(generator: np.random.Generator, count: int) -> KnownAnswer:
+    """The same over `smooth_noise`."""
+    return _xor(generator, count, smooth_noise)
+
+
+def _xor(generator: np.random.Generator, count: int, noise: Noise) -> KnownAnswer:
     upper, lower = _places()
     signs = generator.choice([-1.0, 1.0], size=(2, count, 1, 1))
-    x = 0.3 * generator.normal(size=(count, 8, 8)) + signs[0] * upper + signs[1] * lower
+    x = 0.3 * noise(generator, count) + signs[0] * upper + signs[1] * lower
     top, bottom = (
         np.where(place, x, 0).sum(axis=(1, 2), keepdims=True) for place in (upper, lower)
     )
