@@ -218,6 +218,16 @@ def test_only_the_columns_named_are_asked_about():
     found = surrogate_tree(lambda t: t["hours"] > 5.0, TABLE, features=own, max_depth=1)
     assert found.fidelity.value == 1
     np.testing.assert_array_equal(found.predict(own) > 0.5, TABLE["hours"] > 5)
+    with pytest.raises(InputError, match="each of the 600 samples, got 599"):
+        surrogate_tree(lambda t: t["hours"] > 5.0, TABLE, features=own[1:])
+
+
+def test_a_column_of_names_takes_no_room():
+    """A word of its own in every row: asked for as a set, and for the commonest by themselves."""
+    table = TABLE.assign(name=[f"person {i}" for i in range(N)])
+    found = surrogate_tree(lambda t: t["age"] * 1.0, table, features=["age", "name"], max_depth=2)
+    assert len(found.to_svg()) < 60_000
+    assert found.predict(table.assign(name="nobody known")).shape == (N,)
 
 
 HOSTILE = "</title><script>alert(1)</script>\"'&\x00\u202e<img onerror=x src=y>" + "long " * 40

@@ -84,18 +84,18 @@ def surrogate_tree(
     size = _checked_size(max_depth, max_leaves, min_rows)
     _check_options(held_out, budget)
     form = Form(size, automatic=max_depth == "auto", rules=_checked_rules(rules, max_depth))
-    places = np.arange(0)
+    places, rows = np.arange(0), 0
 
     def choose(count: int) -> np.ndarray:
-        nonlocal places
-        places = _sampled(count, budget, seed)
+        nonlocal places, rows
+        places, rows = _sampled(count, budget, seed), count
         return places
 
     task = prepare(model, x, target, seed=seed, batch_size=batch_size, progress=progress,
                    each_predicted=True, choose=choose)  # fmt: skip
     if len(places) == 1:
         return _of_one_picture(task, features, layer, form, held_out, budget)
-    asked = _asked(task, x, features, layer, places)
+    asked = _asked(task, x, features, layer, places, rows)
     imitated = said_by(task, task.outputs, target)
     learned, fresh = _parts(task, asked, imitated, held_out, target)
     return fitted(task, asked, imitated, learned, fresh, form)
@@ -174,7 +174,9 @@ def _of_one_picture(
     return fitted(task, asked, imitated, learned, fresh, form)
 
 
-def _asked(task: Task, x: Any, features: Any, layer: str | None, places: np.ndarray) -> Asked:
+def _asked(
+    task: Task, x: Any, features: Any, layer: str | None, places: np.ndarray, rows: int
+) -> Asked:
     """What the tree may ask about."""
     if layer is not None:
         found = channels_of_layer(task, layer)
@@ -183,10 +185,10 @@ def _asked(task: Task, x: Any, features: Any, layer: str | None, places: np.ndar
         isinstance(features, np.ndarray) and features.ndim == 2 and not spatial(task)
     )
     if own:
-        count = len(places) if len(features) == len(places) else int(places.max(initial=0)) + 1
-        if len(features) < count:
+        if len(features) != rows:
             raise InputError(
-                f"Expected features to have a row for each of the samples, got {len(features)}."
+                f"Expected features to have a row for each of the {rows} samples, got"
+                f" {len(features)}."
             )
         if is_frame(features):
             return of_frame(features, places)

@@ -11,6 +11,9 @@ from pellucid.methods.inside.questions import Node, Nodes, Question
 
 Words = tuple[str, ...] | None
 
+_SINGLE = 50
+"""Categories of a column that are asked for one by one, so that codes and names take no room."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -56,10 +59,10 @@ class Size:
 def grown(examples: Examples, size: Size, seed: int) -> Nodes:
     """A tree of at most this size: CART, by Gini's impurity of classes, the variance of a score.
 
-    Columns of categories are asked for one category, or for a set: those up to some place in the
-    order of what the model says of their rows, in which the best set of two classes or of a score
-    is found (Breiman et al. 1984, theorem 4.5; of more classes in the order of the first principal
-    component of their shares, Coppersmith et al. 1999).
+    Columns of categories are asked for one category (the 50 commonest), or for a set: those up to
+    some place in the order of what the model says of their rows, in which the best set of two
+    classes or of a score is found (Breiman et al. 1984, theorem 4.5; of more classes in the order
+    of the first principal component of their shares, Coppersmith et al. 1999).
     """
     nothing = (Node(0, 0, len(examples), examples.values()),)
     if size.depth == 0 or (examples.said == examples.said[0]).all():
@@ -78,7 +81,7 @@ def _estimator(size: Size, seed: int, *, classes: bool) -> Any:
     kind = DecisionTreeClassifier if classes else DecisionTreeRegressor
     return kind(
         max_depth=size.depth, max_leaf_nodes=size.leaves, min_samples_leaf=size.rows,
-        random_state=seed,
+        random_state=seed % 2**32,
     )  # fmt: skip
 
 
@@ -94,10 +97,16 @@ def _askable(examples: Examples) -> list[Asked]:
             found.append((column, None))
             continue
         codes = _in_order(examples, column)
-        found += [(column, (code,)) for code in codes]
+        found += [(column, (code,)) for code in _commonest(examples.table[:, column])]
         if len(codes) > 3:  # of three or fewer every set is one category or all but one
             found.append((column, codes))
     return found
+
+
+def _commonest(own: np.ndarray) -> list[int]:
+    """The categories that may be asked for by themselves: of very many the commonest ones."""
+    codes, counts = np.unique(own, return_counts=True)
+    return [int(codes[i]) for i in np.argsort(-counts, kind="stable")[:_SINGLE]]
 
 
 def _in_order(examples: Examples, column: int) -> tuple[int, ...]:
