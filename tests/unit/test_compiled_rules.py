@@ -1,4 +1,4 @@
-"""Rules in TensorFlow run as one compiled function from the second time on, with equal numbers."""
+"""Rules in TensorFlow run as one compiled function from the fourth time on, with equal numbers."""
 
 import gc
 import weakref
@@ -65,18 +65,19 @@ CASES = {
 def test_compiled_it_says_the_same(net, x, case):
     method, options = CASES[case]
     model = wrap(net)
-    once, *later = [explain(model, x, method, target=1, **options) for _ in range(3)]
+    once, *later = [explain(model, x, method, target=1, **options) for _ in range(5)]
     assert compiled_functions(model) > 0, once.provenance["notes"]
     size = np.abs(once.values).max()
-    for e in later:
+    for e in later[-2:]:
         np.testing.assert_allclose(e.values, once.values, atol=2e-6 * size)
         np.testing.assert_allclose(e.score, once.score, rtol=1e-6)
 
 
 def test_each_sample_has_its_own_target(net, x):
     model = wrap(net)
-    for _ in range(2):
+    for _ in range(4):
         explain(model, x, "deeplift", target=0)
+    assert compiled_functions(model) > 0
     found = explain(model, x, "deeplift", target=[2, 1, 0])
     for k, target in enumerate([2, 1, 0]):
         alone = explain(wrap(net), x[k : k + 1], "deeplift", target=target).values[0]
@@ -87,8 +88,9 @@ def test_training_is_followed(x):
     keras.utils.set_random_seed(0)
     net = keras.Sequential([keras.Input((12, 12, 1)), L.Flatten(), L.Dense(4, "relu"), L.Dense(2)])
     model = wrap(net)
-    for _ in range(3):
+    for _ in range(5):
         explain(model, x, "deeplift", target=0)
+    assert compiled_functions(model) > 0
     before = explain(model, x, "deeplift", target=0)
     net.layers[-1].kernel.assign(2 * net.layers[-1].kernel)
     after = explain(model, x, "deeplift", target=0)
@@ -100,14 +102,10 @@ def test_what_cannot_be_compiled_is_done_step_by_step_and_said():
     net = keras.Model(inputs, L.Dense(2)(L.SimpleRNN(3)(inputs)))
     x = np.random.default_rng(0).normal(size=(2, 3, 2)).astype(np.float32)
     model = wrap(net)
-    once, again = (explain(model, x, "lrp", target=0, composite="epsilon") for _ in range(2))
-    np.testing.assert_array_equal(once.values, again.values)
-    if compiled_notes(again):
-        assert not compiled_notes(once)
-
-
-def compiled_notes(e):
-    return [n for n in e.provenance["notes"] if "operation by operation" in n]
+    found = [explain(model, x, "lrp", target=0, composite="epsilon") for _ in range(4)]
+    np.testing.assert_array_equal(found[0].values, found[-1].values)
+    said = [any("operation by operation" in n for n in e.provenance["notes"]) for e in found]
+    assert said == [False, False, False, True]
 
 
 def test_nothing_of_a_call_is_held(net, x):
@@ -126,7 +124,8 @@ def test_nothing_of_a_call_is_held(net, x):
 
         return adapter.compiled(leaves, function, leaves, "a form of this test"), weakref.ref(held)
 
-    assert once()[0] is None
+    for _ in range(3):
+        assert once()[0] is None
     (found, fact), held = once()
     assert fact == "fact"
     np.testing.assert_allclose(found, adapter.run(leaves), rtol=1e-5)

@@ -95,7 +95,7 @@ class Adapter(ABC):
     """Whether an operation run by itself is compiled first, anew for every shape: slow at first."""
 
     compiles_functions: bool = False
-    """Whether `compiled` may do a method's whole work, from the second time on."""
+    """Whether `compiled` may do a method's whole work, once that was asked for often."""
 
     def for_one_explanation(self) -> "Adapter":
         """The same model for one explanation, which keeps how its own inputs were held together.
@@ -255,7 +255,7 @@ class Adapter(ABC):
         arrays in any nesting, and returns arrays and a fact. It must hold nothing else that
         changes: of equal `form` and shapes, one compiled function serves all, and hands out the
         fact of when it was made. None where this framework has no such thing, where that has
-        failed, and the first time that it is asked for: then it is to be done step by step.
+        failed, and the first times that it is asked for: then it is to be done step by step.
         """
         return None
 
