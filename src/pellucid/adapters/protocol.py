@@ -91,6 +91,8 @@ class Adapter(ABC):
     class_names: tuple[str, ...] | None = None
     """Names the model itself has for its classes, and `feature_names` for its columns."""
     feature_names: tuple[str, ...] | None = None
+    outputs_first: bool = False
+    """Whether kernels are kept (outputs, inputs, ...) rather than (..., inputs, outputs)."""
     compiles_operations: bool = False
     """Whether an operation run by itself is compiled first, anew for every shape: slow at first."""
 

@@ -59,6 +59,10 @@ class ReweightedAdapter(Adapter):
     def backend(self) -> str:
         return self.inner.backend
 
+    @property
+    def outputs_first(self) -> bool:  # type: ignore[override]
+        return self.inner.outputs_first
+
     def channel_axis_of(self, rank: int) -> int:
         return self.inner.channel_axis_of(rank)
 

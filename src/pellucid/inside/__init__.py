@@ -8,22 +8,33 @@ from pellucid.inside.activations import Activations, LayerMaps, activations
 from pellucid.inside.embedded import Embedding, Neighbours
 from pellucid.inside.embedding import embed_vectors, embedding
 from pellucid.inside.inspecting import inspect
+from pellucid.inside.receptive import ReceptiveField, receptive_field
+from pellucid.inside.statistics import ActivationStatistics, LayerStatistics, statistics
 from pellucid.inside.structure import LayerEntry, Node, Structure
 from pellucid.inside.surrogate import surrogate_tree
 from pellucid.inside.surrogate_tree import SurrogateTree
+from pellucid.inside.weights import LayerWeights, Weights, weights
 
 __all__ = [
+    "ActivationStatistics",
     "Activations",
     "Embedding",
     "LayerEntry",
     "LayerMaps",
+    "LayerStatistics",
+    "LayerWeights",
     "Neighbours",
     "Node",
+    "ReceptiveField",
     "Structure",
     "SurrogateTree",
+    "Weights",
     "activations",
     "embed_vectors",
     "embedding",
     "inspect",
+    "receptive_field",
+    "statistics",
     "surrogate_tree",
+    "weights",
 ]

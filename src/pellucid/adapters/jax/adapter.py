@@ -50,7 +50,7 @@ class JaxAdapter(Adapter):
 
     def __init__(self, model: Any, source: Source | None = None) -> None:
         self._source = source_of(model) if source is None else source
-        self.framework = self._source.framework
+        self.framework, self.outputs_first = self._source.framework, self._source.outputs_first
         self.supports = Tier.TRAINABLE if self._source.has_weights else Tier.TRANSPARENT
         self._structure: Structure = None
         self._traced_axis: int | None = None

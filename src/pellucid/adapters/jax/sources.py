@@ -37,7 +37,7 @@ class Source(ABC):
     Traces of models with equal snapshot keys are the same, and kept while the `anchor` lives.
     """
 
-    framework = "jax"
+    framework, outputs_first = "jax", False
     has_weights = False
     hint = ""
     """What to do where the model cannot be traced, for people."""
@@ -169,7 +169,7 @@ class ApplySource(Source):
 class EquinoxSource(Source):
     """An Equinox module, called in inference mode."""
 
-    has_weights = True
+    has_weights = outputs_first = True
     hint = "Equinox's layers take one sample: wrap jax.vmap(model) to explain a batch."
 
     def __init__(self, model: Any) -> None:

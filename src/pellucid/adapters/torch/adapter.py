@@ -72,6 +72,10 @@ class TorchAdapter(Adapter):
         return tuple(a.to(memory_format=last) if a.ndim == 4 else a for a in leaves)
 
     @property
+    def outputs_first(self) -> bool:  # type: ignore[override]
+        return self.framework == "torch"  # Keras keeps its kernels its own way, on any backend
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return self._reading.notes
 

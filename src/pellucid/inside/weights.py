@@ -1,0 +1,202 @@
+"""The weights of a model: what they look like, and their statistics, layer by layer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pellucid.adapters.kernels import KernelAxes, kernel_axes
+from pellucid.adapters.protocol import Tier
+from pellucid.errors import CapabilityError, InputError, LayerError, quote_nearest
+from pellucid.model import wrap
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWeights:
+    """One weight of one layer, `values` as the framework keeps it, float32.
+
+    `role` is "filters", "dense", "vector" or "other"; see `filters` and `matrix`.
+    """
+
+    name: str
+    kind: str
+    values: np.ndarray
+    axes: KernelAxes
+
+    @property
+    def role(self) -> str:
+        return self.axes.role
+
+    @property
+    def filters(self) -> np.ndarray:
+        """The filters of a convolution `(filters, *space, channels)`, in any framework.
+
+        Of a depthwise one each has one channel. Raises `InputError` for another weight.
+        """
+        output, incoming = self.axes.output, self.axes.input
+        if self.role != "filters" or output is None or incoming is None:
+            raise InputError(f"{self.name} of shape {self.values.shape} holds no filters.")
+        if self.axes.depthwise:
+            moved = np.moveaxis(self.values, (output, incoming), (0, 1))
+            return moved.reshape(-1, *moved.shape[2:])[..., None]
+        return np.moveaxis(self.values, (output, incoming), (0, -1))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The matrix of a dense layer `(inputs, units)`, in any framework.
+
+        Raises `InputError` for another weight.
+        """
+        if self.role != "dense":
+            raise InputError(f"{self.name} of shape {self.values.shape} is no matrix.")
+        return self.values if self.axes.output == 1 else self.values.T
+
+    @property
+    def mean(self) -> float:
+        return float(self.values.mean(dtype=np.float64))
+
+    @property
+    def deviation(self) -> float:
+        return float(self.values.std(dtype=np.float64))
+
+    @property
+    def zeros(self) -> float:
+        """The share of values that are exactly zero."""
+        return float((self.values == 0).mean())
+
+    def norms(self) -> np.ndarray:
+        """The Euclidean norm of what goes into each filter or unit."""
+        rows = self.filters if self.role == "filters" else self.matrix.T
+        return np.sqrt(np.square(rows.reshape(len(rows), -1), dtype=np.float64).sum(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The weights of a model by name; `found["conv1"]` is that of a layer with filters or units."""
+
+    layers: tuple[LayerWeights, ...]
+
+    def __getitem__(self, name: str) -> LayerWeights:
+        exact = [w for w in self.layers if w.name == name]
+        inside = [w for w in self.layers if _belongs(w.name, name)]
+        shown = [w for w in inside if w.role in ("filters", "dense")]
+        for found in (exact, shown, inside):
+            if found:
+                return found[0]
+        known = [w.name for w in self.layers]
+        raise LayerError(f"No weight {name!r}. {quote_nearest(name, known)}")
+
+    def __iter__(self) -> Iterator[LayerWeights]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def plot(self, name: str | None = None, **options: Any) -> Any:
+        """Draw the filters or the dense weights of a layer, by default of the first that has any.
+
+        See `pellucid.plots.filters` and `pellucid.plots.dense_weights`; Figure, never shown.
+        """
+        from pellucid.plots.weights import weights as drawn
+
+        return drawn(self, name, **options)
+
+    def __str__(self) -> str:
+        """A table, a line a weight."""
+        head = ("weight", "role", "shape", "mean", "std", "min", "max", "zeros")
+        rows = [
+            (
+                w.name, w.role, "×".join(map(str, w.values.shape)), f"{w.mean:.3g}",
+                f"{w.deviation:.3g}", f"{w.values.min():.3g}", f"{w.values.max():.3g}",
+                f"{100 * w.zeros:.1f} %",
+            )
+            for w in self.layers
+        ]  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(w) if i < 3 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in (head, *rows)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as plain data."""
+        return {
+            "kind": "weights",
+            "weights": [
+                {
+                    "name": w.name,
+                    "layer_kind": w.kind,
+                    "role": w.role,
+                    "shape": list(w.values.shape),
+                    "mean": w.mean,
+                    "std": w.deviation,
+                    "min": float(w.values.min()),
+                    "max": float(w.values.max()),
+                    "zeros": w.zeros,
+                }
+                for w in self.layers
+            ],
+        }
+
+
+def weights(model: Any, layer: str | None = None) -> Weights:
+    """The weights of a model, or of one layer: their role, statistics, and how they are drawn.
+
+    A kernel is read as the framework keeps it: (out, in, space) or (space, in, out), transposed and
+    depthwise ones by their layer's name; `filters` and `matrix` have one layout for all. Buffers
+    such as running means are weights too. Returns `Weights`. Nothing is run.
+
+    Raises `CapabilityError` for a model without weights to read, `LayerError` for an unknown layer,
+    `InputError` where weights are not finite.
+
+    >>> pellucid.inside.weights(model)["features"].filters.shape
+    (4, 3, 3, 3)
+    """
+    wrapped = wrap(model)
+    if wrapped.supports < Tier.TRAINABLE:
+        raise CapabilityError(
+            f"This model ({wrapped.framework}, {wrapped.supports.name.lower()}) shows no weights.\n"
+            "  Wrap the model itself, or for JAX the pair (function, parameters)."
+        )
+    adapter = wrapped.adapter
+    named = adapter.weights()
+    kinds = {info.path: info.kind for info in adapter.layers()}
+    found = []
+    for name, array in named.items():
+        values = np.asarray(adapter.to_numpy(array))
+        if values.dtype.kind not in "fV" or not values.size:
+            continue
+        values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise InputError(f"The weight {name} holds NaN or infinity.")
+        kind = _kind_of(name, kinds)
+        axes = kernel_axes(name, kind, values.shape, outputs_first=adapter.outputs_first)
+        found.append(LayerWeights(name, kind, values, axes))
+    whole = Weights(tuple(found))
+    if layer is None:
+        return whole
+    own = tuple(w for w in found if w.name == layer or _belongs(w.name, layer))
+    return Weights(own) if own else Weights((whole[layer],))
+
+
+def _kind_of(name: str, kinds: dict[str, str]) -> str:
+    """The kind of the layer that holds a weight; "" where its name does not tell."""
+    owner = [path for path in kinds if _belongs(name, path)]
+    return kinds[max(owner, key=len)] if owner else ""
+
+
+def _belongs(name: str, path: str) -> bool:
+    """Whether a weight's name is below a layer's path.
+
+    Names with slashes may begin with the model's own name, and a layer inside another model may
+    keep the names it had alone.
+    """
+    if name.startswith((path + "/", path + ".")):
+        return True
+    segments, parts = name.split("/")[:-1], path.split("/")
+    runs = [segments[i : i + len(parts)] for i in range(len(segments) - len(parts) + 1)]
+    return parts in runs or (len(parts) > 1 and parts[-1] in segments)

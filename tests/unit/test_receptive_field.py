@@ -1,0 +1,125 @@
+"""Receptive fields as measured, against the closed form of stacked convolutions and pools."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import pellucid
+from pellucid.errors import InputError
+from pellucid.testing import build
+
+FRAMEWORKS = ("torch", "keras", "jax", "tensorlayer")
+
+
+def closed_form(stack):
+    """Size, stride and middle of the first field of (kernel, stride, padding, dilation) each.
+
+    Araujo, Norris, Sim 2019, eq. 2 and 3: r += (k − 1) j, start += ((k − 1)/2 − p) j, j *= s.
+    """
+    size, jump, start = 1, 1, 0.0
+    for kernel, stride, padding, dilation in stack:
+        reach = (kernel - 1) * dilation
+        size, start = size + reach * jump, start + (reach / 2 - padding) * jump
+        jump *= stride
+    return size, jump, start
+
+
+STACKS = [
+    [(3, 1, 0, 1)],
+    [(3, 1, 1, 1), (2, 2, 0, 1), (3, 1, 1, 1)],
+    [(5, 2, 2, 1), (3, 2, 1, 1), (3, 1, 1, 1)],
+    [(3, 1, 1, 2), (3, 1, 1, 1), (2, 2, 0, 1), (3, 1, 1, 1), (2, 2, 0, 1)],
+    [(3, 1, 1, 1)] * 8,
+]
+
+
+@pytest.mark.parametrize("stack", STACKS, ids=str)
+def test_stacks_of_convolutions_and_pools(stack):
+    torch.manual_seed(0)
+    modules, channels = [], 2
+    for kernel, stride, padding, dilation in stack:
+        if kernel == 2:
+            modules.append(torch.nn.MaxPool2d(2))
+            continue
+        modules += [torch.nn.Conv2d(channels, 6, kernel, stride, padding, dilation),
+                    torch.nn.ReLU()]  # fmt: skip
+        channels = 6
+    size, stride, start = closed_form(stack)
+    length = max(30, 2 * size + 8)
+    last = str(len(modules) - 1)
+    model = torch.nn.Sequential(
+        *modules, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 2)
+    ).eval()
+    x = np.random.default_rng(0).normal(size=(1, 2, length, length - 3)).astype(np.float32)
+    found = pellucid.inside.receptive_field(model, x, last)
+    assert found.size == (size, size)
+    assert found.stride == (stride, stride)
+    assert found.start == (start, start)
+    assert not any(found.whole)
+    middle = tuple(p // 2 for p in found.places)
+    for (low, high), unit in zip(found.box(middle), middle, strict=True):
+        assert (low + high) / 2 == start + stride * unit
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_framework(framework):
+    """conv 3, pool 2, conv 3 of the tiny network: 8 rows in steps of 2."""
+    model, x = build("cnn", framework)
+    first = pellucid.inside.receptive_field(model, x, "conv1")
+    assert (first.axes, first.size, first.stride) == (("height", "width"), (3, 3), (1, 1))
+    pooled = pellucid.inside.receptive_field(model, x, "pool")
+    assert (pooled.size, pooled.stride, pooled.start) == ((4, 4), (2, 2), (0.5, 0.5))
+    second = pellucid.inside.receptive_field(model, x, "relu#2")
+    size, stride, start = closed_form([(3, 1, 1, 1), (2, 2, 0, 1), (3, 1, 1, 1)])
+    assert (second.size, second.stride, second.start) == ((size,) * 2, (stride,) * 2, (start,) * 2)
+    whole = pellucid.inside.receptive_field(model, x, "head")
+    assert whole.whole == (True, True)
+    assert whole.size == (12, 10)
+
+
+def test_attention_sees_all_and_a_series_has_steps():
+    found = pellucid.inside.receptive_field(*build("vit", "torch"), "block1.attention")
+    assert found.whole == (True, True)
+    patch = pellucid.inside.receptive_field(*build("vit", "torch"), "patch")
+    assert (patch.size, patch.stride, patch.start) == ((2, 2), (2, 2), (0.5, 0.5))
+    model = keras.Sequential(
+        [
+            keras.Input((40, 3)),
+            keras.layers.Conv1D(4, 5, name="five"),
+            keras.layers.Conv1D(4, 3, dilation_rate=2, padding="causal", name="causal"),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(1, 40, 3)).astype(np.float32)
+    steps = pellucid.inside.receptive_field(model, x, "causal")
+    assert (steps.axes, steps.size, steps.stride) == (("step",), (9,), (1,))
+    assert steps.box((10,)) == ((6, 14),)
+
+
+def test_the_input_that_is_meant_and_what_is_refused():
+    model, x = build("two_inputs", "torch")
+    found = pellucid.inside.receptive_field(model, x, "conv")
+    assert found.size == (3, 3)
+    table = pellucid.inside.receptive_field(model, x, "table")
+    assert np.isnan(table.size).all() or table.size == (0, 0)
+    with pytest.raises(InputError, match="part=1"):
+        pellucid.inside.receptive_field(model, x, "table", part=1)
+    with pytest.raises(InputError, match="rows and columns"):
+        pellucid.inside.receptive_field(*build("dense", "torch"), "hidden1")
+    with pytest.raises(InputError, match="1 or more"):
+        pellucid.inside.receptive_field(*build("cnn", "torch"), "conv1", draws=0)
+    with pytest.raises(InputError, match="place within"):
+        found.box((99, 0))
+
+
+def test_words_data_and_the_picture():
+    model, x = build("cnn", "torch")
+    found = pellucid.inside.receptive_field(model, x, "relu#2", draws=2)
+    assert str(found) == (
+        "receptive field of relu#2: height 8 of 12, stride 2; width 8 of 10, stride 2"
+    )
+    assert found.to_dict()["size"] == [8.0, 8.0]
+    assert found.evaluations.forward >= 2 * 22
+    axes = found.plot((3, 2))
+    box = axes.patches[-1]
+    assert (box.get_width(), box.get_height()) == (8, 8)
