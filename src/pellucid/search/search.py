@@ -29,6 +29,7 @@ from pellucid.search.result import SearchResult
 from pellucid.search.samples import half_of, split
 from pellucid.search.space import candidates, usual_space
 from pellucid.standard.imputers import default_names, fillings
+from pellucid.standard.metric import Metric
 from pellucid.types import TargetLike, is_array
 
 
@@ -137,19 +138,29 @@ def _field(
         }
         for part, names in ((chosen, race_with), (kept, certify_with))
     ]  # fmt: skip
-    if not any(w for axis, w in goal.weights.items() if axis != "scalability"):
-        raise InputError(
-            "Scalability has no ideal to be measured against, so it alone ranks nothing: weigh"
-            " another axis too."
-        )
+    metrics = goal.asked(masks=masks is not None)
+    _check_ranks(goal, metrics)
     space = goal.methods or usual_space(models[first], models[first].modality(batches[first]))
     some = rows[first]
     given = None if some is None else halves[0][first].model.adapter.as_given(some)
     return Field(
         models, batches[first], candidates(space, list(models), given),
-        goal.asked(masks=masks is not None), halves[0], halves[1], accuracy, out, looked.spent,
+        metrics, halves[0], halves[1], accuracy, out, looked.spent,
         seed, target, notes, *_held_by_hash(target, masks, background, space),
     )  # fmt: skip
+
+
+def _check_ranks(goal: Goal, metrics: Sequence[Metric]) -> None:
+    """Raise `InputError` where nothing that is asked gives a weighted axis a number."""
+    ranked = {m.axis for m in metrics if m.ideal is not None and not m.is_gate} | {"speed"}
+    weighed = [axis for axis, weight in goal.weights.items() if weight]
+    if not ranked.intersection(weighed):
+        names = ", ".join(m.name for m in metrics)
+        raise InputError(
+            f"Nothing ranks the candidates: of {names} none has an ideal to be measured against on"
+            f" {', '.join(weighed)}.\n  Weigh another axis too, ask for other metrics, or register"
+            " yours with ideal=, the best value there is."
+        )
 
 
 def _held_by_hash(

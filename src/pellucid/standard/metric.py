@@ -1,7 +1,9 @@
 """What a metric is: a small function, and what it declares of itself."""
 
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -70,6 +72,7 @@ class Metric:
 
 _REGISTERED: dict[str, Metric] = {}
 _BUILT_IN: set[str] = set()
+_ENTRY_POINTS_READ: list[bool] = []
 
 
 def register_metric(
@@ -137,8 +140,30 @@ def seal_built_in() -> None:
 
 
 def registered_metrics() -> Mapping[str, Metric]:
-    """All metrics by name."""
+    """All metrics by name, those of installed plug-ins (`pellucid.metrics`) included."""
+    if not _ENTRY_POINTS_READ:
+        _ENTRY_POINTS_READ.append(True)
+        for point in entry_points(group="pellucid.metrics"):
+            if point.name not in _REGISTERED:
+                _register_plug_in(point)
     return _REGISTERED
+
+
+def _register_plug_in(point: EntryPoint) -> None:
+    """A plug-in that cannot be loaded costs its own metric, not all others."""
+    try:
+        point.load()  # a decorated function registers itself
+        if point.name not in _REGISTERED:
+            raise MethodError(
+                f"it registers no metric {point.name!r}: use pellucid.register_metric"
+            )
+    except Exception as error:
+        warnings.warn(
+            f"The metric {point.name!r} of the plug-in {point.value!r} cannot be loaded:"
+            f" {type(error).__name__}: {error}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def metric_named(name: str) -> Metric:
@@ -146,9 +171,10 @@ def metric_named(name: str) -> Metric:
 
     Raises `MethodError` with the nearest names where there is none.
     """
-    for metric in _REGISTERED.values():
-        if name in {metric.name, metric.identifier}:
-            return metric
+    for known in (_REGISTERED, registered_metrics()):
+        for metric in known.values():
+            if name and name in {metric.name, metric.identifier}:
+                return metric
     raise MethodError(
         f"No metric {name!r}. {quote_nearest(str(name), _REGISTERED)}\n"
         f"  Known: {', '.join(sorted(_REGISTERED))}."
