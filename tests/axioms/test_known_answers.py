@@ -204,6 +204,7 @@ def test_a_shape_is_found_where_it_lies_and_each_of_its_pixels_is_needed(name):
 def test_what_stands_beside_the_signal_gets_nothing():
     problem = known_answer("stacked_blocks", "torch")
     found = told(problem, "integrated_gradients", steps=100)[:, 0]
+    assert problem.masks is not None
     for own, mask in zip(found, problem.masks, strict=True):
         null = np.s_[8:] if mask[:8].any() else np.s_[:8]
         assert not mask[null].any()
@@ -228,6 +229,7 @@ def test_correlated_backgrounds_are_and_white_ones_are_not(kind):
     alike = []
     for behind in ("", "_correlated"):
         problem = known_answer(f"tetromino_{kind}{behind}", count=200)
+        assert problem.masks is not None
         left = np.where(problem.masks[..., None], np.nan, problem.x)[:, :, 0, 0]
         right = np.where(problem.masks[..., None], np.nan, problem.x)[:, :, 1, 0]
         known = ~np.isnan(left) & ~np.isnan(right)

@@ -55,6 +55,7 @@ def test_it_is_in_the_scorecard_the_report_and_the_utilities(tmp_path):
     assert card.compare("largest_share")[0]["explanation"] == "occlusion"
     page, *_ = explainer.visualize_all(X, tmp_path, evaluate={"standard": ["largest_share"]})
     found = re.search(r'id="pellucid-data">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
+    assert found is not None
     record = json.loads(found.group(1))
     assert len(record["scorecard"]["scores"]["occlusion"]["largest_share"][""]) == len(X)
 
@@ -124,7 +125,7 @@ class Point(EntryPoint):
 
 
 def test_installed_metrics_are_found_and_a_broken_one_costs_itself_only(monkeypatch):
-    points = [Point("plugged", "good:f", ""), Point("lost", "broken:f", ""),
+    points: list[EntryPoint] = [Point("plugged", "good:f", ""), Point("lost", "broken:f", ""),
               Point("plain", "plain:f", "")]  # fmt: skip
 
     def installed(*, group: str) -> list[EntryPoint]:

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pellucid import evaluate
+from pellucid.errors import InputError
+from pellucid.standard import parameter_slopes
 from pellucid.standard.memory import RESET, peak_growth
 from pellucid.standard.scalability import slope
 
@@ -56,3 +59,25 @@ def test_an_input_of_any_size_is_halved_and_one_of_fixed_size_gets_no_number():
         )
         assert np.isfinite(card.scores["occlusion"]["scalability"]["time_input"][0]) == known
     assert "scalability" in str(card)
+
+
+def test_growth_with_parameters_is_told_over_models_of_several_sizes(monkeypatch):
+    """Seconds that are the square of the parameters have slope 2; one size has none."""
+    clock = [0.0]
+    monkeypatch.setattr("pellucid.standard.scalability.perf_counter", lambda: clock[0])
+
+    class Slow(torch.nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, width)
+
+        def forward(self, x):
+            clock[0] += (5.0 * self.layer.out_features) ** 2
+            return self.layer(x)
+
+    x = np.random.default_rng(0).random((2, 4)).astype(np.float32)
+    found = parameter_slopes({str(k): Slow(k).eval() for k in (4, 8, 16)}, x, "saliency")
+    assert found["parameters"] == {"4": 20, "8": 40, "16": 80}
+    assert found["time_parameters"] == pytest.approx(2, abs=1e-6)
+    with pytest.raises(InputError, match="second point"):
+        parameter_slopes({"a": Slow(4), "b": Slow(4)}, x, "saliency")

@@ -23,6 +23,7 @@ from pellucid.standard.metric import (
     seal_built_in,
     unregister_metric,
 )
+from pellucid.standard.scalability import parameter_slopes
 from pellucid.standard.scorecard import Scorecard
 
 seal_built_in()
@@ -34,6 +35,7 @@ __all__ = [
     "default_metrics",
     "evaluate",
     "metric_named",
+    "parameter_slopes",
     "register_metric",
     "registered_metrics",
     "unregister_metric",

@@ -1,16 +1,19 @@
 """How it grows: X1, log-log slopes of time and memory, and memory in forwards of the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from pellucid.errors import PellucidError
+from pellucid.errors import InputError, PellucidError
+from pellucid.explain import explain
 from pellucid.inputs.layout import space_axes
+from pellucid.model import wrap
 from pellucid.standard.case import Case
 from pellucid.standard.memory import peak_growth
 from pellucid.standard.metric import register_metric
+from pellucid.types import shape_of
 
 BATCHES = (1, 2, 4)
 REPEATS = 2
@@ -34,6 +37,7 @@ def scalability(case: Case) -> dict[str, np.ndarray]:
     sample's explanation in units of that of one forward. Measured once, on the first samples, warm,
     and stored with the first; NaN elsewhere, where memory stays below 1 MiB or the system does not
     tell it (it does on Linux), for models of one fixed input size, and for fewer than two samples.
+    Growth with the number of parameters is not here, for one model has one: `parameter_slopes`.
     """
     found = {way: np.full(case.count, np.nan) for way in WAYS}
     asker = case.asker
@@ -59,6 +63,49 @@ def scalability(case: Case) -> dict[str, np.ndarray]:
     forward = peak_growth(lambda: case.subject.forward_seconds(0))
     if forward >= SMALLEST:
         found["memory_forwards"][0] = memory[0] / forward
+    return found
+
+
+def parameter_slopes(
+    models: Mapping[str, Any], x: Any, method: str, *, seed: int = 0, **options: Any
+) -> dict[str, Any]:
+    """How one method's time and memory grow with the size of the model, over models of one kind.
+
+    X1 against parameters: one model has one size, so it takes several, such as the widths of an
+    architecture. "parameters" are the numbers in each model's weights, "seconds" and "memory"
+    (bytes, NaN where the system does not tell) those of explaining `x`, warm; "time_parameters"
+    and "memory_parameters" their slopes in log-log: 1 is linear. `options` are those of
+    `pellucid.explain`. The slope of memory is NaN where growth stays below 1 MiB.
+
+    Raises `InputError` for fewer than two models of different size.
+
+    >>> import torch
+    >>> sizes = {str(k): torch.nn.Linear(4, k) for k in (8, 64)}
+    >>> found = parameter_slopes(sizes, np.zeros((2, 4), np.float32), "saliency", target=0)
+    >>> found["parameters"]
+    {'8': 40, '64': 320}
+    """
+    found: dict[str, Any] = {"parameters": {}, "seconds": {}, "memory": {}}
+    for name, model in models.items():
+        wrapped = wrap(model, example=x)
+        weights = wrapped.adapter.weights().values()
+        found["parameters"][name] = sum(int(np.prod(shape_of(w), dtype=int)) for w in weights)
+    sizes = list(found["parameters"].values())
+    if len(set(sizes)) < 2:
+        raise InputError(
+            f"Expected two models or more of different size, got {len(sizes)} of"
+            f" {sorted(set(sizes))} parameters: a slope needs a second point."
+        )
+    for name, model in models.items():
+
+        def work(model: Any = model) -> Any:
+            return explain(model, x, method, seed=seed, **options)
+
+        found["seconds"][name] = _seconds(work)
+        found["memory"][name] = peak_growth(work)
+    memory = list(found["memory"].values())
+    found["time_parameters"] = slope(sizes, list(found["seconds"].values()))
+    found["memory_parameters"] = slope(sizes, memory) if min(memory) >= SMALLEST else np.nan
     return found
 
 

@@ -104,7 +104,7 @@ def _place(
 ) -> None:  # fmt: skip
     """Light a turned T or L somewhere between two rows, and write its truth."""
     is_t = bool(generator.integers(2)) if is_t is None else is_t
-    shape = np.rot90(T if is_t else L, generator.integers(4))
+    shape = np.rot90(T if is_t else L, int(generator.integers(4)))
     row = generator.integers(rows[0], rows[1] - shape.shape[0] + 1)
     column = generator.integers(picture.shape[1] - shape.shape[1] + 1)
     inside = np.s_[row : row + shape.shape[0], column : column + shape.shape[1]]
