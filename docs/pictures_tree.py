@@ -1,0 +1,44 @@
+"""The pictures of small trees that imitate a model of the Adult table."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from pellucid.inside import surrogate_tree
+
+ADULT = Path(__file__).parents[1] / "tests" / "data" / "adult" / "adult-480.csv"
+COLUMNS = [
+    "age", "education-num", "capital-gain", "capital-loss", "hours-per-week",
+    "workclass", "marital-status", "occupation", "relationship", "sex",
+]  # fmt: skip
+
+
+@cache
+def adult() -> tuple[Any, pandas.DataFrame]:
+    """A forest on 360 rows of the Adult table, and all 480 rows."""
+    table = pandas.read_csv(ADULT)
+    words = [c for c in COLUMNS if not pandas.api.types.is_numeric_dtype(table[c])]
+    encode = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), words), remainder="passthrough"
+    )
+    forest = make_pipeline(encode, RandomForestClassifier(100, random_state=0))
+    return forest.fit(table[COLUMNS][:360], table["income"][:360]), table[COLUMNS]
+
+
+def tree() -> str:
+    """The forest as a tree of depth 3."""
+    return surrogate_tree(*adult(), max_depth=3, min_rows=5).to_svg()
+
+
+def rules() -> str:
+    """The forest as a list of rules, on a dark ground."""
+    return surrogate_tree(*adult(), rules=5, max_depth=2, min_rows=5).to_svg(theme="dark")
+
+
+PICTURES = {"tree.svg": tree, "tree-rules.svg": rules}
