@@ -8,6 +8,7 @@ import pellucid.methods as _methods  # noqa: F401 - registers the methods
 from pellucid import effects, errors, inside
 from pellucid._version import __version__
 from pellucid.adapters.loading import load
+from pellucid.board import Board, board
 from pellucid.explain import explain
 from pellucid.explainer import Comparison, Explainer
 from pellucid.explanation import Explanation
@@ -19,6 +20,7 @@ from pellucid.standard import Scorecard, evaluate, register_metric
 from pellucid.tables import methods
 
 __all__ = [
+    "Board",
     "Comparison",
     "Explainer",
     "Explanation",
@@ -27,6 +29,7 @@ __all__ = [
     "Scorecard",
     "SearchResult",
     "__version__",
+    "board",
     "effects",
     "errors",
     "evaluate",

@@ -31,7 +31,7 @@ def explanation_html(explanation: Explanation, max_samples: int = 8) -> str:
     if images and len(shown):
         maps = [image_map(parts[k], i) for k in images for i in shown]
         scale = Scale.of(maps, signed=any(signed_part(explanation, k) for k in images))
-    cards = [_card(explanation, i, told, scale) for i in shown]
+    cards = [card_of(explanation, i, told, scale) for i in shown]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(np.ascontiguousarray(part.values[: len(shown)]).tobytes())
@@ -51,7 +51,7 @@ def explanation_html(explanation: Explanation, max_samples: int = 8) -> str:
     )
 
 
-def _card(
+def card_of(
     explanation: Explanation, sample: int, told: list[int], scale: Scale | None
 ) -> dict[str, object]:
     """One sample: the pictures or bars of its inputs, and its line of words."""

@@ -1,0 +1,130 @@
+"""The board itself: all that was found of a model's behaviour over a data set."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pellucid.board.columns import Distribution
+from pellucid.board.examples import ExampleGroup
+from pellucid.board.performance import Classification, Regression
+from pellucid.board.record import record
+from pellucid.board.scores import Score
+from pellucid.board.slices import Slices
+from pellucid.explanation import Explanation
+from pellucid.importance import Importance
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the work: how many rows it looked at, forward passes, seconds."""
+
+    name: str
+    rows: int
+    evaluations: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """A model's behaviour over a data set, as one page; made by `pellucid.board`.
+
+    `performance` is a `Classification` or a `Regression`, `inputs` how the columns lie and how
+    the errors go with them, `slices` where the model errs more than elsewhere, `examples` groups
+    of rows of which `explanation` holds the attributions, `importance` the columns of a table by
+    what is lost without them. `rows` of the `count` rows given were looked at. `warnings` say what
+    not to trust, `notes` how things were read.
+    """
+
+    title: str
+    task: str
+    """"classification" or "regression"."""
+    count: int
+    rows: int
+    class_names: tuple[str, ...]
+    label_counts: np.ndarray | None
+    """Rows of each class; None for numbers."""
+    performance: Classification | Regression
+    answers: tuple[Distribution, ...]
+    """How labels and predictions lie, where they are numbers."""
+    inputs: tuple[Distribution, ...]
+    slices: Slices | None
+    examples: tuple[ExampleGroup, ...]
+    explanation: Explanation | None
+    importance: Importance | None
+    stages: tuple[Stage, ...]
+    seed: int
+    model: dict[str, Any]
+    """Framework, versions, fingerprint."""
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def evaluations(self) -> int:
+        """Forward passes of all stages, counted at the model."""
+        return sum(stage.evaluations for stage in self.stages)
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+    def score(self, name: str) -> Score:
+        """The score of that name. Raises `KeyError` for another, naming those there are."""
+        known = {s.name: s for s in self.performance.scores}
+        if name not in known:
+            raise KeyError(f"No score {name!r}; there are {', '.join(known)}.")
+        return known[name]
+
+    def to_html(self, *, budget_megabytes: float = 5.0) -> str:
+        """The page as text: self-contained, readable without JavaScript, within the budget."""
+        from pellucid.reports.board import board_html
+
+        return board_html(self, budget_megabytes=budget_megabytes)
+
+    def save(self, path: str | Path, *, budget_megabytes: float = 5.0) -> Path:
+        """Write the page; returns its path."""
+        target = Path(path)
+        page = self.to_html(budget_megabytes=budget_megabytes)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(page, encoding="utf-8")
+        return target
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the main panels: a Figure, never shown. See `pellucid.plots.board`."""
+        from pellucid.plots.board import board
+
+        return board(self, **options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers in JSON's own types, without the curves' points and attributions."""
+        return record(self)
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, which runs no scripts."""
+        page = escape(self.to_html(budget_megabytes=1.0), quote=True)
+        return (
+            f'<iframe sandbox="" srcdoc="{page}" title="{escape(self.title, quote=True)}"'
+            ' style="width: 100%; height: 860px; border: 1px solid #8884"></iframe>'
+        )
+
+    def __str__(self) -> str:
+        """What was looked at, the main scores, and where it errs most."""
+        sampled = "" if self.rows == self.count else f" (sampled from {self.count:,})"
+        lines = [f"{self.title}: {self.task} of {self.rows:,} rows{sampled}"]
+        for s in self.performance.scores[:6]:
+            interval = "" if np.isnan(s.low) else f" ({s.low:.4g} to {s.high:.4g})"
+            lines.append(f"  {s.name} {s.value:.4g}{interval}")
+        if self.slices is not None:
+            lines += [f"  errs more where {s}" for s in self.slices.found[:3]]
+            if not self.slices.found:
+                lines.append(f"  no slice errs more than the rest (alpha {self.slices.alpha:g})")
+        if self.importance is not None:
+            lines.append("  counts most: " + ", ".join(r[0] for r in self.importance.rows[:3]))
+        lines.append(f"  {self.evaluations:,} forward passes, {self.seconds:.1f} s")
+        return "\n".join(lines + [f"  warning: {w}" for w in self.warnings])
+
+    def __repr__(self) -> str:
+        """The same as `str`: pages are a call away."""
+        return str(self)

@@ -1,0 +1,248 @@
+"""A board as a page, or as a section of one: everything in words and pictures of its own."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pellucid.explanation import Explanation
+from pellucid.plots.board import distributions, panel, panels
+from pellucid.plots.image import image_map, is_image, picture_of, signed_part
+from pellucid.plots.noise import value_for
+from pellucid.plots.parts import seen_parts
+from pellucid.plots.scale import Scale
+from pellucid.plots.style import elide, number, short_name
+from pellucid.reports.board_tables import (
+    Bar,
+    ScoreLine,
+    classes,
+    error_in_words,
+    importance,
+    importance_words,
+    in_words,
+    interval,
+    score_line,
+    slices,
+    slices_words,
+)
+from pellucid.reports.cells import method_title, ramp
+from pellucid.reports.figures import figure_uri
+from pellucid.reports.images import LADDER, Quality, is_small, photo_uri
+from pellucid.reports.page import render_template
+from pellucid.reports.record import plain
+from pellucid.reports.repr import card_of
+from pellucid.reports.words import meaning
+
+if TYPE_CHECKING:
+    from pellucid.board.examples import Example
+    from pellucid.board.result import Board
+
+_ALTS = {
+    "confusion": "Confusion matrix; the table below has its numbers.",
+    "roc": "ROC curves; areas are in the table of scores.",
+    "precision_recall": "Precision against recall; areas are in the table of scores.",
+    "calibration": "Observed against stated probability; a model that is calibrated lies on the"
+    " diagonal.",
+    "confidence": "How many right and wrong answers have which probability.",
+    "classes": "How many rows have each label, and are predicted so.",
+    "residuals": "Residuals against predictions.",
+    "histogram": "How the residuals lie.",
+}
+_MOST_COLUMNS = 24
+
+
+class Picture(NamedTuple):
+    """One picture and what it shows, in words."""
+
+    uri: str
+    alt: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """One row with its explanation."""
+
+    anchor: str
+    title: str
+    line: str
+    wrong: bool
+    photo: str
+    small: bool
+    card: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """Rows looked at for one reason."""
+
+    title: str
+    what: str
+    examples: tuple[ExampleView, ...]
+
+
+@dataclass(frozen=True)
+class BoardView:
+    """All that the template lays out."""
+
+    title: str
+    lead: str
+    scores: tuple[ScoreLine, ...]
+    pictures: tuple[Picture, ...]
+    classes: tuple[tuple[str, ...], ...]
+    classes_note: str
+    slices: tuple[tuple[str, ...], ...]
+    slices_words: str
+    importance: tuple[Bar, ...]
+    importance_words: str
+    inputs: Picture | None
+    inputs_words: str
+    groups: tuple[GroupView, ...]
+    asks: str
+    ramp: str
+    signed: bool
+    top: str
+    cost: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    model: tuple[tuple[str, str], ...]
+
+
+def board_html(board: "Board", *, budget_megabytes: float = 5.0) -> str:
+    """The board as a page of its own; pictures are made smaller until it fits the budget."""
+    page = ""
+    for quality in LADDER:
+        page = render_template(
+            "board_page.html.j2", board=board_view(board, quality), level=2,
+            record=plain(board.to_dict()),
+        )  # fmt: skip
+        if len(page.encode("utf-8")) <= budget_megabytes * 1e6:
+            break
+    return page
+
+
+def board_section(board: "Board", quality: Quality = LADDER[0], *, level: int = 3) -> str:
+    """The inner HTML of a board, for a page that has the report's style sheet.
+
+    `level` is that of its headings. In a template:
+    `{% set board = ... %}{% include "board.html.j2" %}` with a `board_view` does the same.
+    """
+    return render_template("board.html.j2", board=board_view(board, quality), level=level)
+
+
+def board_view(board: "Board", quality: Quality = LADDER[0]) -> BoardView:
+    """Everything the template needs, as words and encoded pictures."""
+    scale = _scale(board.explanation)
+    e = board.explanation
+    return BoardView(
+        title=board.title,
+        lead=_lead(board),
+        scores=tuple(map(score_line, board.performance.scores)),
+        pictures=tuple(
+            Picture(figure_uri(panel(board, name), quality), _ALTS[name])
+            for name in panels(board)
+        ),
+        **classes(board),
+        slices=slices(board),
+        slices_words=slices_words(board),
+        importance=importance(board),
+        importance_words=importance_words(board),
+        inputs=_inputs(board, quality),
+        inputs_words=_inputs_words(board),
+        groups=_groups(board, scale, quality),
+        asks="" if e is None else f"{method_title(e.method)}: {meaning(e, 0)[0]}",
+        ramp="" if scale is None else ramp(scale.signed),
+        signed=scale is not None and scale.signed,
+        top="" if scale is None else number(scale.limit),
+        cost=tuple(
+            (s.name, f"{s.rows:,}", f"{s.evaluations:,}", f"{s.seconds:.1f}") for s in board.stages
+        ),
+        notes=board.notes,
+        warnings=board.warnings,
+        model=tuple((k.replace("_", " ").capitalize(), str(v)) for k, v in board.model.items()),
+    )  # fmt: skip
+
+
+def _lead(board: "Board") -> str:
+    first = board.performance.scores[0]
+    sampled = (
+        f"{board.rows:,} rows"
+        if board.rows == board.count
+        else f"{board.rows:,} rows drawn from {board.count:,}"
+    )
+    text = f"What the model does with {sampled}: {first.name} {in_words(first.value)}"
+    limits = interval(first)
+    text += f" ({limits}). " if limits else ". "
+    if board.slices is not None and len(board.slices):
+        worst = board.slices[0]
+        text += (
+            f"It errs most where {' and '.join(worst.conditions)}:"
+            f" {error_in_words(board, worst.error)} against"
+            f" {error_in_words(board, worst.rest)} elsewhere. "
+        )
+    if board.importance is not None and len(board.importance):
+        names = [elide(r[0], 40) for r in board.importance.rows[:3] if r[1] > 0]
+        if names:
+            text += f"What counts most: {', '.join(names)}."
+    return text
+
+
+def _inputs(board: "Board", quality: Quality) -> Picture | None:
+    drawn = (*board.answers, *board.inputs)[:_MOST_COLUMNS]
+    if not drawn:
+        return None
+    what = "share of wrong rows" if board.task == "classification" else "mean absolute error"
+    names = ", ".join(elide(d.name, 30) for d in drawn)
+    uri = figure_uri(distributions(drawn, error=what), quality)
+    return Picture(uri, f"How these lie, and the {what} along them: {names}.", wide=True)
+
+
+def _inputs_words(board: "Board") -> str:
+    count = len(board.answers) + len(board.inputs)
+    if not count:
+        return ""
+    more = f" The first {_MOST_COLUMNS} of {count} are drawn." if count > _MOST_COLUMNS else ""
+    return "Bars are rows, points how the rows in them err; one scale of errors for all." + more
+
+
+def _scale(e: Explanation | None) -> Scale | None:
+    """One scale for the maps of all examples, where these are pictures."""
+    if e is None:
+        return None
+    images = [i for i in seen_parts(e) if is_image(e.parts[i])]
+    if not images:
+        return None
+    maps = [image_map(e.parts[k], i) for k in images for i in range(len(e))]
+    return Scale.of(maps, signed=any(signed_part(e, k) for k in images))
+
+
+def _groups(board: "Board", scale: Scale | None, quality: Quality) -> tuple[GroupView, ...]:
+    return tuple(
+        GroupView(
+            group.title,
+            group.what,
+            tuple(_example(board, e, scale, quality, f"{n}-{k}") for k, e in
+                  enumerate(group.examples)),
+        )
+        for n, group in enumerate(board.examples)
+    )  # fmt: skip
+
+
+def _example(
+    board: "Board", example: "Example", scale: Scale | None, quality: Quality, key: str
+) -> ExampleView:
+    e, photo, small, card = board.explanation, "", False, None
+    if e is not None and example.place is not None:
+        pictured = [p for p in e.parts if {"height", "width"} <= set(p.input_dims)]
+        if pictured:
+            pixels = picture_of(pictured[0], example.place)
+            photo, small = photo_uri(pixels, quality), is_small(pixels)
+        card = card_of(e, example.place, seen_parts(e)[:3], scale)
+        score = value_for(e.score, example.place)
+        card["line"] = "" if score is None else f"{e.explained} {number(score)}"
+    if board.task == "classification":
+        label, said = short_name(example.label), short_name(example.predicted)
+        line = f"label {label}, predicted {said} with {100 * example.sure:.1f} %"
+    else:
+        line = f"label {example.label}, predicted {example.predicted}"
+    wrong = board.task == "classification" and example.label != example.predicted
+    title = f"Row {example.row:,}"
+    return ExampleView(f"example-{key}", title, line, wrong, photo, small, card)
