@@ -22,6 +22,7 @@ from pellucid.engine.schedule import Progress, Schedule
 from pellucid.errors import InputError
 from pellucid.explaining.before import check_feature_names, check_seed
 from pellucid.explaining.provenance import provenance
+from pellucid.explanation import Explanation
 from pellucid.inputs.batch import Batch
 from pellucid.model import Model, wrap
 from pellucid.running.outputs import check_class_names
@@ -228,6 +229,12 @@ def _answers_as_columns(model: Model, batch: Batch, answers: Answers) -> list[Co
 def _numbers(answers: Answers) -> tuple[Distribution, ...]:
     pairs = (("label", answers.labels), ("prediction", answers.predicted))
     return tuple(distribution(Column(n, v), answers.errors) for n, v in pairs)
+
+
+def _of_examples(explanation: Explanation | None) -> tuple[str, ...]:
+    if explanation is None:
+        return ()
+    return tuple(f"Examples, counted in the order of their rows: {w}" for w in explanation.warnings)
 
 
 def _left_out(columns: list[Column]) -> tuple[str, ...]:

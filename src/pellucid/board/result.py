@@ -68,6 +68,7 @@ class Board:
 
     @property
     def seconds(self) -> float:
+        """Time of all stages."""
         return sum(stage.seconds for stage in self.stages)
 
     def score(self, name: str) -> Score:

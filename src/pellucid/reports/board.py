@@ -54,7 +54,8 @@ class Picture(NamedTuple):
 
     uri: str
     alt: str
-    wide: bool = False
+    width: int = 100
+    """In percent of the page."""
 
 
 @dataclass(frozen=True)
@@ -190,9 +191,9 @@ def _inputs(board: "Board", quality: Quality) -> Picture | None:
     if not drawn:
         return None
     what = "share of wrong rows" if board.task == "classification" else "mean absolute error"
-    names = ", ".join(elide(d.name, 30) for d in drawn)
+    names, width = ", ".join(elide(d.name, 30) for d in drawn), min(100, 25 * len(drawn))
     uri = figure_uri(distributions(drawn, error=what), quality)
-    return Picture(uri, f"How these lie, and the {what} along them: {names}.", wide=True)
+    return Picture(uri, f"How these lie, and the {what} along them: {names}.", width)
 
 
 def _inputs_words(board: "Board") -> str:
