@@ -309,7 +309,7 @@ def test_a_board_of_numbers():
     assert {g.title for g in found.examples} == {"Most underestimated", "Most overestimated",
                                                  "Closest"}  # fmt: skip
     assert "R²" in found.to_html()
-    assert len(found.plot().axes) == 3
+    assert len(found.plot().axes) == 2
 
 
 def test_known_slices_of_pictures_are_searched():

@@ -16,15 +16,9 @@ HEAVY = (
     "rich", "scipy", "PIL", "zarr", "sklearn", "onnx", "captum",
 )  # fmt: skip
 PUBLIC = {
-<<<<<<< HEAD
-    "Comparison", "Explainer", "Explanation", "Goal", "Model", "Scorecard", "SearchResult",
-    "__version__", "effects", "errors", "evaluate", "explain", "inside", "inspect", "load",
-    "methods", "register_method", "register_metric", "search", "wrap",
-=======
     "Board", "Comparison", "Explainer", "Explanation", "Goal", "Model", "Scorecard", "SearchResult",
-    "__version__", "board", "effects", "errors", "evaluate", "explain", "inside", "load", "methods",
-    "register_method", "register_metric", "search", "wrap",
->>>>>>> dacf74d (The board: how a model behaves on a data set, on one page, from any framework)
+    "__version__", "board", "effects", "errors", "evaluate", "explain", "inside", "inspect", "load",
+    "methods", "register_method", "register_metric", "search", "wrap",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ _Best = tuple[float, _Conditions] | None
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Rows that meet one condition or two, and how they err beside all others."""
+    """Rows that meet one condition or two, and are in no slice above, beside all others left."""
 
     conditions: tuple[str, ...]
     size: int
@@ -32,7 +32,7 @@ class Slice:
     low: float
     high: float
     rest: float
-    """The same of all rows outside."""
+    """The same of the rows outside, of this slice and of those above."""
     p: float
     """One-sided, corrected for all conditions that could have been asked about."""
     rows: np.ndarray = field(repr=False)
@@ -104,9 +104,9 @@ def find_slices(
         if best is None:
             break
         p, conditions = best
-        rows = search.rows(conditions)
-        found.append(_slice(search, conditions, rows, errors, min(1.0, p * tested)))
+        rows = search.rows(conditions) & left
         left &= ~rows
+        found.append(_slice(search, conditions, rows, left, errors, min(1.0, p * tested)))
         if left.sum() < 2 * least:
             break
     note = _note(pieces, used, search, tested)
@@ -135,10 +135,11 @@ def _slice(
     search: "_Search",
     conditions: _Conditions,
     rows: np.ndarray,
+    outside: np.ndarray,
     errors: np.ndarray,
     p: float,
 ) -> Slice:
-    own, others = errors[rows], errors[~rows]
+    own, others = errors[rows], errors[outside]
     if search.binary:
         low, high = (float(end) for end in wilson(own.sum(), len(own)))
     else:

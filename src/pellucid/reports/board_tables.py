@@ -104,8 +104,9 @@ def slices_words(board: "Board") -> str:
             f"None errs more than the rest beyond chance (alpha {s.alpha:g}, corrected for all)."
         )
     return head + (
-        "p is one-sided and corrected for all conditions (Holm); of each slice below the first, it"
-        " is that among rows outside of the slices above. A slice says where errors are, not why."
+        "p is one-sided and corrected for all conditions (Holm). Rows of a slice are left out of"
+        " those below it: each line is about the rows in none of those above. A slice says where"
+        " errors are, not why."
     )
 
 
