@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.adapters.derived import info_of
 from pellucid.adapters.facts import OPERATION_KINDS
-from pellucid.adapters.protocol import Intercept, Operation
+from pellucid.adapters.protocol import Intercept, Operation, OperationInfo
 from pellucid.counting import CountedModel
 from pellucid.errors import CapabilityError, InputError
 from pellucid.explaining.before import check_modality, require_tier
@@ -113,6 +114,11 @@ def coverage(model: Model, method: str, x: Any, parameters: dict[str, Any]) -> C
     layer = made.parameters().get("layer") if made.works_at_layer else None
     check_modality(held, batch, type(made), layered=layer is not None)
     seen: list[CoveredOperation] = []
+    infos: list[OperationInfo] = []
+
+    def list_all(op: Operation) -> Array:
+        infos.append(info_of(op, None))
+        return op()
 
     def note(op: Operation) -> Array:
         if any(op.live):
@@ -120,19 +126,25 @@ def coverage(model: Model, method: str, x: Any, parameters: dict[str, Any]) -> C
             seen.append(CoveredOperation(op.index, op.kind, op.name, op.path, op.call, rule))
         return op()
 
+    def both(op: Operation) -> Array:
+        infos.append(info_of(op, None))
+        return note(op)
+
     counted = CountedModel(held.adapter, peel=held.peel)
     with model_errors(counted, leaves, held.adapter):
-        if layer is None:
-            counted.run(leaves, intercept=note, kinds=OPERATION_KINDS)
-        else:
-            _run_above(counted, full_path(layer, held.adapter, leaves), leaves, note)
+        path = None if layer is None else full_path(layer, held.adapter, leaves)
+        if path is not None:
+            _run_above(counted, path, leaves, note)
+        counted.run(leaves, intercept=list_all if path else both, kinds=OPERATION_KINDS)
     if not seen:
         raise CapabilityError(
             f"Found no operation that depends on {', '.join(batch.names)}, so there is nothing for"
             f" {made.name} to have rules for.\n  Real numbers carry gradients; for whole numbers,"
             " such as those of words, name a layer above them (layer=)."
         )
-    return Coverage(made.name, tuple(seen), made.instead)
+    own = made.rules_by_place(infos, path)
+    covered = tuple(replace(op, rule=own.get(op.index, op.rule)) for op in seen)
+    return Coverage(made.name, covered, made.instead)
 
 
 def _run_above(counted: CountedModel, layer: str, leaves: Leaves, note: Intercept) -> None:

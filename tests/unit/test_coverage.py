@@ -124,3 +124,38 @@ def test_nobody_s_markup_gets_into_the_table():
     model, x = build("dense", "torch")
     html = wrap(model).coverage("deeplift", x)._repr_html_()
     assert html.count("<tr>") == len(str(wrap(model).coverage("deeplift", x)).splitlines()) - 1
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "keras", "jax"])
+def test_the_rule_of_the_first_and_the_last_layer_is_the_one_they_get(framework):
+    model, x = build("cnn", framework)
+    model = wrap(model)
+
+    def rules(method, **options):
+        weighted = [op for op in model.coverage(method, x, **options) if op.kind == "linear"]
+        return [op.rule for op in weighted if op.rule != "plain"]
+
+    presets = {
+        "epsilon_plus_flat": ("flat", "z_plus", "epsilon"),
+        "epsilon_gamma_box": ("box", "gamma", "epsilon"),
+        "deep_taylor": ("w_square", "z_plus", "z_plus"),
+    }
+    for composite, (first, middle, last) in presets.items():
+        found = rules("lrp", composite=composite)
+        assert (found[0], found[-1]) == (first, last)
+        assert set(found[1:-1]) <= {middle, last}
+    own = rules("lrp", composite={"last": "norm", "first": "w_square", "linear": "gamma"})
+    assert (own[0], *sorted(set(own[1:-1])), own[-1]) == ("w_square", "gamma", "norm")
+    assert rules("excitation_backprop")[-1] == "alpha_beta"
+    assert set(rules("excitation_backprop")[:-1]) == {"z_plus"}
+    assert set(rules("excitation_backprop", contrastive=False)) == {"z_plus"}
+
+
+def test_above_a_layer_no_other_layer_becomes_the_first():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    found = wrap(net).coverage("lrp", X, layer="1", composite="deep_taylor")
+    assert [op.rule for op in found if op.kind == "linear"] == ["z_plus"]
+    e = explain(net, X, "lrp", layer="1", composite="deep_taylor", target=1)
+    alike = explain(net, X, "lrp", layer="1", composite={"linear": "z_plus"}, target=1)
+    np.testing.assert_array_equal(e.values, alike.values)

@@ -1,13 +1,13 @@
 """What a method is: a frozen dataclass whose fields are its parameters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
-from pellucid.adapters.protocol import Operation, Tier
+from pellucid.adapters.protocol import Operation, OperationInfo, Tier
 from pellucid.inputs.features import Features
 from pellucid.task import Task
 from pellucid.types import Outputs
@@ -109,6 +109,12 @@ class Method(ABC):
     def rule_of(self, op: Operation) -> str | None:
         """The rule that an operation on the way gets; None where it has none and needs one."""
         return "gradient" if self.needs >= Tier.DIFFERENTIABLE else "none needed"
+
+    def rules_by_place(
+        self, operations: Sequence[OperationInfo], layer: str | None
+    ) -> Mapping[int, str]:
+        """The rules that depend on where in a run an operation is, by index: above `rule_of`."""
+        return {}
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         """One attribution for each of the task's targets."""

@@ -1,14 +1,15 @@
 """Excitation backprop: where a walk from the score down to the input by positive weights ends."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pellucid.adapters.protocol import Operation, Tier
+from pellucid.adapters.protocol import Operation, OperationInfo, Tier
 from pellucid.methods.backward.lrp import propagated
 from pellucid.methods.backward.rules.composites import Composite
-from pellucid.methods.backward.rules.plan import rule_of
+from pellucid.methods.backward.rules.plan import rule_of, rules_by_place
 from pellucid.methods.backward.rules.relevance import begun
 from pellucid.methods.backward.rules.signed import AlphaBeta, ZPlus
 from pellucid.methods.backward.uncovered import Uncovered
@@ -50,8 +51,12 @@ class ExcitationBackprop(Method):
     source = "Zhang et al. 2016"
 
     def rule_of(self, op: Operation) -> str | None:
-        rule = rule_of(op)
-        return ZPlus.name if rule == "weights" else rule
+        return rule_of(op)
+
+    def rules_by_place(
+        self, operations: Sequence[OperationInfo], layer: str | None
+    ) -> Mapping[int, str]:
+        return rules_by_place(operations, self._composite, layer)
 
     @property
     def _composite(self) -> Composite:

@@ -1,16 +1,16 @@
 """Layer-wise relevance propagation: the score handed down layer by layer, by rules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pellucid.adapters.protocol import Operation, Tier
+from pellucid.adapters.protocol import Operation, OperationInfo, Tier
 from pellucid.errors import InputError
 from pellucid.methods.backward.rules.bounds import bounds_for, outside_bounds
 from pellucid.methods.backward.rules.composites import Composite, composite_of
-from pellucid.methods.backward.rules.plan import Plan, rule_of
+from pellucid.methods.backward.rules.plan import Plan, rule_of, rules_by_place
 from pellucid.methods.backward.rules.relevance import begun, planned, relevances
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
@@ -75,10 +75,12 @@ class LRP(Method):
             raise InputError(f"Expected an epsilon of 0 or more, got {self.epsilon!r}.")
 
     def rule_of(self, op: Operation) -> str | None:
-        rule = rule_of(op)
-        if rule != "weights":
-            return rule
-        return composite_of(self.composite).rule(op.path, frozenset({op.form, "linear"})).name
+        return rule_of(op)
+
+    def rules_by_place(
+        self, operations: Sequence[OperationInfo], layer: str | None
+    ) -> Mapping[int, str]:
+        return rules_by_place(operations, composite_of(self.composite), layer)
 
     def begin(self, task: Task) -> tuple[Outputs, Any] | None:
         uncovered = Uncovered(self.name, self.on_uncovered, self.instead)

@@ -143,6 +143,14 @@ def plan_of(infos: Sequence[OperationInfo], composite: Composite, layer: str | N
     return Plan(roles, {i.index: (i.name, i.path) for i in infos}, zeros)
 
 
+def rules_by_place(
+    infos: Sequence[OperationInfo], composite: Composite, layer: str | None
+) -> Mapping[int, str]:
+    """The name of the rule that each operation with weights gets, by index."""
+    roles = plan_of(infos, composite, layer).roles.values()
+    return {role.chain.start: role.chain.rule.name for role in roles if role.chain}
+
+
 class _Flow:
     """How values go from operation to operation."""
 
