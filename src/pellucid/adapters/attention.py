@@ -67,6 +67,14 @@ class AttentionCall:
         return (alike or others or [None])[-1]
 
     @property
+    def windows(self) -> int:
+        """How many parts of a sample attend each to itself; they lie beside the samples.
+
+        Heads that lie there are none, and where they do there is no other axis of them.
+        """
+        return self.shape[self.samples] if self.heads else 1
+
+    @property
     def heads(self) -> tuple[int, ...]:
         """The axes of heads, groups of heads and the like."""
         taken = {self.samples, self.keys, self.queries}

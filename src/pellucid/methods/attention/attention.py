@@ -48,7 +48,11 @@ class Attention(AttentionMethod):
 
     def chosen(self, calls: tuple[AttentionCall, ...]) -> tuple[AttentionCall, ...]:
         one = number(calls, self.at)
-        alike = [c for c in calls if size_of(c) == size_of(one) and c is not one]
+        alike = [
+            c
+            for c in calls
+            if (size_of(c), c.windows) == (size_of(one), one.windows) and c is not one
+        ]
         return (*alike, one)
 
     def looks(

@@ -51,6 +51,7 @@ class AttentionMethod(Method):
     def attribute(self, task: Task) -> Attribution:
         calls = calls_of(task)
         chosen = self.chosen(calls)
+        _require_whole(calls, chosen)
         layout = layout_of(task, size_of(chosen[-1])[1], self.grid, self.tokens_before)
 
         def evaluate(start: int, stop: int) -> dict[str, np.ndarray]:
@@ -126,6 +127,21 @@ class AttentionMethod(Method):
         if not -queries <= token < queries:
             raise MethodError(f"Expected token to be one of {queries} tokens, got {token}.")
         return np.tile(np.eye(queries)[token], (rows, 1))
+
+
+def _require_whole(calls: Sequence[AttentionCall], chosen: Sequence[AttentionCall]) -> None:
+    """Raise `CapabilityError` where tokens attend within windows: those of each are others."""
+    if all(call.windows == 1 for call in chosen):
+        return
+    most = max(call.windows for call in chosen)
+    whole = [str(i) for i, call in enumerate(calls) if call.windows == 1]
+    numbers = " and ".join(filter(None, (", ".join(whole[:-1]), *whole[-1:])))
+    raise CapabilityError(
+        f"Tokens attend within windows here ({most} a sample), so that the weights of one are of"
+        f" other tokens than those of the next.\n  Without windows are: attentions"
+        f" {numbers or '(none)'}, by at= or attentions=. gradcam works on grids that shrink or"
+        " have windows."
+    )
 
 
 def size_of(call: AttentionCall) -> tuple[int, int]:
