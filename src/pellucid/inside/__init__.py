@@ -7,18 +7,21 @@ The questions are asked here of any model; what is computed for a `Task` alone l
 from pellucid.inside.activations import Activations, LayerMaps, activations
 from pellucid.inside.embedded import Embedding, Neighbours
 from pellucid.inside.embedding import embed_vectors, embedding
+from pellucid.inside.feature_visualization import FeatureVisualization
 from pellucid.inside.inspecting import inspect
 from pellucid.inside.receptive import ReceptiveField, receptive_field
 from pellucid.inside.statistics import ActivationStatistics, LayerStatistics, statistics
 from pellucid.inside.structure import LayerEntry, Node, Structure
 from pellucid.inside.surrogate import surrogate_tree
 from pellucid.inside.surrogate_tree import SurrogateTree
+from pellucid.inside.visualizing import visualize_feature
 from pellucid.inside.weights import LayerWeights, Weights, weights
 
 __all__ = [
     "ActivationStatistics",
     "Activations",
     "Embedding",
+    "FeatureVisualization",
     "LayerEntry",
     "LayerMaps",
     "LayerStatistics",
@@ -36,5 +39,6 @@ __all__ = [
     "receptive_field",
     "statistics",
     "surrogate_tree",
+    "visualize_feature",
     "weights",
 ]

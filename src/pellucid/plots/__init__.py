@@ -6,6 +6,7 @@ from pellucid.plots.boxes import boxes
 from pellucid.plots.dispatch import plot
 from pellucid.plots.effects import effect
 from pellucid.plots.embedding import embedding, neighbours
+from pellucid.plots.feature_visualization import features
 from pellucid.plots.files import read_images, save_image, save_images
 from pellucid.plots.force import force
 from pellucid.plots.grid import grid
@@ -42,6 +43,7 @@ __all__ = [
     "effect",
     "embedding",
     "feature_maps",
+    "features",
     "filters",
     "force",
     "frame",

@@ -1,0 +1,154 @@
+"""What an input is optimised for: a score, or what a layer returns along a direction."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pellucid.adapters.protocol import LAYERS_ONLY, Operation
+from pellucid.errors import InputError, LayerError
+from pellucid.methods.inside.layer_values import channel_axis
+from pellucid.task import Task
+from pellucid.types import Array, Leaves, shape_of
+
+
+class Objective(ABC):
+    """k numbers to be made large, one an image."""
+
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of images that belong to the objectives `rows`: values `(m,)`, gradients `(m, ...)`."""
+
+    @abstractmethod
+    def each(self, leaves: Leaves) -> np.ndarray:
+        """All k objectives of every input, `(m, k)`; no gradient."""
+
+
+class Score(Objective):
+    """The explained score of the task's target, whose k "samples" are the objectives."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.names = task, task.target.names
+
+    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, gradients = self.task.gradient(leaves, rows)
+        return _float64(self.task, value), _float64(self.task, gradients[0])
+
+    def each(self, leaves: Leaves) -> np.ndarray:
+        outputs, count = self.task.model.run(leaves), int(leaves[0].shape[0])
+        columns = [
+            self.task.scores_of(outputs, np.full(count, k))[0] for k in range(len(self.names))
+        ]
+        return np.stack(columns, axis=1)
+
+
+class LayerDirections(Objective):
+    """Σ w_k · h(x), with h what a layer returns and w_k `(k, *shape of h)`."""
+
+    def __init__(self, task: Task, layer: str, weights: np.ndarray, names: Sequence[str]) -> None:
+        self.task, self.layer, self.names = task, layer, tuple(names)
+        self._weights = weights.astype(np.float32)
+
+    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        task = self.task
+        weights = task.asarray(self._weights[rows].reshape(len(rows), -1))
+
+        def fn(given: Leaves) -> tuple[Array, None]:
+            value = task.xp.reshape(layer_value(task, self.layer, given), (len(rows), -1))
+            return task.xp.sum(task.xp.astype(value, task.xp.float32) * weights, axis=1), None
+
+        with task.naming_samples(leaves, rows):
+            value, _, pullback = task.model.vjp(fn, leaves)
+            gradients = pullback(task.xp.ones_like(value))
+        return _float64(task, value), _float64(task, gradients[0])
+
+    def each(self, leaves: Leaves) -> np.ndarray:
+        value = self.task.to_numpy(layer_value(self.task, self.layer, leaves))
+        flat = value.reshape(len(value), -1).astype(np.float64)
+        return flat @ self._weights.reshape(len(self._weights), -1).T.astype(np.float64)
+
+
+def layer_value(task: Task, layer: str, leaves: Leaves) -> Array:
+    """What a layer returns; `LayerError` where a run does not reach it."""
+    held: list[Array] = []
+
+    def keep(op: Operation) -> Array:
+        held.append(op())
+        return held[-1]
+
+    task.model.run(leaves, intercept=keep, layers=(layer,), kinds=LAYERS_ONLY)
+    if not held:
+        raise LayerError(f"The layer {layer!r} is not called in a run of these inputs.")
+    return held[0]
+
+
+def at_units(task: Task, layer: str, units: Any) -> LayerDirections:
+    """Channels of a layer by number (their mean over positions), or single neurons by a tuple.
+
+    Raises `InputError` for numbers that the layer does not have.
+    """
+    shape = _shape(task, layer)
+    axis = channel_axis(task, shape) - 1
+    listed = units if isinstance(units, list | range | np.ndarray) else [units]
+    weights = np.zeros((len(listed), *shape[1:]), dtype=np.float32)
+    names = []
+    for row, unit in zip(weights, listed, strict=True):
+        place = tuple(unit) if isinstance(unit, tuple) else (unit,)
+        _check_place(layer, shape, axis, place)
+        by_channel = np.moveaxis(row, axis, 0)
+        if len(place) == 1:
+            by_channel[place[0]] = 1 / by_channel[0].size
+        else:
+            by_channel[place] = 1
+        names.append(f"{layer} {unit}")
+    return LayerDirections(task, layer, weights, names)
+
+
+def along(task: Task, layer: str, directions: Any) -> LayerDirections:
+    """Directions in the space of a layer's channels, `(c,)` or `(k, c)`; mean over positions."""
+    shape = _shape(task, layer)
+    axis = channel_axis(task, shape) - 1
+    given = np.atleast_2d(np.asarray(directions, dtype=np.float64))
+    channels = shape[axis + 1]
+    if given.ndim != 2 or given.shape[1] != channels or not np.isfinite(given).all():
+        raise InputError(
+            f"Expected direction to hold {channels} finite numbers, one for each channel of"
+            f" {layer} {shape[1:]}, got shape {np.shape(directions)}."
+        )
+    if not np.abs(given).any(axis=1).all():
+        raise InputError("A direction of zeros leads nowhere.")
+    positions = int(np.prod(shape[1:])) // channels
+    spread = [1] * (len(shape) - 1)
+    spread[axis] = channels
+    weights = np.broadcast_to(
+        given.reshape(len(given), *spread) / positions, (len(given), *shape[1:])
+    )
+    names = [f"{layer} direction {k}" if len(given) > 1 else f"{layer} direction"
+             for k in range(len(given))]  # fmt: skip
+    return LayerDirections(task, layer, np.array(weights), names)
+
+
+def _shape(task: Task, layer: str) -> tuple[int, ...]:
+    shape = shape_of(layer_value(task, layer, tuple(a[:1] for a in task.x)))
+    if len(shape) < 2:
+        raise LayerError(f"{layer} returns shape {shape}: there are no units to choose among.")
+    return shape
+
+
+def _check_place(layer: str, shape: tuple[int, ...], axis: int, place: tuple[Any, ...]) -> None:
+    own = [shape[axis + 1], *(s for i, s in enumerate(shape[1:]) if i != axis)]
+    whole = all(isinstance(p, int | np.integer) and not isinstance(p, bool) for p in place)
+    fits = whole and len(place) in {1, len(own)}
+    if not fits or not all(0 <= p < s for p, s in zip(place, own, strict=False)):
+        where = f", or a tuple (channel, position) within {tuple(own)}" if len(own) > 1 else ""
+        raise InputError(
+            f"Expected unit to be a number from 0 to {own[0] - 1} of {layer}{where}, got"
+            f" {place if len(place) > 1 else place[0]!r}."
+        )
+
+
+def _float64(task: Task, value: Array) -> np.ndarray:
+    return np.asarray(task.to_numpy(value)).astype(np.float64)
