@@ -156,7 +156,8 @@ def _one(wrapped: Model, real: Batch | None, shape: Sequence[int] | None) -> np.
     specs = wrapped.inputs
     if specs is not None and len(specs) > 1:
         raise CapabilityError("Feature visualisation is of models with one input.")
-    known = None if specs is None or not specs[0].certain else specs[0].shape
+    (spec,) = specs or (None,)
+    known = None if spec is None or not spec.certain else spec.shape
     if known is None or None in known:
         raise InputError(
             f"The model does not say the shape of its inputs ({known}): shape=(3, 224, 224), say,"

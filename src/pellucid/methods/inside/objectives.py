@@ -146,7 +146,7 @@ def _check_place(layer: str, shape: tuple[int, ...], axis: int, place: tuple[Any
         where = f", or a tuple (channel, position) within {tuple(own)}" if len(own) > 1 else ""
         raise InputError(
             f"Expected unit to be a number from 0 to {own[0] - 1} of {layer}{where}, got"
-            f" {place if len(place) > 1 else place[0]!r}."
+            f" {place if len(place) > 1 else next(iter(place))!r}."
         )
 
 

@@ -145,7 +145,7 @@ class Fourier(Parametrisation):
         found = gradient * self.range.slope(self.images(parameters))
         found = found @ COLOURS if self.shape[-1] == 3 else found
         spectrum = from_space(found) * self._strength
-        return np.stack([spectrum.real, spectrum.imag], axis=-1)
+        return np.stack([np.real(spectrum), np.imag(spectrum)], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Phases(Parametrisation):
             gradient = gradient * ((raw >= self.range.low) & (raw <= self.range.high))
         spectrum = from_space(gradient)
         found = self.magnitude * (
-            spectrum.imag * np.cos(parameters) - spectrum.real * np.sin(parameters)
+            np.imag(spectrum) * np.cos(parameters) - np.real(spectrum) * np.sin(parameters)
         )
         found[(slice(None), *(0,) * (found.ndim - 2))] = 0.0
         return found
