@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from trained import adult, digits
 
-from pellucid import evaluate
+from pellucid import evaluate, wrap
+from pellucid.demo import demo_model
 from pellucid.standard import Scorecard
 
 CONTROLS = {"random", "edges", "constant", "inverted"}
@@ -12,7 +13,6 @@ CONTROLS = {"random", "edges", "constant", "inverted"}
 
 @pytest.fixture(scope="module")
 def of_digits() -> Scorecard:
-    """96 new digits: with 48, edges are not yet beaten beyond chance in C1 with other digits."""
     own = digits()
     assert own.accuracy > 0.9
     return evaluate(own.model, own.x[:96], ["integrated_gradients"], standard=["C1", "C2"],
@@ -82,3 +82,22 @@ def test_where_blurring_takes_the_noise_off_a_map_it_wins_and_the_scorecard_says
     text = str(card)
     assert "A blurred copy of noisy scores as well in srg (zeros)" in text
     assert "do not trust that score here" in text
+
+
+@pytest.mark.slow
+def test_on_mobilenet_all_but_edges_and_one_random_draw_lose(sixteen_photos):
+    """The controls that integrated gradients do not beat here are those that the docs name."""
+    network = demo_model()
+    model = wrap(network.model, class_names=network.class_names, preprocess=network.preprocess)
+    judged = [("integrated_gradients", {"steps": 32})]
+    card = evaluate(model, sixteen_photos, judged, standard=["C1", "C2"], batch_size=32)
+    held = [c for c in card.contests["integrated_gradients"] if c.control != "blurred"]
+    print(card, *held, sep="\n")  # noqa: T201 - the figures are what the test is for
+    assert len(held) == 4 * 2 * 2
+    for contest in held:
+        beaten = contest.control in {"constant", "inverted"} or (
+            contest.control == "random" and contest.metric == "subset_correlation"
+        )
+        assert contest.won == beaten, contest
+    assert card.gates()["integrated_gradients"]["controls"] is False
+    assert len(card.untrusted("integrated_gradients")) == 4

@@ -200,6 +200,21 @@ def test_equal_positions_are_taken_in_a_random_order_that_all_samples_share():
     assert not (order[0] == np.arange(50)).all()
 
 
+def test_a_map_that_is_the_same_everywhere_gains_nothing_from_the_order_it_is_removed_in():
+    """Equal positions go in one order both ways; else one lucky order is a gain of all samples."""
+    rng = np.random.default_rng(0)
+    weights, x = np.arange(40.0), 1 + 0.1 * rng.random((6, 40)).astype(np.float32)
+
+    def model(rows):
+        return np.asarray(rows) @ weights
+
+    halves = np.broadcast_to(weights >= 20, x.shape).astype(float)
+    card = evaluate(model, x, {"halves": halves}, standard=["srg"], imputers=["zeros", "mean"])
+    np.testing.assert_allclose(card.scores["constant"]["srg"]["zeros"], 0, atol=1e-12)
+    # Σ of the upper half of the weights is 590 of 780: areas 0.628 and 0.372.
+    np.testing.assert_allclose(card.scores["halves"]["srg"]["zeros"], 0.256, atol=0.01)
+
+
 def test_rank_correlation_shares_ties():
     a = np.array([[1.0, 2.0, 2.0, 4.0]])
     b = np.array([[1.0, 3.0, 2.0, 4.0]])

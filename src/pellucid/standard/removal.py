@@ -13,12 +13,12 @@ def removal_curve(case: Case, imputer: str, *, most_first: bool, steps: int = ST
     """f(x) with the first 0, 1/steps, ..., all of the units removed, `(n, steps + 1)`.
 
     The units (see `Subject.unit_of`) go from the largest to the smallest, or the other way round;
-    those that are equal in an order drawn from the seed.
+    those that are equal in an order drawn from the seed, the same both ways: a map that is the same
+    everywhere then has one curve, and no gain that is the luck of its order.
     """
     size = case.units.shape[1]
     counts = np.unique(np.rint(np.linspace(0, size, steps + 1)).astype(int))
-    ranks = ranks_of(case.units, case.subject.generator(3))
-    ranks = ranks if most_first else size - 1 - ranks
+    ranks = ranks_of(case.units if most_first else -case.units, case.subject.generator(3))
     inner = counts[1:-1]
 
     def kept(samples: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -59,11 +59,11 @@ def srg(case: Case) -> dict[str, np.ndarray]:
 
     (AUC_least − AUC_most) / u, each curve in 16 steps and averaged by the trapezoid rule; u is the
     larger of |f(x) − f(x')| and the range of f over the random subsets of `subset_correlation`,
-    the same for all explanations. 0 for a map that knows nothing, about 1 for one that finds all.
-    NaN where the score does not move. What is removed as one are the cells of a grid in large
-    images, single positions elsewhere (`Subject.unit_of`). Departs from |f(x) − f(x')| alone as
-    the unit: where what is put in place of the features says the same as they do, that quotient
-    says how little, and not how well they are ordered.
+    the same for all explanations. About 0 for a map that knows nothing, 0 for one that is the same
+    everywhere, about 1 for one that finds all. NaN where the score does not move. What is removed
+    as one are the cells of a grid in large images, single positions elsewhere (`Subject.unit_of`).
+    Departs from |f(x) − f(x')| alone as the unit: where what is put in place of the features says
+    the same as they do, that quotient says how little, and not how well they are ordered.
     """
 
     def of(imputer: str) -> np.ndarray:
