@@ -29,6 +29,7 @@ bench: $(BENCH_VENV)/bin/python
 	$@ -m pip install --quiet torch==2.14.1 torchvision==0.29.1
 	$@ -m pip install --quiet --requirement benchmarks/requirements.txt . \
 	  || { rm -rf .venv-bench; exit 1; }
+	$@ -m pip install --quiet --no-deps quantus==0.6.0 cachetools
 
 agreement: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/agreement --agreement docs

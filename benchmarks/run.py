@@ -38,13 +38,15 @@ WORKLOADS = {
     "P12": "masks",
     "P13": "relevance",
     "P14": "throughput",
+    "P15": "standard",
     "P16": "keras_gradients",
     "overhead": "paths",
     "photos": "photos",
 }
 PACKAGES = (
     "torch", "torchvision", "captum", "grad-cam", "zennit", "shap", "shapiq",
-    "lime", "tensorflow", "keras", "tf-keras-vis", "tf-explain", "xplique", "numpy",
+    "lime", "tensorflow", "keras", "tf-keras-vis", "tf-explain", "xplique", "quantus",
+    "numpy",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PREAMBLE = """# Benchmarks
