@@ -1,4 +1,4 @@
-"""The pictures of small trees that imitate a model of the Adult table."""
+"""The pictures of small trees that imitate a model: of the Adult table, and of one photo."""
 
 from functools import cache
 from pathlib import Path
@@ -10,6 +10,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+import pellucid
+from pellucid.demo import demo_model, demo_photos, load_photo
 from pellucid.inside import surrogate_tree
 
 ADULT = Path(__file__).parents[1] / "tests" / "data" / "adult" / "adult-480.csv"
@@ -41,4 +43,13 @@ def rules() -> str:
     return surrogate_tree(*adult(), rules=5, max_depth=2, min_rows=5).to_svg(theme="dark")
 
 
-PICTURES = {"tree.svg": tree, "tree-rules.svg": rules}
+def photo() -> str:
+    """What MobileNetV2 says of one photo, by the pieces that are there."""
+    network, class_names, preprocess = demo_model()
+    model = pellucid.wrap(network, class_names=class_names, preprocess=preprocess)
+    pixels = load_photo(demo_photos()[0].path)[None]
+    found = surrogate_tree(model, pixels, features="superpixels:12", budget=400, max_depth=3)
+    return found.to_svg()
+
+
+PICTURES = {"tree.svg": tree, "tree-rules.svg": rules, "tree-photo.svg": photo}

@@ -47,6 +47,9 @@ def test_pictures_are_asked_about_the_colours_of_cells():
     np.testing.assert_allclose(found.read(x)[:, 0], red_corner(x), rtol=1e-5)
     assert found.nodes[0].drawn.picture.shape == (12, 12, 3)
     assert "data:image/png;base64," in found.to_svg()
+    large = np.kron(x, np.ones((1, 5, 5, 1), np.float32))
+    thumbnails = surrogate_tree(lambda p: red_corner(p[:, ::5, ::5]), large, features="grid:2")
+    assert "data:image/jpeg;base64," in thumbnails.to_svg()
     found.plot().figure.draw_without_rendering()
     with pytest.raises(InputError, match="in its own way"):
         surrogate_tree(model, x, features="superpixels")

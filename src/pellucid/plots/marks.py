@@ -19,6 +19,9 @@ from pellucid.plots.style import elide
 CHARACTER = 0.56
 """The usual width of a character of a sans-serif face, in its size."""
 
+_COLOURS = 64
+"""A picture of more colours, and not tiny, is a photo: JPEG takes less room than PNG."""
+
 _NO_XML = re.compile(
     "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u202a-\u202e\u2066-\u2069]"
 )
@@ -154,7 +157,7 @@ def _mark(mark: Mark) -> str:
         return (
             f'<image x="{_n(mark.x)}" y="{_n(mark.y)}" width="{_n(mark.width)}"'
             f' height="{_n(mark.height)}" preserveAspectRatio="none"'
-            f' href="data:image/png;base64,{_png(mark)}"/>'
+            f' href="data:image/{_encoded(mark)}"/>'
         )
     if isinstance(mark, Shape):
         points = " ".join(f"{_n(x)},{_n(y)}" for x, y in mark.points)
@@ -165,15 +168,18 @@ def _mark(mark: Mark) -> str:
     )
 
 
-def _png(mark: Pixels) -> str:
-    """The picture, no finer than twice what is shown."""
+def _encoded(mark: Pixels) -> str:
+    """The picture, no finer than twice what is shown, in the format that suits it."""
     picture = Image.fromarray(mark.pixels)
     wanted = (round(2 * mark.width), round(2 * mark.height))
     if picture.width > wanted[0]:
         picture = picture.resize(wanted)
     stream = io.BytesIO()
-    picture.quantize(64).save(stream, format="png", optimize=True)
-    return base64.b64encode(stream.getvalue()).decode()
+    if min(picture.size) > 32 and picture.getcolors(_COLOURS) is None:
+        picture.save(stream, format="jpeg", quality=80, optimize=True)
+        return "jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    picture.quantize(_COLOURS).save(stream, format="png", optimize=True)
+    return "png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _way(curve: Curve) -> str:
