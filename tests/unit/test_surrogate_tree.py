@@ -1,6 +1,9 @@
 """A small tree that imitates a model: exact for a tree, honest where it is not, safe to show."""
 
+import importlib
+import importlib.util
 import json
+import pkgutil
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -372,3 +375,13 @@ def test_contributions_to_one_question_are_the_step_from_the_mean():
     found = surrogate_tree(lambda t: 4.0 * (t["a"] > 2), table, held_out=table, max_depth=2)
     expected = np.where(table["a"] > 2, 3.0, -1.0)
     np.testing.assert_allclose(found.contributions(table), np.stack([expected, 0 * expected], 1))
+
+
+def test_no_module_hides_a_function_of_its_name():
+    """Whatever is imported later, `pellucid.inside.surrogate_tree` is the function."""
+    before = {name: getattr(pellucid.inside, name) for name in pellucid.inside.__all__}
+    for module in pkgutil.iter_modules(pellucid.inside.__path__):
+        importlib.import_module(f"pellucid.inside.{module.name}")
+    assert all(getattr(pellucid.inside, name) is own for name, own in before.items())
+    assert all(callable(own) for own in before.values())
+    assert importlib.util.find_spec("pellucid.inside.surrogate_tree") is None

@@ -13,7 +13,7 @@ from pellucid.inside.receptive import ReceptiveField, receptive_field
 from pellucid.inside.statistics import ActivationStatistics, LayerStatistics, statistics
 from pellucid.inside.structure import LayerEntry, Node, Structure
 from pellucid.inside.surrogate import surrogate_tree
-from pellucid.inside.surrogate_tree import SurrogateTree
+from pellucid.inside.surrogate_result import SurrogateTree
 from pellucid.inside.visualizing import visualize_feature
 from pellucid.inside.weights import LayerWeights, Weights, weights
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pellucid.errors import InputError, TargetError
 from pellucid.inside.asked import Asked
-from pellucid.inside.surrogate_tree import SurrogateTree
+from pellucid.inside.surrogate_result import SurrogateTree
 from pellucid.methods.inside.drawn import with_drawn
 from pellucid.methods.inside.fidelity import (
     TradeOff,

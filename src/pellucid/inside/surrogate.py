@@ -17,7 +17,7 @@ from pellucid.inside.concepts import (
     spatial,
 )
 from pellucid.inside.fitting import Form, Imitated, fitted, said_by
-from pellucid.inside.surrogate_tree import SurrogateTree
+from pellucid.inside.surrogate_result import SurrogateTree
 from pellucid.methods.inside.fidelity import split
 from pellucid.methods.inside.imitation import Examples, Size
 from pellucid.task import Task

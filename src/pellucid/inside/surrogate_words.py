@@ -10,7 +10,7 @@ from pellucid.methods.inside.questions import Node, Question, statements
 from pellucid.plain import readable
 
 if TYPE_CHECKING:
-    from pellucid.inside.surrogate_tree import SurrogateTree
+    from pellucid.inside.surrogate_result import SurrogateTree
 
 _NAMED = 6
 

@@ -9,7 +9,7 @@ from pellucid.plots.style import ThemeName, new_figure, theme_of
 from pellucid.plots.tree_drawing import drawing_of
 
 if TYPE_CHECKING:
-    from pellucid.inside.surrogate_tree import SurrogateTree
+    from pellucid.inside.surrogate_result import SurrogateTree
 
 _PIXELS = 100.0
 """Of the drawing, in an inch of a new figure."""

@@ -12,7 +12,7 @@ from pellucid.plots.tree_cards import Palette, leaf_card, size_of, split_card
 from pellucid.plots.tree_layout import Place, placed
 
 if TYPE_CHECKING:
-    from pellucid.inside.surrogate_tree import SurrogateTree
+    from pellucid.inside.surrogate_result import SurrogateTree
 
 _MARGIN = 16.0
 _NARROWEST = 560.0

@@ -9,7 +9,7 @@ from pellucid.plots.style import ThemeName, theme_of
 from pellucid.plots.tree_drawing import drawing_of
 
 if TYPE_CHECKING:
-    from pellucid.inside.surrogate_tree import SurrogateTree
+    from pellucid.inside.surrogate_result import SurrogateTree
 
 
 def tree_svg(found: "SurrogateTree", *, theme: ThemeName = "light", scale: float = 1.0) -> str:
