@@ -50,7 +50,7 @@ def main(names: list[str]) -> None:
     for name in names or sorted(known):
         content = encoded(known[name](), name)
         (HERE / "images" / name).write_bytes(content)
-        print(f"{name}: {len(content) / 1000:.0f} kB", file=sys.stderr)
+        sys.stderr.write(f"{name}: {len(content) / 1000:.0f} kB\n")
 
 
 if __name__ == "__main__":

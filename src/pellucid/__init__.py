@@ -15,6 +15,7 @@ from pellucid.explanation import Explanation
 from pellucid.inside import inspect
 from pellucid.methods.registry import register_method
 from pellucid.model import Model, wrap
+from pellucid.report import Report, report
 from pellucid.search import Goal, SearchResult, search
 from pellucid.standard import Scorecard, evaluate, register_metric
 from pellucid.tables import methods
@@ -26,6 +27,7 @@ __all__ = [
     "Explanation",
     "Goal",
     "Model",
+    "Report",
     "Scorecard",
     "SearchResult",
     "__version__",
@@ -40,6 +42,7 @@ __all__ = [
     "methods",
     "register_method",
     "register_metric",
+    "report",
     "search",
     "wrap",
 ]

@@ -133,10 +133,12 @@ X = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
 def test_nested_shared_and_idle_layers_are_told():
     network = Nested().train()
     found = inspect(network, X)
-    assert network.training and all(p.grad is None for p in network.parameters())
+    assert network.training
+    assert all(p.grad is None for p in network.parameters())
     entries = {e.path: e for e in found.layers}
     assert (entries["block"].calls, entries["block.conv"].calls, entries["idle"].calls) == (2, 2, 0)
-    assert entries["block.conv"].name == "conv" and entries["block.conv"].depth == 1
+    assert entries["block.conv"].name == "conv"
+    assert entries["block.conv"].depth == 1
     assert found.layers[entries["block.conv"].parent or 0].path == "block"
     assert entries["block"].multiply_adds == 2 * 4 * 4 * 9 * 36
     assert [e.path for e in found.shared] == ["block"]
@@ -148,7 +150,9 @@ def test_nested_shared_and_idle_layers_are_told():
     assert {n.call for n in found.nodes if n.name == "block.conv"} == {1, 2}
     check_graph(found)
     text = str(found)
-    assert "  conv" in text and "Conv2d" in text and "(n, 4, 6, 6)" in text
+    assert "  conv" in text
+    assert "Conv2d" in text
+    assert "(n, 4, 6, 6)" in text
 
 
 def test_an_lstm_is_one_step_of_a_recurrent_network():
@@ -161,7 +165,8 @@ def test_an_lstm_is_one_step_of_a_recurrent_network():
             return self.head(self.lstm(x)[0][:, -1])
 
     found = inspect(Reads(), np.zeros((2, 7, 4), np.float32))
-    assert "recurrent network" in found.sentences[0] and "gives one number" in found.sentences[0]
+    assert "recurrent network" in found.sentences[0]
+    assert "gives one number" in found.sentences[0]
     # What the first step does with the state of zeros depends on no input, so it is not seen.
     assert found.multiply_adds == 7 * 4 * 20 + 6 * 5 * 20 + 5
     assert [n.name for n in found.nodes if n.layer] == ["lstm", "head"]
@@ -170,7 +175,9 @@ def test_an_lstm_is_one_step_of_a_recurrent_network():
 
 def test_what_can_only_be_run_says_so():
     found = inspect(lambda x: x @ np.ones((4, 2)), np.zeros((3, 4)))
-    assert found.outputs == ((2,),) and found.layers == () and found.flops is None
+    assert found.outputs == ((2,),)
+    assert found.layers == ()
+    assert found.flops is None
     assert "It can only be run, so nothing inside of it can be seen." in found.sentences
     with pytest.raises(InputError, match="There is no graph to draw"):
         found.to_svg()
@@ -180,7 +187,9 @@ def test_what_can_only_be_run_says_so():
 
 def test_without_an_input_a_shape_is_asked_for():
     found = inspect(Nested())
-    assert found.outputs is None and found.nodes == () and len(found.layers) == 8
+    assert found.outputs is None
+    assert found.nodes == ()
+    assert len(found.layers) == 8
     assert any("inspect(model, x)" in s for s in found.sentences)
 
 
@@ -194,7 +203,8 @@ def test_wrong_inputs_are_refused():
 def test_all_of_it_is_plain_data():
     document = json.loads(json.dumps(inspect(Nested(), X).to_dict(), allow_nan=False))
     assert document["flops"] == 2 * document["multiply_adds"]
-    assert len(document["layers"]) == 8 and document["edges"]
+    assert len(document["layers"]) == 8
+    assert document["edges"]
 
 
 HOSTILE = '<img src=x onerror="alert(1)">]]></script>'
@@ -213,7 +223,8 @@ def test_hostile_names_stay_text():
     found = inspect(Odd(), np.zeros((1, 4), np.float32))
     assert any(HOSTILE in e.kind for e in found.layers)
     for page in (found.to_html(), found.to_svg(), found._repr_html_()):
-        assert "<img" not in page and "</script>\n</body>" in page + "</script>\n</body>"
+        assert "<img" not in page
+        assert "</script>\n</body>" in page + "</script>\n</body>"
     titles = [t.text or "" for t in ElementTree.fromstring(found.to_svg()).iter() if t.text]
     assert any(HOSTILE in t for t in titles)
 
@@ -249,7 +260,8 @@ def test_no_two_boxes_overlap_and_edges_run_down(seed: int):
 
 def test_a_chain_is_straight():
     placed = place(6, [(i, i + 1) for i in range(5)])
-    assert set(placed.column) == {0.0} and placed.row == (0, 1, 2, 3, 4, 5)
+    assert set(placed.column) == {0.0}
+    assert placed.row == (0, 1, 2, 3, 4, 5)
 
 
 def test_the_script_runs(tmp_path, monkeypatch):

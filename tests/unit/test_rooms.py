@@ -20,7 +20,7 @@ FLOORS = [
     {"comparison", "reports", "effects", "inside", "importance", "shap_interchange"},
     {"standard"},
     {"explainer", "board"},
-    {"search"},
+    {"search", "report"},
     {"__init__"},
     {"testing", "demo", "cli", "__main__"},
 ]

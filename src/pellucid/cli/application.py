@@ -16,6 +16,7 @@ from pellucid.cli.evaluate import evaluate
 from pellucid.cli.explain import explain
 from pellucid.cli.inspect import inspect
 from pellucid.cli.methods import methods
+from pellucid.cli.report import report
 from pellucid.cli.search import search
 from pellucid.errors import (
     InputError,
@@ -69,7 +70,7 @@ def _globals(
     """Options before the command."""
 
 
-for _command in (demo, explain, evaluate, search, methods, inspect, doctor):
+for _command in (demo, explain, evaluate, search, report, inspect, methods, doctor):
     application.command()(_command)
 
 

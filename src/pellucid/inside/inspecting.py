@@ -33,8 +33,9 @@ def inspect(model: Any, x: Any = None) -> Structure:
     Raises `InputError` for an `x` that is not for this model, `CapabilityError` for an object
     that is no model.
 
-    >>> print(inspect(model, x).sentences[0])
-    A Keras convolutional network for pictures of 12 × 10 pixels with 3 channels that names one of 2 classes (softmax).
+    >>> built = inspect(model, x)
+    >>> built.parameters, built.flops
+    (122, 17296)
     """
     wrapped = wrap(model, example=x)
     held = wrapped.adapter.for_one_explanation()
@@ -69,7 +70,7 @@ def inspect(model: Any, x: Any = None) -> Structure:
         layers=layers,
         nodes=nodes,
         edges=edges,
-        parameters=None if weights is None else _parameters(static or calls, weights, layers),
+        parameters=None if weights is None else _parameters(weights, layers),
         parameter_bytes=None if weights is None else _bytes(held, weights),
         multiply_adds=sum(s.work for s in steps) if steps else None,
         activation_bytes=4 * sum(s.numbers for s in steps) if steps else None,
@@ -193,15 +194,14 @@ def _parent(path: str, known: dict[str, LayerInfo]) -> str:
     return ""
 
 
-def _parameters(
-    infos: tuple[LayerInfo, ...], weights: dict[str, Array], layers: tuple[LayerEntry, ...]
-) -> int:
+def _parameters(weights: dict[str, Array], layers: tuple[LayerEntry, ...]) -> int:
     """Those of the outermost layers, and what the model holds outside of any layer."""
-    tops = [e.path for e in layers if e.parent is None]
+    # Keras puts the model's own name before those of its layers, in some models.
+    tops = [f"/{e.path.replace('.', '/')}/" for e in layers if e.parent is None]
     loose = sum(
         math.prod(shape_of(a))
         for name, a in weights.items()
-        if not any(name == t or name.startswith((t + ".", t + "/")) for t in tops)
+        if not any(t in f"/{name.replace('.', '/')}/" for t in tops)
     )
     return sum(e.parameters for e in layers if e.parent is None) + loose
 

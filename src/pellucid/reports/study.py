@@ -41,5 +41,8 @@ def render_report(
 def report_html(study: Study, quality: Quality = LADDER[0]) -> str:
     """The page as text, with pictures of one quality."""
     return render_template(
-        "report.html.j2", page=study_view(study, quality), record=study_record(study)
+        "report.html.j2",
+        page=study_view(study, quality),
+        record=study_record(study),
+        sections=[],
     )

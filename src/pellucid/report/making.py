@@ -1,0 +1,250 @@
+"""Asking everything of a model and its data, and putting it together."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pellucid.board import Board, board
+from pellucid.comparison import Comparison
+from pellucid.counting import Tally, tallied
+from pellucid.errors import CapabilityError, InputError, PellucidError
+from pellucid.explainer import Explainer
+from pellucid.explaining.before import check_feature_names, check_seed
+from pellucid.explanation import Explanation
+from pellucid.inputs.batch import Batch
+from pellucid.inside import Structure, inspect
+from pellucid.model import Model, wrap
+from pellucid.report.choosing import default_methods, with_background
+from pellucid.report.data_card import data_card
+from pellucid.report.result import Cost, Report
+from pellucid.report.script import script_of
+from pellucid.reports.folder import model_facts
+from pellucid.reports.items import Answer, Study, StudyItem
+from pellucid.standard import evaluate as judge
+from pellucid.types import TargetLike
+
+EXAMPLES = 12
+JUDGED = 8
+"""Samples that are judged by the standard: each asks for hundreds of evaluations."""
+BACKGROUND = 50
+"""Rows that stand for the data where features are removed."""
+
+
+def report(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    out: str | Path | None = None,
+    methods: Sequence[str | tuple[str, Mapping[str, Any]]] | None = None,
+    target: TargetLike = None,
+    examples: int = EXAMPLES,
+    evaluate: bool | Mapping[str, Any] = True,
+    names: Sequence[str] | None = None,
+    title: str = "What this model does, and why",
+    board_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    batch_size: int | str = "auto",
+    budget_megabytes: float = 5.0,
+    progress: Any = None,
+) -> Report:
+    """Everything on one page: model, data, explanations, their scorecard, board, cost, code.
+
+    `x` is a batch as `explain` takes it. Of more than `examples` samples that many are explained,
+    drawn by `default_rng([seed, 70])`, by `methods` (by default up to three that fit the model and
+    its inputs and measure different things); a method that fails is named and the others stay.
+    Eight of these are judged by the standard, unless `evaluate=False`; a mapping holds options of
+    `pellucid.evaluate`. With labels `y`, `pellucid.board` describes how the model behaves on all
+    of `x`; `board_options` are its options. `names` are the samples', of all of `x`.
+
+    Returns a `Report`, written to `out` if given. Raises `InputError` for inputs or labels that
+    are not for this model, `CapabilityError` where no method can explain it.
+
+    >>> made = report(estimator, table, labels, examples=2, evaluate=False)
+    >>> made.data.rows, len(made.study.items), made.board is not None
+    (40, 2, True)
+    """
+    check_seed(seed)
+    wrapped = wrap(model, example=x)
+    held = replace(wrapped, adapter=wrapped.adapter.for_one_explanation())
+    batch = held.accept(x)
+    check_feature_names(held, batch)
+    _check(names, examples, len(batch))
+    clock = _Clock()
+    notes: list[str] = []
+    structure = clock.of("structure", lambda: _structure(wrapped, held, batch, notes))
+    rows = _drawn(len(batch), examples, seed)
+    if len(rows) < len(batch):
+        notes.append(f"{len(rows)} of the {len(batch)} samples are explained, drawn by the seed.")
+    asked = list(methods) if methods is not None else default_methods(held, batch, seed)
+    explainer = Explainer(
+        replace(held, preprocess=None), with_background(asked, held, batch, seed),
+        seed=int(seed), batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+    part = held.adapter.as_given(tuple(a[rows] for a in batch.arrays))
+    which = _target_of(target, rows, len(batch))
+    found = clock.of("explanations", lambda: explainer.compare(part, target=which))
+    if not found.explanations:
+        reasons = "\n  ".join(f"{name}: {why}" for name, why in found.failures.items())
+        raise CapabilityError(f"None of the methods could explain this model.\n  {reasons}")
+    notes += [f"{name}: {why.splitlines()[0]}" for name, why in found.failures.items()]
+    card = None
+    if evaluate is not False:
+        options = dict(evaluate) if isinstance(evaluate, Mapping) else {}
+        card = clock.of(
+            "scorecard",
+            lambda: _judged(explainer, batch, rows, found, which, options, notes),
+        )
+    shown = {name: _shown(e, batch, rows) for name, e in found.explanations.items()}
+    behaviour = None
+    if y is not None:
+        behaviour = clock.of(
+            "board",
+            lambda: _board(wrapped, x, y, dict(board_options or {}), seed, batch_size, notes),
+        )
+    script = script_of(
+        wrapped, list(found.explanations.values()), asked=asked if methods else None,
+        labels=y is not None, target=target, examples=examples, evaluate=evaluate, seed=int(seed),
+    )  # fmt: skip
+    made = Report(
+        study=_study(wrapped, shown, rows, names, title, script, notes, card),
+        structure=structure,
+        data=data_card(held, batch, y),
+        board=behaviour,
+        costs=tuple(clock.costs),
+        warnings=_warnings(shown, behaviour),
+    )
+    if out is not None:
+        made.save(out, budget_megabytes=budget_megabytes)
+    return made
+
+
+class _Clock:
+    """What each part took, in seconds and in runs of the model."""
+
+    def __init__(self) -> None:
+        self.costs: list[Cost] = []
+
+    def of(self, name: str, work: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        with tallied(Tally()) as tally:
+            made = work()
+        self.costs.append(_cost(name, made, tally.spent, time.perf_counter() - began))
+        return made
+
+
+def _cost(name: str, made: Any, spent: int, seconds: float) -> Cost:
+    if isinstance(made, Comparison):
+        counts = [e.evaluations for e in made.explanations.values()]
+        return Cost(
+            name, sum(c.forward for c in counts), sum(c.backward for c in counts),
+            sum(c.suffix for c in counts), seconds,
+        )  # fmt: skip
+    return Cost(name, spent, 0, 0, seconds)
+
+
+def _check(names: Sequence[str] | None, examples: int, count: int) -> None:
+    if names is not None and len(names) != count:
+        raise InputError(f"Expected a name for each of the {count} samples, got {len(names)}.")
+    if isinstance(examples, bool) or not isinstance(examples, int) or examples < 1:
+        raise InputError(f"Expected examples to be 1 or more, got {examples!r}.")
+
+
+def _drawn(count: int, examples: int, seed: int) -> np.ndarray:
+    if count <= examples:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, 70]).permutation(count)[:examples])
+
+
+def _target_of(target: TargetLike, rows: np.ndarray, count: int) -> Any:
+    if isinstance(target, np.ndarray | list) and len(target) == count:
+        return [target[i] for i in rows]
+    return target
+
+
+def _structure(wrapped: Model, held: Model, batch: Batch, notes: list[str]) -> Structure | None:
+    first = held.adapter.as_given(tuple(a[:1] for a in batch.arrays))
+    try:
+        return inspect(replace(wrapped, preprocess=None), first)
+    except PellucidError as error:
+        notes.append(f"How the model is built could not be seen: {str(error).splitlines()[0]}")
+        return None
+
+
+def _judged(
+    explainer: Explainer,
+    batch: Batch,
+    rows: np.ndarray,
+    found: Comparison,
+    target: Any,
+    options: dict[str, Any],
+    notes: list[str],
+) -> Any:
+    """The scorecard of the first explained samples; None, with a note, where there can be none."""
+    few = {name: e[:JUDGED] for name, e in found.explanations.items()}
+    if len(rows) > JUDGED:
+        notes.append(f"The scorecard is of the first {JUDGED} of the explained samples.")
+    as_given = explainer.model.adapter.as_given
+    part = as_given(tuple(a[rows[:JUDGED]] for a in batch.arrays))
+    which = _target_of(target, np.arange(min(JUDGED, len(rows))), len(rows))
+    options = {"background": as_given(tuple(a[:BACKGROUND] for a in batch.arrays)), **options}
+    try:
+        return judge(explainer.model, part, few, target=which, **options)
+    except PellucidError as error:
+        notes.append(f"The explanations could not be judged: {str(error).splitlines()[0]}")
+        return None
+
+
+def _shown(e: Explanation, batch: Batch, rows: np.ndarray) -> Explanation:
+    """With the user's own pictures, where the model was given preprocessed ones."""
+    parts = [
+        part if shown is None else replace(part, display=shown[rows])
+        for part, shown in zip(e.parts, batch.display, strict=True)
+    ]
+    return replace(e, parts=tuple(parts))
+
+
+def _board(
+    wrapped: Model,
+    x: Any,
+    y: Any,
+    options: dict[str, Any],
+    seed: int,
+    batch_size: int | str,
+    notes: list[str],
+) -> Board | None:
+    try:
+        return board(wrapped, x, y, **{"seed": seed, "batch_size": batch_size, **options})
+    except CapabilityError as error:
+        notes.append(f"There is no board of the data: {str(error).splitlines()[0]}")
+        return None
+
+
+def _study(
+    model: Model,
+    shown: Mapping[str, Explanation],
+    rows: np.ndarray,
+    names: Sequence[str] | None,
+    title: str,
+    script: str,
+    notes: Sequence[str],
+    card: Any,
+) -> Study:
+    called = [str(names[r]) for r in rows] if names is not None else [f"sample {r}" for r in rows]
+    items = [
+        StudyItem(name, [Answer(f"Why {e.target_names[i]}?", e, i) for e in shown.values()])
+        for i, name in enumerate(called)
+    ]
+    first = next(iter(shown.values()))
+    return Study(
+        title, items, model_facts(model, first), reproduce=script, notes=notes, scorecard=card
+    )
+
+
+def _warnings(shown: Mapping[str, Explanation], behaviour: Board | None) -> tuple[str, ...]:
+    said = [f"{name}: {w}" for name, e in shown.items() for w in e.warnings]
+    return tuple(dict.fromkeys([*said, *(behaviour.warnings if behaviour is not None else ())]))
