@@ -16,9 +16,9 @@ HEAVY = (
     "rich", "scipy", "PIL", "zarr", "sklearn", "onnx", "captum",
 )  # fmt: skip
 PUBLIC = {
-    "Board", "Comparison", "Explainer", "Explanation", "Goal", "Model", "Scorecard", "SearchResult",
-    "__version__", "board", "effects", "errors", "evaluate", "explain", "inside", "inspect", "load",
-    "methods", "register_method", "register_metric", "search", "wrap",
+    "Board", "Comparison", "Explainer", "Explanation", "Goal", "Model", "Report", "Scorecard",
+    "SearchResult", "__version__", "board", "effects", "errors", "evaluate", "explain", "inside",
+    "inspect", "load", "methods", "register_method", "register_metric", "report", "search", "wrap",
 }  # fmt: skip
 
 

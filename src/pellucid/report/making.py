@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,10 +22,11 @@ from pellucid.report.choosing import default_methods, with_background
 from pellucid.report.data_card import data_card
 from pellucid.report.result import Cost, Report
 from pellucid.report.script import script_of
-from pellucid.reports.folder import model_facts
-from pellucid.reports.items import Answer, Study, StudyItem
 from pellucid.standard import evaluate as judge
 from pellucid.types import TargetLike
+
+if TYPE_CHECKING:
+    from pellucid.reports.items import Study
 
 EXAMPLES = 12
 JUDGED = 8
@@ -233,7 +234,10 @@ def _study(
     script: str,
     notes: Sequence[str],
     card: Any,
-) -> Study:
+) -> "Study":
+    from pellucid.reports.folder import model_facts
+    from pellucid.reports.items import Answer, Study, StudyItem
+
     called = [str(names[r]) for r in rows] if names is not None else [f"sample {r}" for r in rows]
     items = [
         StudyItem(name, [Answer(f"Why {e.target_names[i]}?", e, i) for e in shown.values()])

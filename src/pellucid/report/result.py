@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.inside.structure import Structure
 from pellucid.report.data_card import DataCard
-from pellucid.reports.items import Study
-from pellucid.reports.whole import whole_html, whole_record
 
 if TYPE_CHECKING:
     from pellucid.board import Board
+    from pellucid.reports.items import Study
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Report:
     are all there were, each once; `costs` what each part took.
     """
 
-    study: Study
+    study: "Study"
     structure: Structure | None
     data: DataCard
     board: "Board | None"
@@ -52,6 +51,8 @@ class Report:
         Pictures are made smaller until it fits `budget_megabytes`. Raises `InputError` where even
         the smallest do not.
         """
+        from pellucid.reports.whole import whole_html
+
         return whole_html(self, budget_megabytes)
 
     def save(self, path: str | Path, *, budget_megabytes: float = 5.0) -> Path:
@@ -64,6 +65,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """All but the pictures in JSON's own types; the page holds the same."""
+        from pellucid.reports.whole import whole_record
+
         return whole_record(self)
 
     def reproduce(self) -> str:
