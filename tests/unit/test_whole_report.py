@@ -41,7 +41,7 @@ def test_a_table_with_labels_has_all_parts(tmp_path):
         evaluate={"standard": ["I1", "C1", "C4"]},
     )  # fmt: skip
     page = (tmp_path / "a" / "page.html").read_text("utf-8")
-    for anchor in ("judged", "board", "structure", "data", "cost"):
+    for anchor in ("judged", "board", "tree", "structure", "data", "cost"):
         assert f'id="{anchor}"' in page
         assert f'href="#{anchor}"' in page
     record = data_in(page)
@@ -51,8 +51,9 @@ def test_a_table_with_labels_has_all_parts(tmp_path):
     assert [c["name"] for c in record["data"]["columns"]] == ["age", "dose", "height"]
     assert record["board"]["rows"] == {"given": 60, "looked_at": 60}
     assert {c["name"] for c in record["costs"]} == {
-        "structure", "explanations", "scorecard", "board"
+        "structure", "explanations", "scorecard", "tree", "board"
     }  # fmt: skip
+    assert record["tree"]["fidelity"]["value"] > 0.5
     assert all(c["forward"] > 0 for c in record["costs"])
     assert set(made.scorecard.scores["kernel_shap"]) >= {"effective_fraction", "srg"}
     assert "6 of the 60 samples are explained, drawn by the seed." in record["notes"]

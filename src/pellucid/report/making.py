@@ -16,7 +16,7 @@ from pellucid.explainer import Explainer
 from pellucid.explaining.before import check_feature_names, check_seed
 from pellucid.explanation import Explanation
 from pellucid.inputs.batch import Batch
-from pellucid.inside import Structure, inspect
+from pellucid.inside import Structure, SurrogateTree, inspect, surrogate_tree
 from pellucid.model import Model, wrap
 from pellucid.report.choosing import default_methods, with_background
 from pellucid.report.data_card import data_card
@@ -33,6 +33,8 @@ JUDGED = 8
 """Samples that are judged by the standard: each asks for hundreds of evaluations."""
 BACKGROUND = 50
 """Rows that stand for the data where features are removed."""
+TREE_ROWS, TREE_MOST = 50, 5000
+"""The fewest rows a tree is grown on, and the most."""
 
 
 def report(
@@ -101,6 +103,7 @@ def report(
             lambda: _judged(explainer, batch, rows, found, which, options, notes),
         )
     shown = {name: _shown(e, batch, rows) for name, e in found.explanations.items()}
+    small = clock.of("tree", lambda: _tree(held, batch, seed, batch_size, notes))
     behaviour = None
     if y is not None:
         behaviour = clock.of(
@@ -116,6 +119,7 @@ def report(
         structure=structure,
         data=data_card(held, batch, y),
         board=behaviour,
+        tree=small,
         costs=tuple(clock.costs),
         warnings=_warnings(shown, behaviour),
     )
@@ -197,6 +201,23 @@ def _judged(
         return judge(explainer.model, part, few, target=which, **options)
     except PellucidError as error:
         notes.append(f"The explanations could not be judged: {str(error).splitlines()[0]}")
+        return None
+
+
+def _tree(
+    held: Model, batch: Batch, seed: int, batch_size: int | str, notes: list[str]
+) -> SurrogateTree | None:
+    """A small tree that imitates the model of a table; None for other inputs and few rows."""
+    if len(batch.arrays) != 1 or batch.dims[0] != ("sample", "feature") or len(batch) < TREE_ROWS:
+        return None
+    rows = held.adapter.as_given(batch.arrays)
+    try:
+        return surrogate_tree(
+            replace(held, preprocess=None), rows, max_depth=3, min_rows=5, budget=TREE_MOST,
+            seed=int(seed), batch_size=batch_size,
+        )  # fmt: skip
+    except PellucidError as error:
+        notes.append(f"There is no tree that imitates it: {str(error).splitlines()[0]}")
         return None
 
 

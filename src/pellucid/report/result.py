@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pellucid.inside.structure import Structure
+from pellucid.inside import Structure, SurrogateTree
 from pellucid.report.data_card import DataCard
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Report:
     """A model, its data, what was found of both; made by `pellucid.report`.
 
     `study` holds the explained samples and the scorecard, `structure` how the model is built,
-    `data` what it was asked about, `board` how it behaves there where labels were given. `warnings`
+    `data` what it was asked about, `board` how it behaves there where labels were given, `tree` a
+    small tree that imitates it on a table. `warnings`
     are all there were, each once; `costs` what each part took.
     """
 
@@ -37,6 +38,7 @@ class Report:
     structure: Structure | None
     data: DataCard
     board: "Board | None"
+    tree: SurrogateTree | None
     costs: tuple[Cost, ...]
     warnings: tuple[str, ...]
 
@@ -88,6 +90,7 @@ class Report:
         ]
         parts += ["a scorecard"] if self.scorecard is not None else []
         parts += ["a board"] if self.board is not None else []
+        parts += ["a tree"] if self.tree is not None else []
         seconds = sum(c.seconds for c in self.costs)
         forward = sum(c.forward for c in self.costs)
         lines = [f"{self.study.title}: {', '.join(parts)}; {forward:,} forward, {seconds:.1f} s"]

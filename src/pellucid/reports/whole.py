@@ -15,6 +15,7 @@ from pellucid.reports.structure import structure_view
 from pellucid.reports.view import study_view
 
 if TYPE_CHECKING:
+    from pellucid.inside import SurrogateTree
     from pellucid.report.data_card import ColumnCard, DataCard
     from pellucid.report.result import Report
 
@@ -57,6 +58,7 @@ def whole_record(report: "Report") -> dict[str, Any]:
             "structure": None if report.structure is None else report.structure.to_dict(),
             "data": report.data.to_dict(),
             "board": None if report.board is None else report.board.to_dict(),
+            "tree": None if report.tree is None else report.tree.to_dict(),
             "costs": [asdict(cost) for cost in report.costs],
             "warnings": list(report.warnings),
         }
@@ -69,6 +71,8 @@ def sections_of(report: "Report", quality: Quality) -> list[Section]:
     if report.board is not None:
         body = board_section(report.board, quality)
         found.append(Section("board", report.board.title, Markup(body)))
+    if report.tree is not None:
+        found.append(Section("tree", "A small tree that imitates it", Markup(_tree(report.tree))))
     if report.structure is not None:
         body = render_template(
             "structure.html.j2", page=structure_view(report.structure), script=False
@@ -79,6 +83,15 @@ def sections_of(report: "Report", quality: Quality) -> list[Section]:
     body = render_template("cost.html.j2", rows=_costs(report), warnings=report.warnings)
     found.append(Section("cost", "What it took, and what not to trust", Markup(body)))
     return found
+
+
+def _tree(tree: "SurrogateTree") -> str:
+    """What it is worth, its drawing, and its rules in words."""
+    words = [line for line in str(tree).splitlines() if line.strip()]
+    return render_template(
+        "tree.html.j2", words=words[0], svg=Markup(tree.to_svg()),
+        rules=[str(rule) for rule in tree.rules()],
+    )  # fmt: skip
 
 
 def _facts(data: "DataCard") -> list[tuple[str, str]]:
