@@ -41,6 +41,8 @@ class TorchOperation(Operation):
         self.sources = sources
         if self.form in {"softmax", "log_softmax"}:
             self.arguments = {**arguments, "axis": arguments.get("dim")}
+        if self.form == "euclidean_norm" and not _is_euclidean(name, arguments):
+            self.form = ""
 
     def __call__(self, *, inputs=None, weights=None, bias=True):
         given = {**self.weights, **(weights or {})}
@@ -97,6 +99,7 @@ _BUILTIN_ARGUMENTS.update(
         ),
         "where": ("condition", "input", "other"),
         "masked_fill": ("input", "mask", "value"),
+        **dict.fromkeys(("linalg_vector_norm", "linalg_norm"), ("input", "ord", "dim", "keepdim")),
         "scaled_dot_product_attention": (
             *("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale"),
             "enable_gqa",
@@ -119,6 +122,14 @@ def normalised(
         except TypeError:
             pass
     return {**{str(i): a for i, a in enumerate(args)}, **kwargs}
+
+
+def _is_euclidean(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether a norm is the root of the sum of squares; `linalg.norm` knows matrices' too."""
+    order = arguments.get("ord", 2 if name == "linalg_vector_norm" else None)
+    if name == "linalg_vector_norm" or order is None:
+        return order in {None, 2}
+    return order == 2 and isinstance(arguments.get("dim"), int)
 
 
 def out_of_place_of(

@@ -24,7 +24,12 @@ KINDS: dict[str, str] = {
         ).split(),
         "activation",
     ),
-    **dict.fromkeys("batch_norm layer_norm group_norm instance_norm rms_norm".split(), "norm"),
+    **dict.fromkeys(
+        (
+            "batch_norm layer_norm group_norm instance_norm rms_norm linalg_vector_norm linalg_norm"
+        ).split(),
+        "norm",
+    ),
     **dict.fromkeys("softmax log_softmax softmin".split(), "softmax"),
     **dict.fromkeys("scaled_dot_product_attention".split(), "attention"),
     **dict.fromkeys(
@@ -55,7 +60,7 @@ KINDS: dict[str, str] = {
         "route",
     ),
     **dict.fromkeys("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell".split(), "rnn"),
-    **dict.fromkeys("multi_head_attention_forward".split(), "composite"),
+    **dict.fromkeys("multi_head_attention_forward norm normalize".split(), "composite"),
     **dict.fromkeys("embedding embedding_bag one_hot".split(), "lookup"),
 }
 
@@ -75,6 +80,7 @@ FORMS: dict[str, str] = {
     "group_norm": "group_norm",
     "instance_norm": "instance_norm",
     "rms_norm": "rms_norm",
+    **dict.fromkeys("linalg_vector_norm linalg_norm".split(), "euclidean_norm"),
     **dict.fromkeys(
         "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d"
         " adaptive_max_pool3d amax max maximum fmax".split(),

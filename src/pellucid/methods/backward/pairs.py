@@ -66,6 +66,8 @@ class Pairs:
         _, _, pullback = self.adapter.vjp(lambda given: (function(given[0]), None), (at,))
         (tangent,) = pullback(xp.ones_like(y))
         if not kinked:
+            # Of a root where both are zero there is none; what does not move has no share.
+            tangent = xp.where(xp.isfinite(tangent), tangent, xp.zeros_like(tangent))
             near = xp.abs(change) <= 1e-3 * size
             agree = xp.abs(slope - tangent) <= 1e-2 * xp.abs(tangent)
             still = xp.logical_or(still, xp.logical_and(near, agree))
@@ -129,6 +131,18 @@ class Pairs:
         variance = Pair(*(xp.mean(v, axis=axes, keepdims=True) + epsilon for v in squared))
         inverse = self.elementwise(lambda v: 1 / xp.sqrt(v), variance)
         return self.product(lambda p, q: p * q, d, inverse)
+
+    def euclidean_norm(self, function: Callable[[Array], Array], pair: Pair) -> Pair:
+        """Squares, their sum and its root, rescaled: (x + x₀) / (‖x‖ + ‖x₀‖), 0 where both are 0.
+
+        It is the derivative of ‖x + x₀‖, whose axes are the function's own, times a number.
+        """
+        xp = self.xp
+        y, y_reference = function(pair.value), function(pair.reference)
+        surrogate, both = function(pair.value + pair.reference), self.stop(y) + y_reference
+        none = both == 0
+        factor = self.stop(surrogate) / xp.where(none, xp.ones_like(both), both)
+        return Pair(self.keep(y, surrogate * factor), y_reference)
 
     def maximum(
         self, function: Callable[..., Array], pairs: tuple[Pair, ...], *, least: bool

@@ -19,6 +19,8 @@ REFUSED = frozenset({"other", "opaque", "custom_gradient", "untracked", "rnn", "
 KINKED = frozenset({"relu", "relu6"})
 """Forms of activations that are straight but for their kinks."""
 
+_NORMS = frozenset({"layer_norm", "rms_norm", "group_norm", "instance_norm", "euclidean_norm"})
+
 PASSED = frozenset({"linear", "bias", "add", "route", "lookup"})
 """Kinds that are linear, so that the gradient is what DeepLIFT's linear rule says."""
 
@@ -41,7 +43,7 @@ def rule_of(op: Operation) -> str | None:
         return str(op.form)
     if op.kind == "softmax" and op.form and op.arguments.get("axis") is not None:
         return str(op.form)
-    if op.kind == "norm" and op.form in {"layer_norm", "rms_norm", "group_norm", "instance_norm"}:
+    if op.kind == "norm" and op.form in _NORMS:
         return str(op.form)
     if op.kind == "attention" and op.form == "dot_product_attention":
         return str(op.form)
@@ -175,6 +177,11 @@ def _normalisation(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) ->
     return pairs.keep(op(), made)
 
 
+def _euclidean_norm(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    (place,) = _live(op)
+    return pairs.euclidean_norm(at(op, [place]), Pair(op.inputs[place], reference[place])).value
+
+
 def _attention(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
     xp, settings = pairs.xp, settings_of(op, "deeplift")
     query, key, value = (Pair(op.inputs[i], reference[i]) for i in range(3))
@@ -200,5 +207,6 @@ _RULES: dict[str, Callable[[Pairs, Operation, tuple[Array, ...]], Array]] = {
     "rms_norm": _normalisation,
     "group_norm": _normalisation,
     "instance_norm": _normalisation,
+    "euclidean_norm": _euclidean_norm,
     "dot_product_attention": _attention,
 }

@@ -102,8 +102,8 @@ def rule_of(info: OperationInfo | Operation) -> str | None:
     if info.kind == "activation" and live == 1:
         return "pass"
     if info.kind == "norm":
-        if info.form == "affine_norm":
-            return "plain"
+        if info.form in {"affine_norm", "euclidean_norm"}:
+            return "plain"  # of a root of squares, each input has x² / Σ x² by its derivative
         return "norm" if info.form in NORMALISED else None
     if info.kind == "pool" and info.form in {"maximum", "minimum"}:
         return "plain"
