@@ -433,6 +433,27 @@ def test_a_page_is_small_and_says_so_without_scripts(of_adult, tmp_path):
     assert 'sandbox=""' in of_adult._repr_html_()
 
 
+def test_a_page_that_cannot_fit_is_refused_and_a_cell_says_so_in_words(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 2))
+    found = pellucid.board(lambda a: a[:, 0], x, x[:, 0] + rng.normal(size=120), examples=0)
+    best = len(found.to_html().encode())
+    smaller = found.to_html(budget_megabytes=0.9 * best / 1e6)
+    assert len(smaller.encode()) <= 0.9 * best
+    with pytest.raises(InputError, match=r"smallest pictures; the budget is 0\.01 MB"):
+        found.save(tmp_path / "board.html", budget_megabytes=0.01)
+    assert not (tmp_path / "board.html").exists()
+    monkeypatch.setattr(found.__class__, "to_html", refused)
+    cell = found._repr_html_()
+    assert "save(path)" in cell
+    assert "mean absolute error" in cell
+    assert "<iframe" not in cell
+
+
+def refused(board, **budget):
+    raise InputError("too large")
+
+
 def test_a_board_needs_no_scikit_learn():
     code = (
         "import sys; sys.modules['sklearn'] = None\n"

@@ -13,6 +13,7 @@ from pellucid.board.performance import Classification, Regression
 from pellucid.board.record import record
 from pellucid.board.scores import Score
 from pellucid.board.slices import Slices
+from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.importance import Importance
 
@@ -79,13 +80,16 @@ class Board:
         return known[name]
 
     def to_html(self, *, budget_megabytes: float = 5.0) -> str:
-        """The page as text: self-contained, readable without JavaScript, within the budget."""
+        """The page as text: self-contained, readable without JavaScript, within the budget.
+
+        Raises `InputError` where even the smallest pictures do not fit it.
+        """
         from pellucid.reports.board import board_html
 
         return board_html(self, budget_megabytes=budget_megabytes)
 
     def save(self, path: str | Path, *, budget_megabytes: float = 5.0) -> Path:
-        """Write the page; returns its path."""
+        """Write the page; returns its path. Raises `InputError` as `to_html` does."""
         target = Path(path)
         page = self.to_html(budget_megabytes=budget_megabytes)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,8 +107,12 @@ class Board:
         return record(self)
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, which runs no scripts."""
-        page = escape(self.to_html(budget_megabytes=1.0), quote=True)
+        """The page in a frame of its own, which runs no scripts; words where it is too large."""
+        try:
+            page = escape(self.to_html(budget_megabytes=1.0), quote=True)
+        except InputError:
+            why = "The page takes more than 1 MB, too much for a cell: save(path) writes it."
+            return f"<pre>{escape(str(self))}</pre><p>{why}</p>"
         return (
             f'<iframe sandbox="" srcdoc="{page}" title="{escape(self.title, quote=True)}"'
             ' style="width: 100%; height: 860px; border: 1px solid #8884"></iframe>'

@@ -2,6 +2,7 @@
 
 from pellucid.inputs.image import read_image
 from pellucid.plots.beeswarm import beeswarm
+from pellucid.plots.board import board, distributions, panel
 from pellucid.plots.boxes import boxes
 from pellucid.plots.dispatch import plot
 from pellucid.plots.effects import effect
@@ -14,6 +15,15 @@ from pellucid.plots.image import heatmap, overlay, picture, side_by_side
 from pellucid.plots.importance import importance
 from pellucid.plots.maps import feature_maps
 from pellucid.plots.masks import masks
+from pellucid.plots.performance import (
+    calibration,
+    class_balance,
+    confusion,
+    histogram,
+    precision_recall,
+    residuals,
+    roc,
+)
 from pellucid.plots.pixels import principal_colours, to_pixels
 from pellucid.plots.receptive import receptive_field
 from pellucid.plots.samples import decision, table_heatmap
@@ -37,9 +47,14 @@ __all__ = [
     "activation_statistics",
     "bars",
     "beeswarm",
+    "board",
     "boxes",
+    "calibration",
+    "class_balance",
+    "confusion",
     "decision",
     "dense_weights",
+    "distributions",
     "effect",
     "embedding",
     "feature_maps",
@@ -49,6 +64,7 @@ __all__ = [
     "frame",
     "grid",
     "heatmap",
+    "histogram",
     "image_grid",
     "importance",
     "limit",
@@ -56,13 +72,17 @@ __all__ = [
     "mosaic",
     "neighbours",
     "overlay",
+    "panel",
     "picture",
     "plot",
+    "precision_recall",
     "principal_colours",
     "read_image",
     "read_images",
     "receptive_field",
     "reduce_channels",
+    "residuals",
+    "roc",
     "save_image",
     "save_images",
     "scatter",

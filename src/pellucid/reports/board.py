@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.plots.board import distributions, panel, panels
 from pellucid.plots.image import image_map, is_image, picture_of, signed_part
@@ -108,16 +109,22 @@ class BoardView:
 
 
 def board_html(board: "Board", *, budget_megabytes: float = 5.0) -> str:
-    """The board as a page of its own; pictures are made smaller until it fits the budget."""
-    page = ""
+    """The board as a page of its own; pictures are made smaller until it fits the budget.
+
+    Raises `InputError` where even the smallest do not.
+    """
+    smallest, record = 0, plain(board.to_dict())
     for quality in LADDER:
         page = render_template(
-            "board_page.html.j2", board=board_view(board, quality), level=2,
-            record=plain(board.to_dict()),
-        )  # fmt: skip
-        if len(page.encode("utf-8")) <= budget_megabytes * 1e6:
-            break
-    return page
+            "board_page.html.j2", board=board_view(board, quality), level=2, record=record
+        )
+        smallest = len(page.encode("utf-8"))
+        if smallest <= budget_megabytes * 1e6:
+            return page
+    raise InputError(
+        f"this board takes {smallest / 1e6:.2f} MB even with its smallest pictures; the budget is"
+        f" {budget_megabytes:g} MB.\n  Ask for fewer examples, or raise budget_megabytes."
+    )
 
 
 def board_section(board: "Board", quality: Quality = LADDER[0], *, level: int = 3) -> str:
