@@ -58,3 +58,21 @@ def test_lime_around_the_data_is_the_same_in_every_framework(options, framework,
     width = build("dense", "numpy")[1].shape[1]
     rows = np.random.default_rng(3).normal(size=(40, width)).astype(np.float32)
     compare("lime", "dense", framework, {"background": rows, "budget": 300} | options, cell)
+
+
+@pytest.mark.parametrize("framework", ["callable", *STYLES_OF])
+@pytest.mark.parametrize("name", ["dense", "sigmoid"])
+def test_the_same_tree_in_every_framework(name, framework, cell):
+    """The last bits of a framework choose no question."""
+    x = build(name, "numpy")[1]
+    rows = np.random.default_rng(3).normal(size=(120, x.shape[1])).astype(np.float32)
+    model = logits_of(name)
+    if framework != "callable":
+        model, x = made(name, framework, STYLES_OF[framework](name)[0])
+    e, base = (
+        explain(m, given, "surrogate_tree", background=rows)
+        for m, given in ((model, x), (logits_of(name), build(name, "numpy")[1]))
+    )
+    found = difference(channels_last(e), tuple(channels_last(base)))
+    assert cell("surrogate_tree", framework, found) < OF_MAXIMUM
+    assert e.evaluations == base.evaluations

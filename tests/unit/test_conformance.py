@@ -405,7 +405,14 @@ SMALL = {
     "hsic": lambda x: {**few_players(x), "budget": 40},
     "partition_shap": lambda x: {**few_players(x), "budget": 40},
     "shapley_interactions": lambda x: few_players(x),
+    "surrogate_tree": lambda x: {"background": rows_like(x)},
 }
+
+
+def rows_like(x):
+    """Rows of a table for a tree to grow on."""
+    width = (x[0] if isinstance(x, tuple) else x).shape[1]
+    return np.random.default_rng(0).normal(size=(40, width)).astype(np.float32)
 
 
 def few_players(x):

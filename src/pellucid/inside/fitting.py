@@ -15,9 +15,10 @@ from pellucid.methods.inside.fidelity import (
     measured,
     with_fresh,
 )
-from pellucid.methods.inside.imitation import Examples, Size, grown
+from pellucid.methods.inside.imitation import Examples, grown
 from pellucid.methods.inside.questions import Nodes
 from pellucid.methods.inside.rule_list import listed
+from pellucid.methods.inside.sizes import Size
 from pellucid.running.outputs import single_output
 from pellucid.task import Task
 from pellucid.types import Outputs, TargetLike, shape_of

@@ -19,12 +19,11 @@ from pellucid.inside.concepts import (
 from pellucid.inside.fitting import Form, Imitated, fitted, said_by
 from pellucid.inside.surrogate_result import SurrogateTree
 from pellucid.methods.inside.fidelity import split
-from pellucid.methods.inside.imitation import Examples, Size
+from pellucid.methods.inside.imitation import Examples
+from pellucid.methods.inside.sizes import FEWEST, check_share, checked_size, whole
 from pellucid.task import Task
 from pellucid.types import TargetLike
 
-FEWEST = 10
-_DEEPEST = 8
 _RULES = 10
 _SAMPLE = 63
 
@@ -81,7 +80,7 @@ def surrogate_tree(
     >>> tree.nodes[0].questions[0].name
     'dose'
     """
-    size = _checked_size(max_depth, max_leaves, min_rows)
+    size = checked_size(max_depth, max_leaves, min_rows)
     _check_options(held_out, budget)
     form = Form(size, automatic=max_depth == "auto", rules=_checked_rules(rules, max_depth))
     places, rows = np.arange(0), 0
@@ -101,27 +100,11 @@ def surrogate_tree(
     return fitted(task, asked, imitated, learned, fresh, form)
 
 
-def _checked_size(depth: Any, leaves: Any, rows: Any) -> Size:
-    """Raises `InputError` for what is no size of a tree."""
-    if depth != "auto" and not _whole(depth, 1):
-        raise InputError(f"Expected max_depth to be 1 or more, or 'auto', got {depth!r}.")
-    if leaves is not None and not _whole(leaves, 2):
-        raise InputError(f"Expected max_leaves to be 2 or more, got {leaves!r}.")
-    if not _whole(rows, 1):
-        raise InputError(f"Expected min_rows to be 1 or more, got {rows!r}.")
-    return Size(_DEEPEST if depth == "auto" else int(depth), leaves, int(rows))
-
-
-def _whole(value: Any, least: int) -> bool:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and bool(value >= least)
-
-
 def _checked_rules(rules: Any, depth: Any) -> int:
     """How many rules a list may have; 0 for a tree."""
     if rules is False:
         return 0
-    if depth == "auto" or not (rules is True or _whole(rules, 1)):
+    if depth == "auto" or not (rules is True or whole(rules, 1)):
         raise InputError(
             f"Expected rules to be True or 1 or more, with a number as max_depth, got {rules!r} and"
             f" max_depth={depth!r}."
@@ -130,12 +113,9 @@ def _checked_rules(rules: Any, depth: Any) -> int:
 
 
 def _check_options(held_out: Any, budget: Any) -> None:
-    if isinstance(held_out, int | float) and not 0 < held_out < 1:
-        raise InputError(
-            f"Expected held_out to be a share between 0 and 1, or rows, got {held_out!r}.\n"
-            "  Without rows it has not seen, nothing tells how far a tree can be believed."
-        )
-    if budget is not None and not _whole(budget, FEWEST):
+    if isinstance(held_out, int | float):
+        check_share(held_out)
+    if budget is not None and not whole(budget, FEWEST):
         raise InputError(f"Expected a budget of {FEWEST} rows or more, got {budget!r}.")
 
 

@@ -23,6 +23,7 @@ import pellucid.methods.gradient.integrated_gradients
 import pellucid.methods.gradient.noise
 import pellucid.methods.gradient.saliency
 import pellucid.methods.inside.activations
+import pellucid.methods.inside.tree_values
 import pellucid.methods.perturbation.feature_permutation
 import pellucid.methods.perturbation.interactions
 import pellucid.methods.perturbation.lime

@@ -80,6 +80,8 @@ ASKS = {
     "tree_shap": "Shares the score out among the columns as the branches of the trees use them.",
     "feature_permutation": "Shuffles a column over all rows and notes what this row's answer loses "
     "or how far it moves.",
+    "surrogate_tree": "Grows a small tree that imitates the model on other rows, and notes what "
+    "each question on this row's way moves the tree's answer by. It explains the tree.",
     "random": "A control: it does not look at the model; its values are drawn by chance.",
     "edges": "A control: it does not look at the model, only at the edges in the {whole}.",
     "constant": "A control: it does not look at the model; every {unit} gets the same value.",

@@ -60,6 +60,7 @@ TITLES = {
     "attention_gradient": "Attention × gradient",
     "tree_shap": "Tree SHAP",
     "feature_permutation": "Shuffled columns",
+    "surrogate_tree": "Tree that imitates",
     "random": "Random (control)",
     "edges": "Edges (control)",
     "constant": "Constant (control)",

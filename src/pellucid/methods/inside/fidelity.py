@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.methods.inside.imitation import Examples, Size, grown
+from pellucid.methods.inside.imitation import Examples, grown
 from pellucid.methods.inside.questions import Node, Nodes, leaves_of, outcomes, visits
+from pellucid.methods.inside.sizes import Size
 
 LEVEL = 0.95
 _Z = 1.959963984540054
@@ -128,6 +129,9 @@ def measured(
     )
     if fresh.classes:
         return _of_classes(said, fresh, int(answer.argmax()), draws, names)
+    if (fresh.said == fresh.said[0]).all():  # R² of what does not vary is no number
+        nothing = float("nan")
+        return Fidelity("r2", nothing, nothing, nothing, nothing, nothing, count)
     weights = np.concatenate([np.ones((1, count)), draws])
     tree = _r2(fresh.said, said, weights)
     trivial = _r2(fresh.said, np.full(count, answer[0]), weights)

@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.errors import InputError, MissingExtraError
 from pellucid.methods.inside.questions import Node, Nodes, Question
+from pellucid.methods.inside.sizes import Size
 
 Words = tuple[str, ...] | None
 
@@ -44,16 +45,6 @@ class Examples:
         if self.classes:
             return np.bincount(self.said, minlength=self.classes).astype(np.float64)
         return np.array([self.said.mean(), self.said.std()])
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large a tree may become."""
-
-    depth: int
-    leaves: int | None = None
-    rows: int = 1
-    """The fewest rows of a leaf."""
 
 
 def grown(examples: Examples, size: Size, seed: int) -> Nodes:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pellucid.methods.inside.imitation import Examples, Size, grown
+from pellucid.methods.inside.imitation import Examples, grown
 from pellucid.methods.inside.questions import (
     Node,
     Nodes,
@@ -12,6 +12,7 @@ from pellucid.methods.inside.questions import (
     leaves_of,
     statements,
 )
+from pellucid.methods.inside.sizes import Size
 
 
 def listed(examples: Examples, size: Size, seed: int, *, most: int) -> Nodes:
