@@ -6,10 +6,14 @@ and the function that makes it, as a matplotlib figure, bytes, or the text of an
 
 import importlib
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# As in the tests: with more threads sums round otherwise, and t-SNE lays them out otherwise.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
 

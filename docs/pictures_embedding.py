@@ -44,10 +44,10 @@ def embedded() -> Any:
     """The same t-SNE twice: by class, and as thumbnails by right and wrong."""
     net, x, classes = digits()
     found = pellucid.inside.embedding(net, x, labels=classes, how="tsne", max_iter=500)
-    figure = new_figure(12.4, 4.6, LIGHT)
+    figure = new_figure(11.4, 4.2, LIGHT)
     left, right = figure.subplots(1, 2)
     found.plot(ax=left)
-    found.plot(ax=right, colour="correct", pictures=50)
+    found.plot(ax=right, colour="correct", pictures=40)
     return settle(figure)
 
 

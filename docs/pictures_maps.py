@@ -54,7 +54,7 @@ def digits() -> tuple[pellucid.Model, np.ndarray]:
 
 
 def feature_maps() -> Figure:
-    """Units of five depths of MobileNetV2 that count for what it predicts."""
+    """Units of four depths of MobileNetV2 that count for what it predicts."""
     layers = ["Conv1_relu", "block_3_expand_relu", "block_6_expand_relu", "out_relu"]
     x = photo(0)[None]
     found = pellucid.inside.activations(mobilenet(), x, layers, top=8, by="attribution")
