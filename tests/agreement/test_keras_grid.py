@@ -31,7 +31,10 @@ SMALL = {
 METHODS = sorted(
     n for n, c in registered().items() if c.modalities != {"table"} and not c.needs_attention
 )
-ON_TABLES = [m for m in METHODS if not registered()[m].modalities]
+# What stands at a layer has one map, not one an input, and tables have no layer with a map.
+ON_TABLES = [
+    m for m in METHODS if not (registered()[m].modalities or registered()[m].always_at_layer)
+]
 OF_MAXIMUM = 1e-5
 
 

@@ -39,7 +39,8 @@ def require_tier(model: Model, method: type[Method]) -> None:
     if method.needs <= model.supports:
         return
     fitting = [m for m in registered().values() if m.needs <= model.supports]
-    fitting = [m for m in fitting if not m.needs_trees and not m.is_global]
+    fitting = [m for m in fitting if not (m.needs_trees or m.is_global)]
+    fitting = [m for m in fitting if m.is_attribution]
     fitting = [m for m in fitting if m.family != "controls"] or fitting
     best = max(fitting, key=lambda m: (m.needs, m.name == "occlusion"))
     hint = _FOR_FUNCTIONS if model.framework == "callable" else ""

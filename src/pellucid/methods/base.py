@@ -72,6 +72,8 @@ class Method(ABC):
     """`attribute_each` explains several targets from the same forward passes."""
     is_global: ClassVar[bool] = False
     """x is a data set whose rows serve to explain each other: no sample stands for itself."""
+    is_attribution: ClassVar[bool] = True
+    """Its values say what counts for the target, so they can be judged and chosen among."""
     values_are_losses: ClassVar[bool] = False
     """Its values are what is lost: their mean over samples counts, not that of their size."""
     needs_trees: ClassVar[bool] = False

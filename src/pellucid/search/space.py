@@ -69,6 +69,11 @@ def candidates(space: Space, models: Sequence[str], background: Any) -> tuple[Ca
                     f"{method} explains a data set and no sample of it, so it cannot be judged"
                     " sample by sample."
                 )
+            if not method_class(method).is_attribution:
+                raise InputError(
+                    f"{method} says nothing of what counts for the target, so there is nothing to"
+                    " judge.\n  pellucid.methods() lists the methods; gradcam looks at layers."
+                )
             for chosen in itertools.product(*values.values()):
                 parameters = dict(zip(values, chosen, strict=True))
                 title = _title(method, parameters)

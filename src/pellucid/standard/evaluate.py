@@ -120,6 +120,10 @@ def _made(
     found: dict[str, Explanation] = {}
     failures: dict[str, str] = {}
     for name, own in given.items():
+        method = own.method or (own.explanation.method if own.explanation is not None else "")
+        if method in registered() and not registered()[method].is_attribution:
+            failures[name] = f"{method} says nothing of what counts for the target"
+            continue
         if own.explanation is not None:
             _check_same(name, own.explanation, subject)
             found[name] = own.explanation

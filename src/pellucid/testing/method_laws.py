@@ -158,13 +158,16 @@ def completeness_is_kept(case: MethodCase) -> None:
 
 
 def several_inputs_have_a_map_each(case: MethodCase) -> None:
-    """Two inputs: two maps of their shapes, or a refusal that says why."""
+    """Two inputs: two maps of their shapes, that of a layer alone, or a refusal that says why."""
     model, x = build("two_inputs", case.framework)
     try:
         given = {**case.parameters(x)}
         e = explain(model, x, case.name, **given)
     except CapabilityError as reason:
         raise Skipped(f"the method refuses several inputs: {reason}") from reason
+    if case.cls.always_at_layer:
+        require(len(e.parts) == 1, f"one layer has {len(e.parts)} maps.")
+        return
     require(len(e.parts) == 2, f"two inputs have {len(e.parts)} maps.")
     for part, leaf in zip(e.parts, x, strict=True):
         require(
