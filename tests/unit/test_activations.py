@@ -111,22 +111,81 @@ def test_sequences_and_tokens_have_units_last(framework):
         assert found[name].values.shape == (5, 13, 8)
 
 
+class Sequences(torch.nn.Module):
+    """A convolution `(n, channels, steps)`, then what returns `(n, steps, channels)`."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv1d(3, 4, 3)
+        self.norm = torch.nn.LayerNorm(4)
+        self.lstm = torch.nn.LSTM(4, 6, batch_first=True)
+        self.head = torch.nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.head(self.lstm(self.norm(self.conv(x).transpose(1, 2)))[0][:, -1])
+
+
+SERIES = np.random.default_rng(1).normal(size=(4, 3, 9)).astype(np.float32)
+
+
 def test_sequences_in_torch_have_channels_where_the_layer_has_them():
-    class Net(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = torch.nn.Conv1d(3, 4, 3)
-            self.lstm = torch.nn.LSTM(4, 6, batch_first=True)
-            self.head = torch.nn.Linear(6, 2)
-
-        def forward(self, x):
-            return self.head(self.lstm(self.conv(x).transpose(1, 2))[0][:, -1])
-
-    torch.manual_seed(0)
-    found = pellucid.inside.activations(Net().eval(), np.ones((2, 3, 9), np.float32))
+    found = pellucid.inside.activations(Sequences().eval(), SERIES)
     assert found["conv"].dims == ("sample", "channel", "step")
     assert found["lstm"].dims == ("sample", "step", "channel")
     assert (found["conv"].all_units, found["lstm"].all_units) == (4, 6)
+
+
+@pytest.mark.parametrize("layer", ["conv", "norm", "lstm"])
+def test_the_method_and_an_embedding_read_sequences_the_same_way(layer):
+    """The layer's mean over its steps, those where torch itself has them."""
+    model = Sequences().eval()
+    maps = pellucid.inside.activations(model, SERIES, layer)[layer]
+    e = pellucid.explain(model, SERIES, "activations", layer=layer)
+    assert e.parts[0].dims == maps.dims
+    np.testing.assert_allclose(e.values, maps.values, atol=1e-6)
+    assert e.evaluations.forward == len(SERIES) + 1
+    embedded = pellucid.inside.embedding(model, SERIES, layer)
+    expected = maps.values.mean(axis=2 if layer == "conv" else 1)
+    np.testing.assert_allclose(embedded.vectors, expected, atol=1e-6)
+    assert f"{7} positions of {expected.shape[1]} channels" in embedded.pooled
+
+
+def test_one_unit_of_a_recurrent_layer_is_over_all_its_steps():
+    model = Sequences().eval()
+    wanted = {"layer": "lstm", "data": SERIES, "steps": 2}
+    found = pellucid.inside.visualize_feature(model, unit=5, **wanted)
+    with torch.no_grad():
+        below = model.norm(model.conv(torch.from_numpy(SERIES)).transpose(1, 2))
+        means = model.lstm(below)[0][:, :, 5].mean(dim=1).numpy()
+    np.testing.assert_allclose(found.best, means.max(), atol=1e-6)
+    with pytest.raises(InputError, match="from 0 to 5"):
+        pellucid.inside.visualize_feature(model, unit=6, **wanted)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_method_names_tokens_as_the_maps_do(framework):
+    model, x = build("vit", framework)
+    maps = pellucid.inside.activations(model, x)
+    layer = next(m.layer for m in maps if m.dims == ("sample", "step", "channel"))
+    e = pellucid.explain(model, x, "activations", layer=layer)
+    assert e.parts[0].dims == ("sample", "step", "channel")
+
+
+def test_the_method_is_no_attribution_to_be_judged_or_searched():
+    model, x = build("cnn", "torch")
+    row = next(r for r in pellucid.methods(model=model) if r["name"] == "activations")
+    assert (row["family"], row["runs"]) == ("inside", True)
+    with pytest.raises(CapabilityError, match="nothing of what counts for the target"):
+        pellucid.evaluate(model, x, ["activations"])
+    made = pellucid.explain(model, x, "activations")
+    with pytest.raises(CapabilityError, match="nothing of what counts for the target"):
+        pellucid.evaluate(model, x, made)
+    card = pellucid.evaluate(model, x, ["saliency", "activations"], standard=["I1"])
+    assert "activations" not in card.scores
+    assert any("activations could not be made" in note for note in card.notes)
+    with pytest.raises(InputError, match="nothing to judge"):
+        pellucid.search(model, x, goal=pellucid.Goal(methods=["activations"]))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

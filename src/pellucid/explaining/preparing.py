@@ -37,7 +37,13 @@ def prepare(
     differs from row to row.
     """
     task = unasked(model, x, seed=seed, batch_size=batch_size, progress=progress, choose=choose)
-    wrapped, batch = task.wrapped, task.batch
+    aim(task, target, each_predicted=each_predicted)
+    return task
+
+
+def aim(task: Task, target: TargetLike, *, each_predicted: bool = False) -> None:
+    """Run the model, and let the task explain `target`; see `prepare`."""
+    wrapped = task.wrapped
     task.predict()
     check_class_names(wrapped.class_names, task.outputs)
     shape = shape_of(task.outputs)
@@ -49,14 +55,12 @@ def prepare(
             f"This model has {shape[1]} outputs: name the one to look at over all rows,"
             " target=0 for instance."
         )  # fmt: skip
-    explained = wrapped.explained(batch.leaves)
     task.set_target(
         resolve_target(
-            target, task.outputs, len(batch), wrapped.class_names,
-            explained=explained, to_numpy=wrapped.adapter.to_numpy,
+            target, task.outputs, task.count, wrapped.class_names,
+            explained=wrapped.explained(task.x), to_numpy=wrapped.adapter.to_numpy,
         )
     )  # fmt: skip
-    return task
 
 
 def unasked(

@@ -9,8 +9,9 @@ import numpy as np
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.engine.schedule import Progress
 from pellucid.errors import InputError, LayerError, quote_nearest
+from pellucid.explaining.preparing import aim
 from pellucid.inputs.layout import modality
-from pellucid.inside.preparing import aim, as_it_is, task_over
+from pellucid.inside.preparing import as_it_is, with_layers
 from pellucid.methods.inside.activations import contributions, maps_of, variances
 from pellucid.methods.inside.layers import (
     bytes_of,
@@ -177,14 +178,14 @@ def activations(
     whole = isinstance(top, int | np.integer) and not isinstance(top, bool)
     if top is not None and not (whole and top > 0):
         raise InputError(f"Expected top to be a whole number of 1 or more, got {top!r}.")
-    task = task_over(model, x, seed=seed, batch_size=batch_size, progress=progress)
+    task = with_layers(model, x, seed=seed, batch_size=batch_size, progress=progress)
     ranked = by if top is not None else None
     if ranked == "attribution":
-        aim(task, target)
+        aim(task, target, each_predicted=True)
     whole = as_it_is(task)
     calls = calls_with_numbers(whole, layer)
-    operations = operations_for(whole, calls)
-    dims = [dims_of(whole, call, operations) for call in calls]
+    operations = operations_for(whole, [call.shape for call in calls])
+    dims = [dims_of(whole, call.path, call.shape or (), operations) for call in calls]
     # What counts for a logit is asked of the model that returns it.
     each = _ranks(task if ranked == "attribution" else whole, calls, dims, ranked)
     order = [None if rank is None else np.argsort(-rank, kind="stable")[:top] for rank, _ in each]

@@ -9,7 +9,7 @@ from pellucid.engine.schedule import Progress
 from pellucid.errors import InputError
 from pellucid.inputs.layout import space_axes
 from pellucid.inside.activations import pictures_of
-from pellucid.inside.preparing import as_it_is, task_over
+from pellucid.inside.preparing import as_it_is, with_layers
 from pellucid.methods.inside.layers import calls_of, dims_of, operations_for, real_calls
 from pellucid.methods.inside.receptive import Seen, lines_seen
 from pellucid.task import Task
@@ -129,11 +129,11 @@ def receptive_field(
     whole = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
     if not (whole and draws > 0):
         raise InputError(f"Expected draws to be a whole number of 1 or more, got {draws!r}.")
-    task = as_it_is(task_over(model, x, seed=seed, batch_size=batch_size, progress=progress))
+    task = as_it_is(with_layers(model, x, seed=seed, batch_size=batch_size, progress=progress))
     number = _part(task, part)
     (call,) = real_calls(task, calls_of(task, layer), named=True)
-    dims = dims_of(task, call, operations_for(task, (call,)))
     shape = call.shape or ()
+    dims = dims_of(task, call.path, shape, operations_for(task, [shape]))
     own = task.batch.dims[number]
     axes = space_axes(own)
     positions = tuple(i for i, d in enumerate(dims) if i > 0 and d not in ("channel", "unit"))

@@ -11,7 +11,7 @@ import numpy as np
 from pellucid.adapters.protocol import LayerInfo, Operation
 from pellucid.engine.schedule import Progress
 from pellucid.errors import InputError, LayerError, quote_nearest
-from pellucid.inside.preparing import as_it_is, task_over
+from pellucid.inside.preparing import as_it_is, with_layers
 from pellucid.methods.inside.layers import (
     bytes_of,
     calls_of,
@@ -182,10 +182,10 @@ def statistics(
         real = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
         if not (real and 0 <= value <= 1):
             raise InputError(f"Expected {name} to be a share from 0 to 1, got {value!r}.")
-    task = as_it_is(task_over(model, x, seed=seed, batch_size=batch_size, progress=progress))
+    task = as_it_is(with_layers(model, x, seed=seed, batch_size=batch_size, progress=progress))
     calls = _calls(task, layers)
-    operations = operations_for(task, calls)
-    axes = {c.path: unit_axis(dims_of(task, c, operations)) for c in calls}
+    operations = operations_for(task, [c.shape for c in calls])
+    axes = {c.path: unit_axis(dims_of(task, c.path, c.shape or (), operations)) for c in calls}
     counts, forms = _pass(task, calls, axes, near, every=layers is None)
     kinds = {call.path: call.kind for call in calls}
     found = [

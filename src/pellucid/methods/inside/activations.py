@@ -8,7 +8,15 @@ import numpy as np
 from pellucid.adapters.derived import numbered
 from pellucid.adapters.protocol import LAYERS_ONLY, LayerInfo, Operation, Tier
 from pellucid.methods.base import Attribution, Method
-from pellucid.methods.inside.layers import HELD_AT_ONCE, bytes_of, in_float32, passed, unit_axis
+from pellucid.methods.inside.layers import (
+    HELD_AT_ONCE,
+    bytes_of,
+    dims_of,
+    in_float32,
+    operations_for,
+    passed,
+    unit_axis,
+)
 from pellucid.methods.inside.moments import Moments, by_unit
 from pellucid.methods.registry import register_method
 from pellucid.task import Task
@@ -32,7 +40,7 @@ class Activations(Method):
     model was wrapped with `output="probability"`. `layer` is a name path, `name#2` for the second
     call of a shared layer; None takes the one that gradcam would. `pellucid.inside.activations`
     looks at many layers and picks channels.
-    Cost: one forward.
+    Cost: one forward, and in torch one of the first sample for an output of three axes.
     Source: Zeiler, Fergus 2014 (arXiv 1311.2901), section 4.
 
     Raises `LayerError` for a layer that there is not, or that returns no real numbers,
@@ -48,11 +56,15 @@ class Activations(Method):
     needs = Tier.TRANSPARENT
     works_at_layer = True
     always_at_layer = True
+    is_attribution = False
     cost = "1 F"
     source = "Zeiler & Fergus 2014"
 
     def attribute(self, task: Task) -> Attribution:
-        return Attribution(tuple(a.copy() for a in task.batch.arrays))
+        (values,), origin = task.batch.arrays, task.origin
+        shape, layer = values.shape, origin.cut_layer or ""
+        dims = dims_of(origin, layer, shape, operations_for(origin, [shape]))
+        return Attribution((values.copy(),), dims=(dims,))
 
 
 def variances(

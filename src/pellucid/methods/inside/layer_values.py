@@ -9,6 +9,7 @@ from pellucid.adapters.protocol import LAYERS_ONLY, Operation
 from pellucid.errors import CapabilityError, InputError, LayerError
 from pellucid.inputs.layout import space_axes
 from pellucid.inputs.map_layout import read_map
+from pellucid.methods.inside.layers import dims_of, operations_for, unit_axis
 from pellucid.running.outputs import check_outputs, model_errors, single_output
 from pellucid.task import Task
 from pellucid.types import Array, shape_of
@@ -35,11 +36,14 @@ class LayerValues:
     how: str
 
 
-def channel_axis(task: Task, shape: tuple[int, ...]) -> int:
+def channel_axis(task: Task, layer: str, shape: tuple[int, ...]) -> int:
     """The axis of the channels in what a layer returned, batch axis counted.
 
-    That of a feature map over an input; otherwise the last, as of tokens and units.
+    That of a feature map over an input; otherwise the last, as of tokens and units. Which of the
+    two an output of three axes is, `dims_of` says.
     """
+    if len(shape) == 3 and layer not in {INPUT, OUTPUT}:
+        return unit_axis(dims_of(task, layer, shape, operations_for(task, [shape])))
     for array, dims in zip(task.batch.arrays, task.batch.dims, strict=True):
         size = tuple(array.shape[a] for a in space_axes(dims))
         if size and len(shape) == len(size) + 2:
@@ -100,6 +104,7 @@ class _Gathered:
     def __init__(self, task: Task, layer: str, pooling: str, count: int) -> None:
         self.task, self.layer, self.pooling, self.count = task, layer, pooling, count
         self.how = ""
+        self._axes: dict[tuple[int, ...], int] = {}
 
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         task, held = self.task, []
@@ -166,7 +171,10 @@ class _Gathered:
             else:
                 self.how = f"all {flat.shape[1]} values"
             return flat
-        axis = channel_axis(self.task, value.shape)
+        shape = value.shape[1:]
+        if shape not in self._axes:
+            self._axes[shape] = channel_axis(self.task, self.layer, value.shape)
+        axis = self._axes[shape]
         others = tuple(a for a in range(1, value.ndim) if a != axis)
         positions = prod(value.shape[a] for a in others)
         self.how = f"{self.pooling} over {positions} positions of {value.shape[axis]} channels"

@@ -1,6 +1,6 @@
 """Layers of a task and what they return: which are meant, how their axes are read, one pass."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from typing import Any, TypeVar
 
@@ -77,16 +77,17 @@ _REAL = frozenset({"f", "V"})
 """NumPy's kinds of real numbers; what it does not know (bfloat16) is called V."""
 
 
-def dims_of(task: Task, call: LayerInfo, operations: Sequence[OperationInfo]) -> tuple[str, ...]:
-    """Names for the axes of what a layer returns, the sample axis first.
+def dims_of(
+    task: Task, layer: str, shape: Sequence[int | None], operations: Sequence[OperationInfo]
+) -> tuple[str, ...]:
+    """Names for the axes of the `shape` that a call of a layer returns, the sample axis first.
 
     Where channels come first, an output of three axes is channels and steps below a convolution,
     steps and channels otherwise (an LSTM, a transformer): `operations` tell which. Height and width
     are axes in about the proportions of the input; others, such as tokens by heads, have numbers.
     """
-    shape = call.shape or ()
     axis = task.wrapped.adapter.channel_axis_of(len(shape))
-    if len(shape) == 3 and axis == 1 and not _is_convolved(call, operations):
+    if len(shape) == 3 and axis == 1 and not _is_convolved(layer, operations):
         axis = -1
     names = input_dims(len(shape), axis)
     space = space_axes(names)
@@ -117,9 +118,9 @@ def unit_axis(dims: Sequence[str]) -> int:
     return dims.index("channel") if "channel" in dims else len(dims) - 1
 
 
-def _is_convolved(call: LayerInfo, operations: Sequence[OperationInfo]) -> bool:
+def _is_convolved(layer: str, operations: Sequence[OperationInfo]) -> bool:
     """Whether the last operation with weights up to the layer's end is a convolution."""
-    path, _, number = call.path.partition("#")
+    path, _, number = layer.partition("#")
     below = (path + "/", path + ".")
     inside = [
         op.index
@@ -137,15 +138,12 @@ def _decides(op: OperationInfo) -> bool:
     }  # fmt: skip
 
 
-def needs_operations(task: Task, calls: Sequence[LayerInfo]) -> bool:
-    """Whether `dims_of` has to know the operations of a run."""
-    ranks = {len(call.shape) for call in calls if call.shape is not None}
-    return 3 in ranks and task.wrapped.adapter.channel_axis_of(3) == 1
-
-
-def operations_for(task: Task, calls: Sequence[LayerInfo]) -> tuple[OperationInfo, ...]:
+def operations_for(
+    task: Task, shapes: Iterable[Sequence[int | None] | None]
+) -> tuple[OperationInfo, ...]:
     """The operations of one run on the first sample, where `dims_of` has to know them."""
-    if not needs_operations(task, calls):
+    ranks = {len(shape) for shape in shapes if shape is not None}
+    if 3 not in ranks or task.wrapped.adapter.channel_axis_of(3) != 1:
         return ()
     return task.model.operations(tuple(a[:1] for a in task.x))
 

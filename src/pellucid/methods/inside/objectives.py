@@ -91,7 +91,7 @@ def at_units(task: Task, layer: str, units: Any) -> LayerDirections:
     Raises `InputError` for numbers that the layer does not have.
     """
     shape = _shape(task, layer)
-    axis = channel_axis(task, shape) - 1
+    axis = channel_axis(task, layer, shape) - 1
     listed = units if isinstance(units, list | range | np.ndarray) else [units]
     weights = np.zeros((len(listed), *shape[1:]), dtype=np.float32)
     names = []
@@ -110,7 +110,7 @@ def at_units(task: Task, layer: str, units: Any) -> LayerDirections:
 def along(task: Task, layer: str, directions: Any) -> LayerDirections:
     """Directions in the space of a layer's channels, `(c,)` or `(k, c)`; mean over positions."""
     shape = _shape(task, layer)
-    axis = channel_axis(task, shape) - 1
+    axis = channel_axis(task, layer, shape) - 1
     given = np.atleast_2d(np.asarray(directions, dtype=np.float64))
     channels = shape[axis + 1]
     if given.ndim != 2 or given.shape[1] != channels or not np.isfinite(given).all():
