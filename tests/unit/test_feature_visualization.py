@@ -213,6 +213,7 @@ def test_maco_keeps_the_spectrum_of_real_pictures():
 
 
 def test_series_tables_and_functions_of_the_outputs():
+    torch.manual_seed(0)  # some draws of the weights are dead at the middle of the range
     series = nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18, 2))
     x = rng.normal(size=(6, 2, 8)).astype(np.float32)
     for kind in ("auto", "fourier", "maco"):
