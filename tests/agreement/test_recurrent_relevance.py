@@ -126,12 +126,7 @@ BLOCKS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}
 
 
 def networks(cell: str) -> tuple[keras.Model, list[np.ndarray]]:
-    """A Keras model with biases that are not zero, and its weights.
-
-    But for one: the first state of torch and JAX is a constant, so that a GRU's reset gate scales
-    the bias of its signal there and has what relevance that bias would; a loop of Keras's knows no
-    first turn, and the bias keeps it.
-    """
+    """A Keras model with biases that are not zero, and its weights."""
     keras.utils.set_random_seed(1)
     network = keras.Sequential([keras.Input(X.shape[1:]), LAYERS[cell](), L.Dense(3)])
     draws = np.random.default_rng(2)
@@ -139,8 +134,6 @@ def networks(cell: str) -> tuple[keras.Model, list[np.ndarray]]:
         w if i in {0, 1, 3} else draws.normal(0, 0.2, w.shape).astype(np.float32)
         for i, w in enumerate(network.get_weights())
     ]
-    if cell == "gru":
-        weights[2][1, 2 * UNITS :] = 0
     network.set_weights(weights)
     return network, weights
 

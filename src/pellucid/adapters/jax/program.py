@@ -65,6 +65,8 @@ class Program:
     outputs: tuple[Value, ...]
     avals: Mapping[int, Any]
     marks: tuple[Mark, ...]
+    states: frozenset[int] = frozenset()
+    """What loops that were written out begin with, where a turn makes it depend on the inputs."""
 
     @functools.cached_property
     def mark_named(self) -> dict[str, Mark]:
@@ -77,8 +79,8 @@ class Program:
 
     @functools.cached_property
     def live(self) -> frozenset[int]:
-        """Values that depend on the model's inputs."""
-        found = set(self.leaves)
+        """Values that depend on the model's inputs, and first states, which later turns' do."""
+        found = {*self.leaves, *self.states}
         for step in self.steps:
             if any(v in found for v in step.reads):
                 found.update(step.outputs)

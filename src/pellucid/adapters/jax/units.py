@@ -71,8 +71,10 @@ def units_of(program: Program) -> tuple[Unit, ...]:
 
 
 def _maker(program: Program, makers: Mapping[int, int], value: Value) -> int:
-    """The index of the operation that made a value, behind marks; -1 for none."""
+    """The index of the operation that made a value, behind marks; -1 for none, -2 for a state."""
     while isinstance(value, int) and value not in makers:
+        if value in program.states:
+            return -2
         position = program.producer.get(value)
         if position is None or program.steps[position].primitive is not None:
             return -1

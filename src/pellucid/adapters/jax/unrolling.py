@@ -21,6 +21,7 @@ def unrolled(program: Program) -> Program:
     flat.constants.update(program.constants)
     renamed: dict[int, Value] = {}
     moved: dict[int, int] = {}
+    begun: dict[int, Value] = {}
 
     def now(v: Value) -> Value:
         return renamed.get(v, v) if isinstance(v, int) else v
@@ -32,9 +33,13 @@ def unrolled(program: Program) -> Program:
             flat.steps.append(replace(step, inputs=inputs))
             continue
         closed = _written_out(step, program.avals)
+        first, carried = step.params["num_consts"], step.params["num_carry"]
+        starts = [_start(flat, v) for v in inputs[first : first + carried]]
+        inputs = (*inputs[:first], *starts, *inputs[first + carried :])
         constants = [flat.constant(c) for c in closed.consts]
         outputs = flat.inline(closed.jaxpr, [*constants, *inputs], step.scopes)
         renamed.update(zip(step.outputs, outputs, strict=True))
+        begun.update(zip(starts, outputs, strict=False))
     marks = []
     for mark in program.marks:
         source = now(mark.source)
@@ -48,7 +53,18 @@ def unrolled(program: Program) -> Program:
         avals=flat.avals,
         marks=tuple(marks),
     )
+    live = opened.live
+    states = {s for s, end in begun.items() if end in live and s not in live}
+    opened = replace(opened, states=program.states | states)
     return unrolled(opened)  # loops in loops
+
+
+def _start(flat: Flattener, value: Value) -> int:
+    """A number of its own for what a loop begins with, which others may read too."""
+    aval = flat.avals[value] if isinstance(value, int) else value.aval
+    number = flat.number(aval)
+    flat.steps.append(Step(None, {}, (value,), (number,)))
+    return number
 
 
 def _is_live(program: Program, step: Step) -> bool:

@@ -20,7 +20,7 @@ from pellucid.adapters.torch.calls import (
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 from pellucid.adapters.torch.position import Makers, Position, tensors_in
 from pellucid.adapters.torch.rectifiers import BY_SIGN, LOOKED_AT, Rectifiers
-from pellucid.adapters.torch.recurrent import STEPPED, in_steps
+from pellucid.adapters.torch.recurrent import STEPPED, in_steps, with_live_states
 
 
 def name_of(function: Any) -> str:
@@ -175,6 +175,9 @@ class InterceptMode(TorchFunctionMode):
         if out_of_place is None:
             return func(*args, **kwargs)
         if name in STEPPED and self.kinds is not None and self.kinds & INSIDE:
+            args, states = with_live_states(args)
+            for state in states:
+                self.makers.note(state, -2)
             with self:
                 return in_steps(name, args)
         if kind_of(name, ()) == "composite":

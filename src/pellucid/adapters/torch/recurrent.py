@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from pellucid.adapters.torch.calls import depends, is_wrapped
+
 STEPPED: frozenset[str] = frozenset(
     "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell".split()
 )
@@ -16,6 +18,27 @@ STEPPED: frozenset[str] = frozenset(
 
 Cell = Callable[[torch.Tensor, tuple[torch.Tensor, ...], Sequence[Any]], tuple[torch.Tensor, ...]]
 """From what the input adds, the state and the recurrent weights to the next state."""
+
+
+def with_live_states(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[torch.Tensor]]:
+    """The arguments with first states that operations follow like later ones, and these states.
+
+    Else a gate beside a state that is a constant would be taken for the signal.
+    """
+    if not (torch.is_grad_enabled() and depends(args[0])):
+        return args, []
+    packed = isinstance(args[1], torch.Tensor) and args[1].dtype == torch.int64
+    place, made = 2 if packed else 1, []
+
+    def live(state: torch.Tensor) -> torch.Tensor:
+        if depends(state) or is_wrapped(state):
+            return state
+        made.append(state.detach().requires_grad_())
+        return made[-1]
+
+    first = args[place]
+    first = live(first) if isinstance(first, torch.Tensor) else [live(s) for s in first]
+    return (*args[:place], first, *args[place + 1 :]), made
 
 
 def in_steps(name: str, args: tuple[Any, ...]) -> Any:
