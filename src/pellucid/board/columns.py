@@ -28,7 +28,7 @@ class Column:
     values: np.ndarray
     words: tuple[str, ...] | None = None
     of: str = "input"
-    """"input", "answer" (what the model or the label says), or "given" (by the user)."""
+    """"input", "answer" (the label), or "given" (by the user)."""
 
 
 @dataclass(frozen=True, eq=False)

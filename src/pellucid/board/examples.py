@@ -79,8 +79,12 @@ def make_examples(
     parameters: Mapping[str, Any],
     seed: int,
     batch_size: int | str,
+    at: np.ndarray,
 ) -> tuple[tuple[ExampleGroup, ...], Explanation | None, str]:
-    """The groups, one explanation of all their rows, and why there is none where there is none."""
+    """The groups, one explanation of all their rows, and why there is none where there is none.
+
+    `at` are the numbers in the data set of the batch's rows.
+    """
     groups = [g for g in chosen_rows(answers, each) if len(g[2])]
     if not groups:
         return (), None, ""
@@ -95,7 +99,7 @@ def make_examples(
     places = {int(row): i for i, row in enumerate(rows)} if explanation is not None else {}
     return (
         tuple(
-            ExampleGroup(title, what, tuple(_example(answers, int(r), places) for r in own))
+            ExampleGroup(title, what, tuple(_example(answers, int(r), places, at) for r in own))
             for title, what, own in groups
         ),
         explanation,
@@ -103,14 +107,14 @@ def make_examples(
     )
 
 
-def _example(answers: Answers, row: int, places: Mapping[int, int]) -> Example:
-    label, predicted = answers.labels[row], answers.predicted[row]
+def _example(answers: Answers, row: int, places: Mapping[int, int], at: np.ndarray) -> Example:
+    label, predicted, number = answers.labels[row], answers.predicted[row], int(at[row])
     if answers.probabilities is None:
-        return Example(row, f"{label:.5g}", f"{predicted:.5g}", float(label - predicted),
+        return Example(number, f"{label:.5g}", f"{predicted:.5g}", float(label - predicted),
                        places.get(row))  # fmt: skip
     names = answers.class_names
     sure = float(answers.probabilities[row, predicted])
-    return Example(row, names[label], names[predicted], sure, places.get(row))
+    return Example(number, names[label], names[predicted], sure, places.get(row))
 
 
 def _explanation(

@@ -9,7 +9,7 @@ import numpy as np
 
 from pellucid.board.answers import Answers, read_answers
 from pellucid.board.columns import Column, Distribution, columns_given, columns_of, distribution
-from pellucid.board.examples import check_each, make_examples
+from pellucid.board.examples import ExampleGroup, check_each, make_examples
 from pellucid.board.importance import REPEATS, make_importance
 from pellucid.board.labels import check_labels
 from pellucid.board.performance import classification, regression
@@ -58,7 +58,7 @@ def board(
     and `examples` rows of each kind (surely wrong, least sure, surely right) are explained by
     `method` with `parameters`, by default one that fits (see docs/board.md). Slices, conditions
     on one column or two whose rows err more than the rest, are searched over the columns of
-    tables, over brightness and classes of pictures, and over `slices`, a dict or data frame of
+    tables, over brightness and true class of pictures, and over `slices`, a dict or data frame of
     what else is known of the rows; with probability `alpha` at most one is found where errors fall
     at random.
 
@@ -98,7 +98,7 @@ def board(
     answers = read_answers(task, labels)
     stages = [_stage("predictions", len(batch), task.model.evaluations.forward, began)]
     return _made(
-        wrapped, batch, answers, given, stages, count=count, each=each, method=method,
+        wrapped, batch, answers, given, stages, rows, count=count, each=each, method=method,
         parameters=parameters or {}, alpha=alpha, seed=int(seed), title=title,
         batch_size=batch_size, per_row=per_row, max_seconds=max_seconds,
     )  # fmt: skip
@@ -110,6 +110,7 @@ def _made(
     answers: Answers,
     given: list[Column],
     stages: list[Stage],
+    at: np.ndarray,
     *,
     count: int,
     each: int,
@@ -122,6 +123,7 @@ def _made(
     per_row: float | None,
     max_seconds: float | None,
 ) -> Board:
+    """The board of a batch whose rows stand in the data set at `at`."""
     classes = answers.probabilities is not None
     errors, warnings = answers.errors, _warnings(answers)
     began = time.perf_counter()
@@ -134,8 +136,8 @@ def _made(
     stages.append(_stage("scores and curves", len(batch), 0, began))
     began = time.perf_counter()
     columns = columns_of(model, batch) + given
-    sliced = columns + _answers_as_columns(model, batch, answers)
-    found = _sliced(sliced, errors, alpha, seed)
+    sliced = columns + _class_as_column(batch, answers)
+    found = _sliced(sliced, errors, alpha, seed, at)
     shown = [distribution(c, errors) for c in columns[:_SHOWN_COLUMNS]]
     stages.append(_stage("columns and slices", min(len(batch), _SLICED), 0, began))
     began = time.perf_counter()
@@ -147,7 +149,7 @@ def _made(
     began = time.perf_counter()
     groups, explanation, silent = make_examples(
         model, batch, answers, each=each, method=method, parameters=parameters, seed=seed,
-        batch_size=batch_size,
+        batch_size=batch_size, at=at,
     )  # fmt: skip
     explained = 0 if explanation is None else explanation.evaluations.forward
     number = 0 if explanation is None else len(explanation)
@@ -176,7 +178,7 @@ def _made(
         warnings=(
             *warnings,
             *filter(None, [silent]),
-            *(explanation.warnings if explanation else ()),
+            *_of_examples(explanation, groups),
         ),
     )
 
@@ -204,26 +206,35 @@ def _runner(
     return run
 
 
-def _sliced(columns: list[Column], errors: np.ndarray, alpha: float, seed: int) -> Slices | None:
+def _sliced(
+    columns: list[Column], errors: np.ndarray, alpha: float, seed: int, at: np.ndarray
+) -> Slices | None:
     """The slices, searched over at most 50 000 rows; None without columns or errors."""
     if not columns or not errors.any():
         return None
-    if len(errors) <= _SLICED:
-        return find_slices(columns, errors, alpha=alpha)
-    rows = np.sort(np.random.default_rng([seed, 65]).permutation(len(errors))[:_SLICED])
-    some = [replace(c, values=c.values[rows]) for c in columns]
-    found = find_slices(some, errors[rows], alpha=alpha)
-    kept = tuple(replace(s, rows=rows[s.rows]) for s in found)
-    return replace(found, found=kept, note=f"{found.note}; over a sample of {_SLICED:,} rows")
+    note = ""
+    if len(errors) > _SLICED:
+        rows = np.sort(np.random.default_rng([seed, 65]).permutation(len(errors))[:_SLICED])
+        columns = [replace(c, values=c.values[rows]) for c in columns]
+        errors, at, note = errors[rows], at[rows], f"; over a sample of {_SLICED:,} rows"
+    found = find_slices(columns, errors, alpha=alpha)
+    if any(c.of == "answer" for c in columns):
+        note += "; the true class among them: that errors differ by class is such a finding"
+    kept = tuple(replace(s, rows=at[s.rows]) for s in found)
+    return replace(found, found=kept, note=found.note + note)
 
 
-def _answers_as_columns(model: Model, batch: Batch, answers: Answers) -> list[Column]:
-    """Label and prediction to slice by, where inputs have no columns of their own."""
+def _class_as_column(batch: Batch, answers: Answers) -> list[Column]:
+    """The label to slice by, where inputs have no columns of their own.
+
+    Never the prediction: errors are a function of both, so that pairs of the two are wrong by
+    what they say, and a class that is seldom right gathers errors that fall at random.
+    """
     table = any(d == ("sample", "feature") for d in batch.dims)
     if table or answers.probabilities is None:
         return []
-    pairs = (("predicted", answers.predicted), ("true class", answers.labels))
-    return [Column(n, v.astype(np.float64), answers.class_names, "answer") for n, v in pairs]
+    labels = answers.labels.astype(np.float64)
+    return [Column("true class", labels, answers.class_names, "answer")]
 
 
 def _numbers(answers: Answers) -> tuple[Distribution, ...]:
@@ -231,10 +242,15 @@ def _numbers(answers: Answers) -> tuple[Distribution, ...]:
     return tuple(distribution(Column(n, v), answers.errors) for n, v in pairs)
 
 
-def _of_examples(explanation: Explanation | None) -> tuple[str, ...]:
+def _of_examples(
+    explanation: Explanation | None, groups: tuple[ExampleGroup, ...]
+) -> tuple[str, ...]:
+    """What the explanation warns of, with the rows of the data set that its samples are."""
     if explanation is None:
         return ()
-    return tuple(f"Examples, counted in the order of their rows: {w}" for w in explanation.warnings)
+    places = {e.place: e.row for g in groups for e in g.examples if e.place is not None}
+    rows = ", ".join(str(places[k]) for k in sorted(places))
+    return tuple(f"Examples (samples 0, 1, … are rows {rows}): {w}" for w in explanation.warnings)
 
 
 def _left_out(columns: list[Column]) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class Slice:
     p: float
     """One-sided, corrected for all conditions that could have been asked about."""
     rows: np.ndarray = field(repr=False)
+    """Their numbers in the data set."""
 
     @property
     def difference(self) -> float:
