@@ -325,6 +325,8 @@ def test_inspect_writes_a_page_and_a_graph(run: Any, folder: Path) -> None:
     assert "pellucid-data" in Path("a/model.html").read_text("utf-8")
     assert Path("run.svg").read_text("utf-8").startswith("<svg")
     assert run("inspect", MODEL, "--shape", "3,x").code == 2
+    assert run("inspect", MODEL, "--shape", "3,8,8", "--out", "run.svg/page.html").code == 2
+    assert "(any, 4, " in run("inspect", MODEL, "--shape", "3,8,8", "--layers").out
     document = run("inspect", MODEL, "--shape", "3,8,8", "--json", "--layers").json["model"]
     assert document["flops"] > 0
     assert document["edges"]

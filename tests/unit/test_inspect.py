@@ -68,6 +68,15 @@ def test_flops_of_any_convolution_and_of_attention(network: torch.nn.Module, sha
     assert inspect(network.eval(), x).flops == counted_by_torch(network, x)
 
 
+@pytest.mark.parametrize("framework", ["torch", *OTHERS])
+def test_each_of_two_inputs_goes_where_it_goes(framework: str):
+    found = inspect(*build("shared", framework))
+    ends = [i for i, n in enumerate(found.nodes) if n.kind == "input"]
+    taken = {a: [b for c, b in found.edges if c == a] for a in ends}
+    assert [len(t) for t in taken.values()] == [1, 1]
+    assert taken[ends[0]] != taken[ends[1]]
+
+
 @pytest.mark.parametrize("framework", OTHERS)
 @pytest.mark.parametrize("name", NAMES)
 def test_one_network_takes_the_same_work_in_every_framework(name: str, framework: str):
@@ -155,6 +164,25 @@ def test_nested_shared_and_idle_layers_are_told():
     assert "(n, 4, 6, 6)" in text
 
 
+def test_a_weight_that_two_layers_share_counts_once():
+    class Tied(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.norm = torch.nn.Embedding(50, 8), torch.nn.BatchNorm1d(50)
+            self.head = torch.nn.Linear(8, 50, bias=False)
+            self.head.weight = self.words.weight
+
+        def forward(self, x):
+            return self.norm(self.head(self.words(x).mean(1)))
+
+    network = Tied()
+    found = inspect(network.eval(), np.zeros((2, 3), np.int64))
+    wanted = sum(p.numel() for p in network.parameters())
+    # The statistics of the norm are weights to pellucid and no parameters to torch.
+    assert wanted <= (found.parameters or 0) <= wanted + 101
+    assert found.parameter_bytes == pytest.approx(4 * (found.parameters or 0), rel=0.02)
+
+
 def test_an_lstm_is_one_step_of_a_recurrent_network():
     class Reads(torch.nn.Module):
         def __init__(self) -> None:
@@ -182,7 +210,7 @@ def test_what_can_only_be_run_says_so():
     with pytest.raises(InputError, match="There is no graph to draw"):
         found.to_svg()
     assert "no graph" not in found.to_html()
-    assert "kernel_shap" in found.reproduce()
+    assert "pellucid.report(model, x" in found.reproduce()
 
 
 def test_without_an_input_a_shape_is_asked_for():
@@ -271,4 +299,28 @@ def test_the_script_runs(tmp_path, monkeypatch):
     names = {"model": pellucid.wrap(network), "x": x[:2]}
     code = "\n".join(line for line in script.splitlines() if not line.startswith("x = "))
     exec(compile(code, "script", "exec"), names)
-    assert (tmp_path / "explained" / "report.html").exists()
+    assert (tmp_path / "report.html").exists()
+    assert names["gradcam"].method == "gradcam"
+
+
+def test_the_script_of_a_table_with_words_runs(tmp_path, monkeypatch):
+    import pandas
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pandas.DataFrame({"age": rng.normal(size=30), "city": rng.choice(["Bern", "Oslo"], 30)})
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    fitted = make_pipeline(columns, LogisticRegression()).fit(table, table["age"] > 0)
+    names = {"model": fitted, "x": table}
+    exec(compile(inspect(fitted, table).reproduce(), "script", "exec"), names)
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_picture_s_size_is_the_one_it_was_given_where_the_model_says_none():
+    layers = torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+    found = inspect(torch.nn.Sequential(*layers), np.zeros((1, 1, 8, 8), np.float32))
+    assert "pictures of 8 × 8 pixels (the size it was given) with 1 channel" in found.sentences[0]

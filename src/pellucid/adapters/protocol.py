@@ -285,6 +285,10 @@ class Adapter(ABC):
     @abstractmethod
     def stop_gradient(self, a: Array) -> Array: ...
 
+    def is_same(self, a: Array, b: Array) -> bool:
+        """Whether two native arrays are one, seen by whatever handle."""
+        return a is b
+
     def sloped(self, value: Array, x: Array, slope: Array) -> Array:
         """`value`, whose derivative is `slope` times that of `x`, all of one shape."""
         through = (x - self.stop_gradient(x)) * self.stop_gradient(slope)

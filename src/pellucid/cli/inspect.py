@@ -55,7 +55,7 @@ def inspect(
     sizes = _sizes(shape)
     try:
         opened = models.open_model(model, trust_model, facts)
-        document["model"] = describe_model(opened, layers)
+        document["model"] = describe_model(opened, layers, sizes)
         structure = _structure(opened, sizes)
         document["model"] |= _found(structure, layers)
         document["written"] = _write(structure, out, graph)
@@ -104,13 +104,19 @@ def _write(structure: "Structure", out: Path | None, graph: Path | None) -> list
     written = []
     for path, text in ((out, structure.to_html), (graph, structure.to_svg)):
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text(), encoding="utf-8")
+            content = text()
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content, encoding="utf-8")
+            except OSError as error:
+                raise InputError(f"{path} cannot be written to: {error}.") from error
             written.append(str(path))
     return written
 
 
-def describe_model(model: Any, with_layers: bool) -> dict[str, Any]:
+def describe_model(
+    model: Any, with_layers: bool, sizes: tuple[int, ...] | None = None
+) -> dict[str, Any]:
     """A loaded model as plain data."""
     inputs = model.inputs
     document: dict[str, Any] = {
@@ -133,7 +139,7 @@ def describe_model(model: Any, with_layers: bool) -> dict[str, Any]:
         if with_layers:
             document["layer_list"] = [
                 {"path": x.path, "kind": x.kind, "shape": x.shape, "parameters": x.parameters}
-                for x in _calls(model) or found
+                for x in _calls(model, sizes) or found
             ]
     if model.supports.name == "TRAINABLE":
         weights = model.adapter.weights()
@@ -152,9 +158,11 @@ def _zeros(model: Any) -> Any:
     return zeros[0] if len(zeros) == 1 else zeros
 
 
-def _calls(model: Any) -> Any:
+def _calls(model: Any, sizes: tuple[int, ...] | None) -> Any:
     """The calls of layers in one run on zeros, which have shapes; None where there is no run."""
-    zeros = _zeros(model)
+    import numpy as np
+
+    zeros = _zeros(model) if sizes is None else np.zeros((1, *sizes), np.float32)
     try:
         return None if zeros is None else model.adapter.layers(model.adapter.accept(zeros))
     except PellucidError:

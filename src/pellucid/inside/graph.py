@@ -1,6 +1,6 @@
 """One run as a graph: calls of layers, and the operations between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pellucid.inside.structure import LayerEntry, Node
@@ -12,7 +12,7 @@ _SILENT = frozenset({"move", "boolean"})
 def graph_of(
     steps: Sequence[Any],
     layers: Sequence[LayerEntry],
-    inputs: Sequence[tuple[int, ...]],
+    inputs: Mapping[str, tuple[int, ...]],
     outputs: Sequence[tuple[int, ...]] | None,
 ) -> tuple[tuple[Node, ...], tuple[tuple[int, int], ...]]:
     """Nodes in the order of the run, inputs first and outputs last, and edges `(from, to)`.
@@ -30,7 +30,7 @@ def graph_of(
     edges: dict[tuple[int, int], None] = {}
     shift = len(inputs)
     for step in steps:
-        came = _origins(step, made_by, inputs)
+        came = _origins(step, made_by, list(inputs.values()))
         leaf = step.path in kinds and step.path not in inner
         if not leaf and (step.form in _SILENT or step.kind == "bias") and came:
             made_by[step.index] = came[0]
@@ -47,10 +47,7 @@ def graph_of(
         for source in came:
             if source != number:
                 edges[source, number] = None
-    nodes = [
-        Node("input" if shift == 1 else f"input {i}", "input", 1, frozenset(), tuple(s), False)
-        for i, s in enumerate(inputs)
-    ]
+    nodes = [Node(name, "input", 1, frozenset(), tuple(s), False) for name, s in inputs.items()]
     nodes += [_node(group, kinds, inner) for group in groups]
     _add_outputs(nodes, edges, outputs or ())
     return tuple(nodes), tuple(edges)
@@ -59,12 +56,16 @@ def graph_of(
 def _origins(step: Any, made_by: dict[int, int], inputs: Sequence[tuple[int, ...]]) -> list[int]:
     """The nodes whose outputs this step takes, the model's inputs among them."""
     found = []
-    pairs = list(zip(step.live, [*step.sources, *[-1] * len(step.live)], step.given, strict=False))
-    for alive, source, shape in pairs:
+    sources = [*step.sources, *[-1] * len(step.live)]
+    for alive, source, shape, origin in zip(
+        step.live, sources, step.given, step.origins, strict=False
+    ):
         if not alive:
             continue
         if source in made_by:
             found.append(made_by[source])
+        elif origin >= 0:
+            found.append(origin)
         else:
             fits = [i for i, s in enumerate(inputs) if tuple(s) == tuple(shape[1:])]
             found += fits[:1] if len(fits) == 1 else range(len(inputs))

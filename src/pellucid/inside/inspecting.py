@@ -57,7 +57,7 @@ def inspect(model: Any, x: Any = None) -> Structure:
         notes.append("It can only be run, so nothing inside of it can be seen.")
     layers = _tree(static, calls, steps)
     weights = held.weights() if held.supports == Tier.TRAINABLE else None
-    nodes, edges = graph_of(steps, layers, _input_shapes(leaves), outputs)
+    nodes, edges = graph_of(steps, layers, _inputs(wrapped, leaves), outputs)
     return Structure(
         framework=wrapped.framework,
         supports=held.supports.name.lower(),
@@ -71,7 +71,7 @@ def inspect(model: Any, x: Any = None) -> Structure:
         nodes=nodes,
         edges=edges,
         parameters=None if weights is None else _parameters(weights, layers),
-        parameter_bytes=None if weights is None else _bytes(held, weights),
+        parameter_bytes=None if weights is None else _bytes(held, weights, layers),
         multiply_adds=sum(s.work for s in steps) if steps else None,
         activation_bytes=4 * sum(s.numbers for s in steps) if steps else None,
         notes=tuple(notes),
@@ -108,6 +108,8 @@ class _Step:
     live: tuple[bool, ...]
     sources: tuple[int, ...]
     given: tuple[tuple[int, ...], ...]
+    origins: tuple[int, ...]
+    """For each of its inputs, which input of the model that is; -1 for none of them."""
     shape: tuple[int, ...]
     work: int
 
@@ -118,6 +120,10 @@ class _Step:
 
 def _watch(held: Any, leaves: Leaves, steps: list[_Step], notes: list[str]) -> None:
     """One run in which every operation that depends on the inputs is noted."""
+    entered: list[Array] = []
+
+    def origin(a: Any) -> int:
+        return next((i for i, b in enumerate(entered) if held.is_same(a, b)), -1)
 
     def note(op: Operation) -> Array:
         out = op()
@@ -126,14 +132,19 @@ def _watch(held: Any, leaves: Leaves, steps: list[_Step], notes: list[str]) -> N
             steps.append(
                 _Step(
                     op.index, op.kind, op.form, op.name, op.path, op.call, tuple(op.live),
-                    tuple(op.sources), tuple(shape_of(a) for a in op.inputs), shape,
+                    tuple(op.sources), tuple(shape_of(a) for a in op.inputs),
+                    tuple(origin(a) for a in op.inputs), shape,
                     multiply_adds(op, out, held.channel_axis),
                 )
             )  # fmt: skip
         return out
 
+    def run(given: Leaves) -> Any:
+        entered[:] = given
+        return held.run(given, peel=False, intercept=note, kinds=_KINDS)
+
     try:
-        held.traced(lambda given: held.run(given, peel=False, intercept=note, kinds=_KINDS), leaves)
+        held.traced(run, leaves)
     except PellucidError as error:
         steps.clear()
         notes.append(f"Its operations could not be seen: {str(error).splitlines()[0]}")
@@ -203,15 +214,27 @@ def _parameters(weights: dict[str, Array], layers: tuple[LayerEntry, ...]) -> in
         for name, a in weights.items()
         if not any(t in f"/{name.replace('.', '/')}/" for t in tops)
     )
-    return sum(e.parameters for e in layers if e.parent is None) + loose
+    # Layers that share one array count it each; statistics that a framework does not call
+    # parameters are among the weights.
+    held = sum(math.prod(shape_of(a)) for a in weights.values())
+    return min(sum(e.parameters for e in layers if e.parent is None) + loose, held)
 
 
-def _bytes(held: Any, weights: dict[str, Array]) -> int:
-    return sum(int(held.to_numpy(a).nbytes) for a in weights.values())
+def _bytes(held: Any, weights: dict[str, Array], layers: tuple[LayerEntry, ...]) -> int:
+    """The memory of as many numbers, each as large as the weights are on the whole."""
+    numbers = sum(math.prod(shape_of(a)) for a in weights.values())
+    size = sum(int(held.to_numpy(a).nbytes) for a in weights.values()) / max(numbers, 1)
+    return round(_parameters(weights, layers) * size)
 
 
-def _input_shapes(leaves: Leaves | None) -> tuple[tuple[int, ...], ...]:
-    return () if leaves is None else tuple(shape_of(a)[1:] for a in leaves)
+def _inputs(wrapped: Model, leaves: Leaves | None) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each input; only several are called by the names the model has for them."""
+    shapes = [shape_of(a)[1:] for a in leaves or ()]
+    specs = wrapped.inputs or ()
+    names = [s.name for s in specs] if len(specs) == len(shapes) else []
+    if len(set(names)) < len(shapes) or len(shapes) == 1:
+        names = ["input"] if len(shapes) == 1 else [f"input {i}" for i in range(len(shapes))]
+    return dict(zip(names, shapes, strict=True))
 
 
 def _shapes(outputs: Any) -> list[tuple[int, ...]]:

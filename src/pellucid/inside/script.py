@@ -7,30 +7,34 @@ if TYPE_CHECKING:
 
 
 def script_for(structure: "Structure") -> str:
-    """A script of a whole study: load or wrap, explain by fitting methods, judge, report."""
+    """A script of a whole study: load or wrap, explain, judge and report."""
     lines = ["import numpy as np", "import pellucid", ""]
     if structure.source:
         lines.append(f"model = pellucid.load({structure.source!r})")
     else:
         lines.append("# model = pellucid.wrap(your_model, class_names=[...])")
-    lines += [*_inputs(structure), ""]
-    methods = ", ".join(repr(m) for m in suggested(structure))
+    lines += [*_inputs(structure), "", "print(pellucid.inspect(model, x))"]
+    for method in suggested(structure):
+        # What a table's row is compared with: other rows of it.
+        others = ", background=x" if method in _COMPARING else ""
+        lines.append(f"{method} = pellucid.explain(model, x, {method!r}{others})")
     lines += [
-        "print(pellucid.inspect(model))",
-        f"explainer = pellucid.Explainer(model, [{methods}])",
-        "comparison = explainer.compare(x)",
-        "scorecard = explainer.evaluate(x)",
-        "print(scorecard)",
-        'explainer.visualize_all(x, "explained")',
+        "# With labels as a third argument the report has a board of how the model behaves.",
+        'report = pellucid.report(model, x, out="report.html")',
+        "print(report)",
     ]
     return "\n".join(lines) + "\n"
+
+
+_COMPARING = frozenset({"kernel_shap"})
 
 
 def suggested(structure: "Structure") -> tuple[str, ...]:
     """Three methods that differ in what they measure and run on such a model."""
     kinds = frozenset().union(*(n.kinds for n in structure.nodes)) if structure.nodes else set()
     if structure.supports == "callable":
-        return ("kernel_shap", "lime", "occlusion")
+        table = bool(structure.inputs) and len((structure.inputs or ())[0].shape or (0, 0)) == 1
+        return ("kernel_shap",) if table else ("occlusion",)
     middle = "gradcam" if "convolution" in kinds else "deeplift"
     if "attention" in kinds:
         middle = "attention_gradient"
@@ -39,7 +43,9 @@ def suggested(structure: "Structure") -> tuple[str, ...]:
 
 def _inputs(structure: "Structure") -> list[str]:
     specs = structure.inputs
-    if not specs or any(s.shape is None or None in s.shape for s in specs):
+    if structure.supports == "callable" or not specs:
+        return ["# x = your inputs, a batch or a data frame"]
+    if any(s.shape is None or None in s.shape for s in specs):
         return ["# x = your inputs, a batch"]
     arrays = [
         f"np.zeros((4, {', '.join(map(str, s.shape or ()))}), dtype={s.dtype or 'float32'!r})"

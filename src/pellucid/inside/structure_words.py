@@ -83,6 +83,10 @@ def _takes(structure: "Structure") -> str:
         first = shape[0] is not None and shape[0] <= 4 and (shape[2] is None or shape[2] > 4)
         height, width, channels = (shape[1], shape[2], shape[0]) if first else shape
         size = "any size" if height is None or width is None else f"{height} × {width} pixels"
+        seen = [n.shape for n in structure.nodes if n.kind == "input" and n.shape]
+        if size == "any size" and seen and len(seen[0]) == 3:
+            sides = seen[0][1:] if first or shape[0] is not None else seen[0][:2]
+            size = f"{sides[0]} × {sides[1]} pixels (the size it was given)"
         return f" for pictures of {size} with {_counted(channels)}"
     if len(shape) == 2:
         return f" for series of shape {_shape(shape)}"

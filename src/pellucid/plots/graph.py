@@ -59,8 +59,9 @@ def graph_svg(
     """
     if not nodes:
         raise InputError(
-            "There is no graph to draw: the model's operations were not seen. `notes` of the"
-            " structure say why; often inspect(model, x) with one input helps."
+            "There is no graph to draw: the model's operations were not seen. Where it does not say"
+            " which shape it takes, one input helps: inspect(model, x), on the command line --shape."
+            " A model that can only be run, such as an estimator, has none."
         )
     boxes, lines = boxes_of(nodes, edges, join=join)
     if len(boxes) > MOST:

@@ -49,6 +49,8 @@ class DataCard:
     """Rows that equal an earlier one in all inputs."""
     columns: tuple[ColumnCard, ...]
     labels: tuple[tuple[str, int], ...] | None
+    label_count: int | None
+    """How many different labels there are, of which the 20 most frequent are listed."""
     digest: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def data_card(model: Model, batch: Batch, labels: Any = None) -> DataCard:
         repeated=_repeated(batch.arrays),
         columns=_columns(model, batch),
         labels=None if labels is None else _counted(labels),
+        label_count=None if labels is None else len(set(np.asarray(labels).tolist())),
         digest=digest.hexdigest()[:16],
     )
 
@@ -86,9 +89,14 @@ def _extremes(array: np.ndarray) -> tuple[float, float]:
 
 
 def _repeated(arrays: Sequence[np.ndarray]) -> int:
-    rows = Counter(b"".join(np.ascontiguousarray(a[i]).tobytes() for a in arrays)
-                   for i in range(len(arrays[0])))  # fmt: skip
-    return sum(count - 1 for count in rows.values())
+    def content(row: int) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array[row]).tobytes())
+        return digest.digest()
+
+    count = len(arrays[0])
+    return count - len({content(row) for row in range(count)})
 
 
 def _counted(labels: Any) -> tuple[tuple[str, int], ...] | None:

@@ -32,7 +32,7 @@ EXAMPLES = 12
 JUDGED = 8
 """Samples that are judged by the standard: each asks for hundreds of evaluations."""
 BACKGROUND = 50
-"""Rows that stand for the data where features are removed."""
+"""Rows for the data where features are removed, drawn by `default_rng([seed, 71])`."""
 TREE_ROWS, TREE_MOST = 50, 5000
 """The fewest rows a tree is grown on, and the most."""
 
@@ -100,7 +100,17 @@ def report(
         options = dict(evaluate) if isinstance(evaluate, Mapping) else {}
         card = clock.of(
             "scorecard",
-            lambda: _judged(explainer, batch, rows, found, which, options, notes),
+            lambda: _judged(
+                explainer,
+                batch,
+                rows,
+                found,
+                which,
+                options,
+                notes,
+                seed=seed,
+                batch_size=batch_size,
+            ),
         )
     shown = {name: _shown(e, batch, rows) for name, e in found.explanations.items()}
     small = clock.of("tree", lambda: _tree(held, batch, seed, batch_size, notes))
@@ -188,6 +198,9 @@ def _judged(
     target: Any,
     options: dict[str, Any],
     notes: list[str],
+    *,
+    seed: int,
+    batch_size: int | str,
 ) -> Any:
     """The scorecard of the first explained samples; None, with a note, where there can be none."""
     few = {name: e[:JUDGED] for name, e in found.explanations.items()}
@@ -196,7 +209,11 @@ def _judged(
     as_given = explainer.model.adapter.as_given
     part = as_given(tuple(a[rows[:JUDGED]] for a in batch.arrays))
     which = _target_of(target, np.arange(min(JUDGED, len(rows))), len(rows))
-    options = {"background": as_given(tuple(a[:BACKGROUND] for a in batch.arrays)), **options}
+    some = np.sort(np.random.default_rng([seed, 71]).permutation(len(batch))[:BACKGROUND])
+    options = {
+        "background": as_given(tuple(a[some] for a in batch.arrays)),
+        "seed": int(seed), "batch_size": batch_size, **options,
+    }  # fmt: skip
     try:
         return judge(explainer.model, part, few, target=which, **options)
     except PellucidError as error:

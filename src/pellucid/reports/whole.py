@@ -106,7 +106,7 @@ def _facts(data: "DataCard") -> list[tuple[str, str]]:
     rows.append(("Samples that repeat an earlier one", f"{data.repeated:,}"))
     if data.labels is not None:
         shown = ", ".join(f"{elide(label, 30)}: {count:,}" for label, count in data.labels[:12])
-        more = len(data.labels) - 12
+        more = (data.label_count or 0) - 12
         rows.append(("Labels", shown + (f" and {more} more" if more > 0 else "")))
     rows.append(("Content", data.digest))
     return rows
