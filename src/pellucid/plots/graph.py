@@ -60,7 +60,7 @@ def graph_svg(
     if not nodes:
         raise InputError(
             "There is no graph to draw: the model's operations were not seen. Where it does not say"
-            " which shape it takes, one input helps: inspect(model, x), on the command line --shape."
+            " which shape it takes, one input helps: inspect(model, x), or --shape in a command."
             " A model that can only be run, such as an estimator, has none."
         )
     boxes, lines = boxes_of(nodes, edges, join=join)
