@@ -33,7 +33,8 @@ def suggested(structure: "Structure") -> tuple[str, ...]:
     """Three methods that differ in what they measure and run on such a model."""
     kinds = frozenset().union(*(n.kinds for n in structure.nodes)) if structure.nodes else set()
     if structure.supports == "callable":
-        table = bool(structure.inputs) and len((structure.inputs or ())[0].shape or (0, 0)) == 1
+        shapes = [s.shape or (0, 0) for s in structure.inputs or ()]
+        table = len(shapes) == 1 and len(shapes[0]) == 1
         return ("kernel_shap",) if table else ("occlusion",)
     middle = "gradcam" if "convolution" in kinds else "deeplift"
     if "attention" in kinds:
