@@ -7,7 +7,7 @@ from pellucid import evaluate
 from pellucid.model import wrap
 from pellucid.standard.case import Case
 from pellucid.standard.evaluate import Subject
-from pellucid.standard.maps import order_of, positions_of, rank_correlations
+from pellucid.standard.maps import levels_of, mid_ranks, order_of, positions_of, rank_correlations
 from pellucid.standard.removal import area, removal_curve
 from pellucid.standard.stencil import neighbour_means
 
@@ -198,6 +198,27 @@ def test_equal_positions_are_taken_in_a_random_order_that_all_samples_share():
     order = order_of(np.zeros((3, 50)), np.random.default_rng(0))
     assert (order == order[0]).all()
     assert not (order[0] == np.arange(50)).all()
+
+
+def test_values_that_rounding_alone_sets_apart_are_equal():
+    """A batch of another size moves values by 1e-7 of the map; its order must stay."""
+    rng = np.random.default_rng(0)
+    exact = rng.integers(-3, 4, (20, 30)).astype(float)
+    moved = exact * (1 + 1e-8 * rng.normal(size=exact.shape)) + 1e-7 * rng.normal(size=exact.shape)
+    for sign in (1, -1):
+        one, other = (order_of(sign * a, np.random.default_rng(1)) for a in (exact, moved))
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(mid_ranks(moved), mid_ranks(exact))
+
+
+def test_many_close_values_are_not_all_equal_and_nan_is_the_lowest():
+    close = np.random.default_rng(0).permutation(np.linspace(0, 1, 50_000) ** 3)[None]
+    levels = levels_of(close)[0]
+    order = np.argsort(levels)
+    assert (np.diff(close[0, order]) > -1e-6).all()
+    assert np.ptp(levels) > 45_000
+    few = np.array([[1, np.nan, 1 + 1e-8, -np.inf, 0.5, np.inf], [np.nan] * 6])
+    np.testing.assert_array_equal(mid_ranks(few), [[4.5, 1, 4.5, 2, 3, 6], [3.5] * 6])
 
 
 def test_a_map_that_is_the_same_everywhere_gains_nothing_from_the_order_it_is_removed_in():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pellucid.standard.case import Case
-from pellucid.standard.maps import ranks_of
+from pellucid.standard.maps import levels_of, ranks_of
 from pellucid.standard.metric import register_metric
 
 Ratio = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -86,5 +86,6 @@ def pointing_game(case: Case) -> np.ndarray:
     share of the picture, not a hit. NaN for an empty mask.
     """
     masks = _masks(case)
-    top = case.positions >= case.positions.max(axis=1, keepdims=True)
+    levels = levels_of(case.positions)
+    top = levels == levels.max(axis=1, keepdims=True)
     return _with_object(masks, (top & masks).sum(axis=1) / top.sum(axis=1))

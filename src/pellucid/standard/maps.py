@@ -28,14 +28,42 @@ def _of_part(part: Part) -> np.ndarray:
     return values.reshape(len(values), -1)
 
 
+SAME = 1e-6
+"""Of a map's largest |a|: values closer than that are equal, for rounding moves them."""
+
+
+def levels_of(positions: np.ndarray) -> np.ndarray:
+    """Whole numbers in the order of the values of each row, the same for equal ones, `(n, k)`.
+
+    Going down from the largest value, a level ends where the next value is lower by more than
+    `SAME` of the row's largest |a|, and where it has become that wide: neighbours in a row of
+    many values do not make one level of all. NaN is the lowest.
+    """
+    finite = np.isfinite(positions)
+    size = np.where(finite, np.abs(positions), 0.0).max(axis=1, keepdims=True)
+    size = np.where(size > 0, size, 1)
+    beyond = np.where(np.isnan(positions), -3, 2 * np.sign(positions))
+    known = np.where(finite, np.where(finite, positions, 0) / size, beyond) / SAME
+    order = np.argsort(-known, axis=1, kind="stable")
+    down = np.take_along_axis(known, order, axis=1)
+    opens = np.ones(down.shape, bool)
+    opens[:, 1:] = down[:, 1:] < down[:, :-1] - 1
+    first = np.maximum.accumulate(np.where(opens, np.arange(down.shape[1]), 0), axis=1)
+    within = np.floor(np.take_along_axis(down, first, axis=1) - down)
+    opens[:, 1:] |= within[:, 1:] > within[:, :-1]
+    levels = np.empty_like(order)
+    np.put_along_axis(levels, order, -np.cumsum(opens, axis=1), axis=1)
+    return levels
+
+
 def order_of(positions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Positions from the largest to the smallest, `(n, positions)`; equal ones in random order.
 
-    The random order is the same for all samples and explanations. NaN counts as the smallest.
+    The random order is the same for all samples and explanations. Equal are those of one of
+    `levels_of`. NaN counts as the smallest.
     """
     shuffled = generator.permutation(positions.shape[1])
-    known = np.where(np.isnan(positions), -np.inf, positions)
-    order = np.argsort(-known[:, shuffled], axis=1, kind="stable")
+    order = np.argsort(-levels_of(positions)[:, shuffled], axis=1, kind="stable")
     return shuffled[order]
 
 
@@ -48,9 +76,9 @@ def ranks_of(positions: np.ndarray, generator: np.random.Generator) -> np.ndarra
 
 
 def mid_ranks(a: np.ndarray) -> np.ndarray:
-    """Ranks of each row, ties sharing the mean of theirs, `(n, k)` float64."""
+    """Ranks of each row, ties (see `levels_of`) sharing the mean of theirs, `(n, k)` float64."""
     found = np.empty(a.shape, np.float64)
-    for own, row in zip(found, a, strict=True):
+    for own, row in zip(found, levels_of(a), strict=True):
         _, inverse, counts = np.unique(row, return_inverse=True, return_counts=True)
         own[:] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     return found
