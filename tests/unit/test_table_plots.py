@@ -18,11 +18,35 @@ from pellucid.plots.columns import columns_of, value_ends
 from pellucid.plots.scatter import partner
 from pellucid.plots.segments import connected
 from pellucid.plots.style import number, theme_of
+from pellucid.reports.words import meaning
 
 rng = np.random.default_rng(4)
 NAMES = ("age", "$\\frac{<b>&", "a very long name of a column " * 3, "job")
 OF_ROW = ("waterfall", "force", "bars")
 OF_TABLE = ("importance", "beeswarm", "scatter", "heatmap", "decision")
+
+
+def test_titles_say_the_rules_and_the_head():
+    e = make_explanation(np.ones((1, 5), np.float32), method="lrp", dims=("sample", "feature"))
+    for given, words in (
+        ({"composite": "epsilon_plus"}, "lrp, epsilon_plus: "),
+        ({"composite": {"dense": "pass"}}, "lrp, own rules: "),
+        ({"rule": "reveal_cancel"}, "lrp, reveal_cancel: "),
+        ({"head": 2}, "lrp, head 2: "),
+        ({"heads": "max"}, "lrp, max of heads: "),
+        ({}, "lrp: "),
+    ):
+        axes = plots.bars(replace(e, parameters=given))
+        assert axes.get_title(loc="left").startswith(words)
+
+
+def test_bars_of_attention_are_of_tokens():
+    e = make_explanation(
+        np.ones((1, 5), np.float32), method="attention_rollout", dims=("sample", "feature")
+    )
+    assert plots.top_features(e)[0].name == "token 0"
+    assert any("token" in words for words in meaning(e))
+    assert plots.top_features(replace(e, method="saliency"))[0].name == "feature 0"
 
 
 def table(n: int = 30, **changes):

@@ -16,6 +16,7 @@ from pellucid.plots.style import (
     ThemeName,
     axes_or_new,
     elide,
+    method_words,
     new_figure,
     number,
     settle,
@@ -198,7 +199,8 @@ def side_by_side(
     lines = [layer_words(explanation, part)]
     lines.append(f"predicted: {short_name(explanation.prediction_names[sample])}")
     predicted = "\n".join(elide(line, 38) for line in lines if line)
-    titles = (predicted, elide(explanation.method, 38), "map alone")
+    method = method_words(explanation.method, explanation.parameters)
+    titles = (predicted, method, "map alone")
     for axes, title in zip(panels, titles, strict=False):
         axes.set_title(title, color=colours.ink, fontsize=10, parse_math=False)
     colour_bar(figure, panels[3], scale, name, colours, method=explanation.method)

@@ -72,6 +72,9 @@ def is_signed(maps: Iterable[np.ndarray]) -> bool:
     return below or not above
 
 
+ATTENTION = frozenset({"attention", "attention_gradient", "attention_norm", "attention_rollout"})
+"""Methods that give each token a number."""
+
 WITHOUT_TARGET = frozenset(
     {"activations", "attention", "attention_norm", "attention_rollout", "eigencam"}
 )

@@ -12,6 +12,7 @@ from pellucid.plots.style import (
     ThemeName,
     axes_or_new,
     elide,
+    method_words,
     short_name,
     style_axes,
     theme_of,
@@ -74,7 +75,7 @@ def series(
     name = short_name(explanation.target_names[sample]) if named else "of no class"
     inner = layer_words(explanation, part)
     axes.set_title(
-        f"{elide(method, 30)}: {elide(name, 40)}   {scale.words()}"
+        f"{method_words(method, explanation.parameters)}: {elide(name, 40)}   {scale.words()}"
         + (f"\n{elide(inner, 60)}" if inner else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip

@@ -2,9 +2,10 @@
 
 import io
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -131,6 +132,19 @@ def elide(text: object, length: int = 32) -> str:
     head = (length - 1) // 2
     tail = length - 1 - head
     return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
+
+
+def method_words(method: str, parameters: Mapping[str, Any]) -> str:
+    """A method's name and, in a few words, the rules or the head that it went by."""
+    rules = parameters.get("composite", parameters.get("rule"))
+    words = [elide(method, 30)]
+    if rules is not None:
+        words.append(rules if isinstance(rules, str) else "own rules")
+    if parameters.get("head") is not None:
+        words.append(f"head {parameters['head']}")
+    elif isinstance(parameters.get("heads"), str):
+        words.append(f"{parameters['heads']} of heads")
+    return elide(", ".join(words), 48)
 
 
 def short_name(name: str, length: int = 24) -> str:

@@ -11,10 +11,12 @@ from pellucid.explanation import Explanation, Part
 from pellucid.plots.columns import amount_words, direction_words, signs
 from pellucid.plots.image import layer_words, picked
 from pellucid.plots.noise import below_rounding
+from pellucid.plots.scale import ATTENTION
 from pellucid.plots.style import (
     ThemeName,
     axes_or_new,
     elide,
+    method_words,
     number,
     short_name,
     style_axes,
@@ -57,12 +59,13 @@ def top_features(
     values = np.asarray(chosen.values[sample], np.float64)
     flat = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).ravel()
     order = np.argsort(-np.abs(flat), kind="stable")[: max(k, 0)]
+    unit = "token" if is_of_tokens(explanation, part) else chosen.dims[-1]
     held = explanation.extras.get("conditions")
     held = None if held is None or held.shape != chosen.values.shape else held[sample]
     errors = None if chosen.stderr is None else np.asarray(chosen.stderr[sample]).ravel()
     return tuple(
         Feature(
-            name=feature_name(chosen, int(i), values.shape),
+            name=feature_name(chosen, int(i), values.shape, unit=unit),
             value=chosen.value_at(sample, int(i)),
             attribution=float(flat[i]),
             stderr=None if errors is None else float(errors[i]),
@@ -72,15 +75,22 @@ def top_features(
     )
 
 
-def feature_name(part: Part, flat_index: int, shape: Sequence[int]) -> str:
-    """The feature's own name, or its place in the array."""
+def is_of_tokens(explanation: Explanation, part: int) -> bool:
+    """Whether the numbers of a row are those of tokens, for attention is between nothing else."""
+    chosen = explanation.parts[part]
+    nameless = chosen.dims == ("sample", "feature") and chosen.feature_names is None
+    return nameless and explanation.method in ATTENTION
+
+
+def feature_name(part: Part, flat_index: int, shape: Sequence[int], *, unit: str) -> str:
+    """The feature's own name, or its place in the array, of which the last axis is of `unit`s."""
     place = np.unravel_index(flat_index, tuple(shape)) if shape else ()
     names = part.feature_names
     if names is not None and place and len(names) == shape[-1]:
         rest = [f"{d} {int(i)}" for d, i in zip(part.dims[1:-1], place[:-1], strict=False)]
         return ", ".join([*rest, names[int(place[-1])]])
     if len(place) == 1:
-        return f"{part.dims[-1]} {int(place[0])}"
+        return f"{unit} {int(place[0])}"
     return ", ".join(f"{d} {int(i)}" for d, i in zip(part.dims[1:], place, strict=False))
 
 
@@ -117,7 +127,8 @@ def bars(
     name = elide(short_name(explanation.target_names[sample]), 40)
     inner = layer_words(explanation, part)
     axes.set_title(
-        f"{elide(explanation.method, 30)}: {name}" + (f"\n{elide(inner, 60)}" if inner else ""),
+        f"{method_words(explanation.method, explanation.parameters)}: {name}"
+        + (f"\n{elide(inner, 60)}" if inner else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip
     words = amount_words(explanation) + _line_words(explanation, sample)

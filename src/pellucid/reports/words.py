@@ -11,7 +11,7 @@ from pellucid.plots.parts import first_image, percent, seen_parts, shares
 from pellucid.plots.scale import WITHOUT_TARGET
 from pellucid.plots.series import step_values
 from pellucid.plots.style import elide, short_name
-from pellucid.plots.table import top_features
+from pellucid.plots.table import is_of_tokens, top_features
 from pellucid.reports.asks import ASKS
 
 ACTIVATION_MAPS = frozenset(
@@ -45,7 +45,7 @@ REGIONS = (
 def meaning(explanation: Explanation, sample: int = 0) -> tuple[str, str]:
     """What the method asks, and what it found for this sample with what limits its weight."""
     picked(explanation, sample, 0)
-    nouns = {_nouns(explanation.parts[i].dims) for i in seen_parts(explanation)}
+    nouns = {_nouns(explanation, i) for i in seen_parts(explanation)}
     unit, whole = nouns.pop() if len(nouns) == 1 else ("value", "input")
     name = elide(explanation.method, 60)
     asks = f"The method {name} gives each {unit} a number of its own."
@@ -90,8 +90,11 @@ def relative_error(explanation: Explanation, sample: int = 0) -> float | None:
     return error / size if size > 0 and np.isfinite(error / size) else None
 
 
-def _nouns(dims: Sequence[str]) -> tuple[str, str]:
+def _nouns(explanation: Explanation, part: int) -> tuple[str, str]:
     """What the parts and the whole of such an input are called."""
+    dims = explanation.parts[part].dims
+    if is_of_tokens(explanation, part):
+        return "token", "sequence"
     if {"height", "width"} <= set(dims):
         return "pixel", "picture"
     if "step" in dims:
@@ -127,7 +130,7 @@ def _found(explanation: Explanation, sample: int) -> str:
 def _found_nothing(explanation: Explanation, seen: Sequence[int], target: str) -> str:
     """What an all-zero map means: a class activation map keeps only what speaks in favour."""
     if len(seen) == 1:
-        whole = f"the {_nouns(explanation.parts[seen[0]].dims)[1]}"
+        whole = f"the {_nouns(explanation, seen[0])[1]}"
         others = _not_looked_at(explanation, seen)
     else:
         whole, others = f"any of the {len(seen)} inputs", ""
