@@ -11,6 +11,9 @@ from pellucid.model import Model
 from pellucid.task import Task
 from pellucid.types import is_array
 
+_ROUNDING = 1e-6
+"""How far a probability in single precision may lie outside 0 and 1."""
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
@@ -88,7 +91,7 @@ def _is_of_classes(
             " not said to be of a class.\n  wrap(model, class_names=[first, second]) says so; a"
             " regression model needs labels that are numbers."
         )
-    return shares and labels.dtype.kind in "biu" and bool(np.isin(labels, (0, 1)).all())
+    return shares and bool(np.isin(labels, (0, 1)).all())
 
 
 def _probabilities(
@@ -110,7 +113,11 @@ def _probabilities(
     # Where two probabilities are shown and one number is explained, that is a decision function.
     if final == "log_softmax":
         return np.exp(outputs), 0.0, ""
-    if final == "softmax" or model.output == "probability":
+    if final == "softmax":
+        return outputs, 0.0, ""
+    if model.output == "probability":
+        if not ((outputs >= -_ROUNDING) & (outputs <= 1 + _ROUNDING)).all():
+            raise InputError("The model's outputs are said to be probabilities and leave 0–1.")
         return outputs, 0.0, ""
     sums = outputs.sum(axis=1)
     if (outputs >= 0).all() and np.allclose(sums, 1, atol=1e-3):
@@ -129,7 +136,8 @@ def _probabilities(
 def _numbers(model: Model, labels: np.ndarray, outputs: np.ndarray) -> Answers:
     given = as_numbers(labels)
     notes = ()
-    if np.isin(given, (0, 1)).all():
+    leaves = bool(((outputs < 0) | (outputs > 1)).any())
+    if leaves and np.array_equal(np.unique(given), (0, 1)):
         notes = (
             "The labels are 0 and 1, and the one output leaves that range, so it is read as a"
             " number. If it is the logit of a class: wrap(model, output='logit').",

@@ -18,6 +18,8 @@ _FEW = 10
 _BINS = 5
 _SHOWN_BINS = 20
 _SHOWN_WORDS = 12
+_NUMBERS = (int, float, np.integer, np.floating, np.bool_)
+_MAY_BE_NONE = (float, np.floating, np.datetime64, np.timedelta64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,16 +112,39 @@ def columns_given(given: Any, count: int) -> list[Column]:
                 f"Expected slices[{column.name!r}] to hold one value for each of {count} rows, got"
                 f" shape {column.values.shape}."
             )
+        if np.isinf(column.values).any():
+            odd = np.flatnonzero(np.isinf(column.values))
+            raise InputError(
+                f"Expected slices[{column.name!r}] to hold finite numbers, got infinity in"
+                f" {len(odd)} rows, the first of them {odd[:10].tolist()}.\n"
+                "  NaN says that a value is missing."
+            )
     return columns
 
 
 def _given(name: str, values: Any) -> Column:
+    """Numbers as they are, anything else as words; None and what is no number are missing."""
     array = np.asarray(values)
+    if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
+        array = np.asarray(values, dtype=object)  # a list's NaN would be the word "nan"
     if array.dtype.kind in "fiub":
         return Column(name, array.astype(np.float64), None, "given")
-    words, codes = np.unique(array.astype(str), return_inverse=True)
-    return Column(name, codes.astype(np.float64).reshape(array.shape), tuple(words.tolist()),
-                  "given")  # fmt: skip
+    found = np.full(array.shape, np.nan)
+    there = ~np.array([_is_missing(v) for v in array.ravel()], dtype=bool).reshape(array.shape)
+    known = array[there]
+    if len(known) and all(isinstance(v, _NUMBERS) for v in known.tolist()):
+        found[there] = known.astype(np.float64)
+        return Column(name, found, None, "given")
+    words, codes = np.unique(known.astype(str), return_inverse=True)
+    found[there] = codes
+    return Column(name, found, tuple(words.tolist()), "given")
+
+
+def _is_missing(value: Any) -> bool:
+    """None, a NaN, a time that is none, or pandas' NA, which is equal to nothing."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, _MAY_BE_NONE) and value != value
 
 
 def cut(column: Column) -> tuple[np.ndarray, list[str]]:

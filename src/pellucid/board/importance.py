@@ -11,6 +11,7 @@ from pellucid.inputs.batch import Batch
 from pellucid.model import Model
 
 REPEATS = 5
+MOST_COLUMNS = 2000
 
 
 def make_importance(
@@ -30,6 +31,12 @@ def make_importance(
         return None, 0, (
             "No importance over all rows: that is asked of the columns of one table, and a place in"
             " these inputs means something else in every row. The examples below show what counts."
+        )  # fmt: skip
+    width = batch.arrays[0].shape[1]
+    if width > MOST_COLUMNS:
+        return None, 0, (
+            f"No importance: {width:,} columns are shuffled one by one, and above"
+            f" {MOST_COLUMNS:,} that takes too many predictions."
         )  # fmt: skip
     x = model.adapter.as_given(tuple(a[rows] for a in batch.arrays))
     classes, limit = answers.probabilities is not None, answers.limit

@@ -14,6 +14,7 @@ from pellucid.model import Model
 IMPORTANCE = 2000
 _TRIAL = 256
 _FEWEST = 200
+_PREDICTIONS = 2_000_000
 
 
 def timed(began: float) -> float:
@@ -72,8 +73,13 @@ def rows_for_importance(
     repeats: int,
     seed: int,
 ) -> np.ndarray:
-    """The rows that columns are shuffled over: 2 000, or what a quarter of the time allows."""
+    """The rows that columns are shuffled over: 2 000, or what a quarter of the time allows.
+
+    Of many columns fewer, of two million predictions, and never fewer than 200.
+    """
     wanted = min(count, IMPORTANCE)
+    if array.ndim == 2:
+        wanted = min(wanted, max(_FEWEST, _PREDICTIONS // (repeats * max(1, array.shape[1]))))
     if per_row is not None and max_seconds is not None and array.ndim == 2:
         rows = int(max_seconds / 4 / (per_row * repeats * array.shape[1]))
         wanted = min(wanted, max(_FEWEST, rows))

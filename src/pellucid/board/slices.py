@@ -13,6 +13,9 @@ _MOST_PAIRED = 24
 """Pairs are made of the pieces of at most so many columns, those that err most by themselves."""
 
 _MOST_PIECES = 60
+_MOST_COLUMNS = 1000
+"""So many columns are searched: what the user gave, the class, then inputs in their order."""
+
 _SIMPLER = 20.0
 """A pair of conditions is preferred to a single one where its p is so many times smaller."""
 
@@ -92,15 +95,18 @@ def find_slices(
     """
     count = len(errors)
     least = max(25, int(np.ceil(0.01 * count))) if support is None else support
-    pieces = [(c.name, *cut(c)) for c in columns]
+    searched = sorted(columns, key=lambda c: c.of == "input")[:_MOST_COLUMNS]
+    searched = columns if len(columns) <= _MOST_COLUMNS else searched
+    pieces = [(c.name, *cut(c)) for c in searched]
     used = [p for p in pieces if 1 < len(p[2]) <= _MOST_PIECES]
-    search = _Search([p[1] for p in used], [p[2] for p in used], errors, least)
+    codes = [p[1].astype(np.int16) for p in used]  # 60² pieces of a pair fit
+    search = _Search(codes, [p[2] for p in used], errors, least)
     left = np.ones(count, dtype=bool)
     found: list[Slice] = []
     tested = 0
     while len(found) < most:
-        asked, single, pair = search.best(left)
-        tested = tested or asked
+        single, pair = search.best(left)
+        tested = tested or search.asked
         best = _chosen(single, pair, alpha / max(tested, 1))
         if best is None:
             break
@@ -110,7 +116,7 @@ def find_slices(
         found.append(_slice(search, conditions, rows, left, errors, min(1.0, p * tested)))
         if left.sum() < 2 * least:
             break
-    note = _note(pieces, used, search, tested)
+    note = _note(pieces, used, tested, len(columns))
     return Slices(tuple(found), tested, alpha, least, note)
 
 
@@ -122,8 +128,11 @@ def _chosen(single: _Best, pair: _Best, limit: float) -> _Best:
     return kept[0] if kept[0][0] <= _SIMPLER * kept[1][0] else kept[1]
 
 
-def _note(pieces: list, used: list, search: "_Search", tested: int) -> str:
-    note = f"{len(used)} columns, {tested:,} conditions with enough rows"
+def _note(pieces: list, used: list, tested: int, known: int) -> str:
+    some = "at most " if len(used) > _MOST_PAIRED else ""
+    note = f"{len(used)} columns, {some}{tested:,} conditions with enough rows"
+    if known > len(pieces):
+        note += f"; {known - len(pieces):,} further columns are not searched"
     wide = [name for name, _, titles in pieces if len(titles) > _MOST_PIECES]
     if wide:
         note += f"; left out for more than {_MOST_PIECES} categories: {', '.join(wide[:4])}"
@@ -159,36 +168,38 @@ class _Search:
         self, codes: list[np.ndarray], titles: list[list[str]], errors: np.ndarray, least: int
     ) -> None:
         self.codes, self.titles, self.errors, self.least = codes, titles, errors, least
+        self.asked = 0
+        """How many conditions there are to test, at most; known after the first search."""
         self.binary = bool(np.isin(errors, (0.0, 1.0)).all())
 
     def rows(self, conditions: _Conditions) -> np.ndarray:
         """Which rows meet the conditions."""
         return np.logical_and.reduce([self.codes[c] == k for c, k in conditions])
 
-    def best(self, left: np.ndarray) -> tuple[int, _Best, _Best]:
-        """How many conditions there are to test; the smallest p of one, and of two, with them."""
+    def best(self, left: np.ndarray) -> tuple[_Best, _Best]:
+        """The smallest p of one condition, and of two, with them."""
         test = _Test(self.errors[left], self.binary)
         codes = [c[left] for c in self.codes]
-        asked, smallest = 0, []
+        smallest, large = [], []
         single: _Best = None
         best: _Best = None
         for i, own in enumerate(codes):
             counts, p = self._tested(test, own, len(self.titles[i]))
-            asked += int((counts >= self.least).sum())
+            large.append(int((counts >= self.least).sum()))
             smallest.append(p.min(initial=1.0))
             single = _better(single, p, lambda k, i=i: ((i, k),))
-        order = np.argsort(smallest, kind="stable")[:_MOST_PAIRED]
-        for i, j in combinations(range(len(codes)), 2):
+        order = np.sort(np.argsort(smallest, kind="stable")[:_MOST_PAIRED])
+        pairs = 0
+        for i, j in combinations(order.tolist(), 2):
             width = len(self.titles[j])
             pair = codes[i] * width + codes[j]
-            if i not in order or j not in order:
-                counts = np.bincount(pair)
-                asked += int((counts >= self.least).sum())
-                continue
             counts, p = self._tested(test, pair, len(self.titles[i]) * width)
-            asked += int((counts >= self.least).sum())
+            pairs += int((counts >= self.least).sum())
             best = _better(best, p, lambda k, i=i, j=j, w=width: ((i, k // w), (j, k % w)))
-        return asked, single, best
+        if not self.asked:
+            pairs += _most_pairs(large) - _most_pairs([large[i] for i in order])
+            self.asked = sum(large) + pairs
+        return single, best
 
     def _tested(
         self, test: "_Test", codes: np.ndarray, width: int
@@ -201,6 +212,14 @@ class _Search:
         p = np.ones(width)
         p[fit] = test.p(counts[fit], sums[fit], ranks[fit])
         return counts, p
+
+
+def _most_pairs(large: list[int]) -> int:
+    """How many pairs of pieces can have enough rows: only those of two pieces that have them.
+
+    A bound that needs no look at the rows, of which the pairs of many columns are too many.
+    """
+    return (sum(large) ** 2 - sum(n * n for n in large)) // 2
 
 
 def _better(best: _Best, p: np.ndarray, conditions: Callable[[int], _Conditions]) -> _Best:
