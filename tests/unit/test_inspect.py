@@ -195,8 +195,8 @@ def test_an_lstm_is_one_step_of_a_recurrent_network():
     found = inspect(Reads(), np.zeros((2, 7, 4), np.float32))
     assert "recurrent network" in found.sentences[0]
     assert "gives one number" in found.sentences[0]
-    # What the first step does with the state of zeros depends on no input, so it is not seen.
-    assert found.multiply_adds == 7 * 4 * 20 + 6 * 5 * 20 + 5
+    # The first step multiplies its state of zeros too.
+    assert found.multiply_adds == 7 * 4 * 20 + 7 * 5 * 20 + 5
     assert [n.name for n in found.nodes if n.layer] == ["lstm", "head"]
     check_graph(found)
 
