@@ -337,6 +337,17 @@ def cam_layer(model, x, name: str, framework: str, style: str) -> str:
     ("name", "framework", "style"),
     [c for c in columns() if (c[0], c[1]) in CAM_LAYERS and c[0] != "vit"],
 )
+def test_what_a_layer_returns_is_what_it_computes(name, framework, style, cell):
+    model, x = made(name, framework, style)
+    e = explain(model, x, "activations", layer=cam_layer(model, x, name, framework, style))
+    expected = activation_and_head(name, framework)[0]
+    assert cell("activations", framework, difference(channels_last(e), (expected,))) < OF_MAXIMUM
+
+
+@pytest.mark.parametrize(
+    ("name", "framework", "style"),
+    [c for c in columns() if (c[0], c[1]) in CAM_LAYERS and c[0] != "vit"],
+)
 @pytest.mark.parametrize("method", CAMS)
 def test_class_activation_maps_agree_with_the_paper_form(method, name, framework, style, cell):
     model, x = made(name, framework, style)
