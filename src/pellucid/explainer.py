@@ -134,16 +134,25 @@ class Explainer:
         return tuple(e for e in found if e is not None)
 
     def compare(self, x: Any, *, target: TargetLike = None, **parameters: Any) -> Comparison:
-        """All methods on the same inputs; one that fails is named, the others are kept."""
+        """All methods on the same inputs; one that fails is named, the others are kept.
+
+        What a method says against the inputs is its own failure where another can explain them,
+        such as a baseline that does not fit; otherwise it is raised.
+        """
         made: dict[str, Explanation] = {}
         failures: dict[str, str] = {}
+        refused: dict[str, InputError] = {}
         for name in self.methods:
             try:
                 made[name] = self.explain(x, name, target=target, **parameters)
             except PellucidError as error:
-                if not self._is_about_method(error):
+                if not isinstance(error, InputError) and not self._is_about_method(error):
                     raise
                 failures[name] = str(error)
+                if isinstance(error, InputError) and not self._is_about_method(error):
+                    refused[name] = error
+        if refused and not made:
+            raise _refusal(refused)
         return Comparison(made, failures)
 
     def evaluate(self, x: Any, *, target: TargetLike = None, **options: Any) -> Any:
@@ -229,6 +238,16 @@ class Explainer:
 
 
 _FOR_ALL = frozenset({"seed", "batch_size", "progress"})
+
+
+def _refusal(refused: Mapping[str, InputError]) -> InputError:
+    """What all methods say of the inputs; with their names where each says something else."""
+    first = next(iter(refused.values()))
+    if len({str(error) for error in refused.values()}) == 1 < len(refused):
+        return first
+    named = InputError("\n".join(f"{name}: {error}" for name, error in refused.items()))
+    named.__cause__ = first
+    return named
 
 
 def _check_defaults(defaults: Mapping[str, Any], names: list[str]) -> None:

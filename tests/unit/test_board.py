@@ -1,6 +1,7 @@
 """The board: its numbers against scikit-learn's, its slices against planted ones, its refusals."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pellucid.board.scores import of_confusion, wilson
 from pellucid.board.slices import find_slices
 from pellucid.errors import CapabilityError, InputError
 from pellucid.plots.performance import most_confused
+from pellucid.reports.page import write_page
 
 ADULT = Path(__file__).parents[1] / "data" / "adult" / "adult-480.csv"
 
@@ -374,6 +376,7 @@ def test_one_class_only_and_one_answer_only_are_said():
     assert "nothing to tell apart" in found.warnings[0]
     assert not found.performance.curves.drawn
     assert "ROC curves" not in found.to_html()
+    assert not [s for s in found.performance.scores if s.name.startswith("F1")]
     constant = pellucid.board(
         pellucid.wrap(lambda a: np.full(len(a), 0.25), output="probability"),
         np.random.default_rng(0).normal(size=(200, 2)), np.arange(200) % 2, examples=1,
@@ -381,6 +384,27 @@ def test_one_class_only_and_one_answer_only_are_said():
     assert any("same answer" in w for w in constant.warnings)
     assert constant.score("AUC of class 1").value == 0.5
     assert not len(constant.slices)
+
+
+def test_labels_with_another_index_are_matched_by_position_and_that_is_said():
+    frame = pandas.DataFrame({"dose": np.linspace(-1, 1, 40)}, index=np.arange(40)[::-1])
+    model = lambda t: np.stack([-t["dose"], t["dose"]], axis=1)  # noqa: E731
+    labels = (frame["dose"] > 0).astype(int)
+    same = pellucid.board(model, frame, labels, examples=0)
+    other = pellucid.board(model, frame, labels.reset_index(drop=True), examples=0)
+    assert same.score("accuracy").value == other.score("accuracy").value == 1
+    assert "by position" in other.warnings[0]
+    assert not any("by position" in w for w in same.warnings)
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "page.html"
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        write_page("<p>", path)
+    found = pellucid.board(lambda a: a, np.eye(4, 2), np.arange(4) % 2, examples=0)
+    with pytest.raises(InputError, match="can be written"):
+        found.save(path)
 
 
 def test_outputs_that_are_no_matrix_are_refused():

@@ -4,6 +4,7 @@ import re
 
 import keras
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -248,6 +249,16 @@ def test_cache_sizes_that_are_none(size):
 # Comparing
 
 
+def test_a_baseline_that_fits_no_category_is_its_method_s_failure():
+    frame = pandas.DataFrame({"age": [20.0, 40.0, 60.0], "city": ["Oslo", "Rome", "Oslo"]})
+    model = lambda t: np.stack([t["age"] / 60, t["city"] == "Oslo"], axis=1)  # noqa: E731
+    found = Explainer(model, ["random", ("occlusion", {"baseline": "zeros"})]).compare(frame)
+    assert list(found) == ["random"], found.failures
+    assert "'city' holds categories" in found.failures["occlusion"]
+    with pytest.raises(InputError, match="occlusion: The column 'city' holds categories"):
+        Explainer(model, [("occlusion", {"baseline": "zeros"})]).compare(frame)
+
+
 def test_a_method_that_cannot_run_is_named_and_the_others_are_kept():
     function, x = build("dense", "numpy")
     explainer = Explainer(function, ["saliency", "occlusion", "gradcam", "random"])
@@ -279,8 +290,9 @@ def test_what_is_wrong_with_the_question_is_an_error():
     explainer = Explainer(net, ["saliency", "random"])
     with pytest.raises(TargetError):
         explainer.compare(x, target=9)
-    with pytest.raises(InputError, match="NaN"):
+    with pytest.raises(InputError, match="NaN") as raised:
         explainer.compare(np.full((2, 6), np.nan))
+    assert "saliency" not in str(raised.value)
 
 
 @pytest.mark.usefixtures("forget")

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import pkgutil
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pandas
@@ -20,7 +21,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 import pellucid
 from pellucid.errors import InputError, TargetError
 from pellucid.inside import surrogate_tree
-from pellucid.methods.inside.fidelity import wilson
+from pellucid.methods.inside.fidelity import Fidelity, wilson
 
 rng = np.random.default_rng(7)
 N = 600
@@ -168,6 +169,16 @@ def test_a_tree_no_better_than_the_largest_class_shows_nothing_and_says_so():
     assert found.fidelity.verdict == "nothing"
     for text in (str(found), found.to_svg(), found.to_html(), json.dumps(found.to_dict())):
         assert "shows nothing of the model" in text
+
+
+def test_a_gain_of_few_rows_is_not_shown_rather_than_none():
+    """30 of 36 right against 25 by one answer: better here, and not beyond chance."""
+    found = Fidelity("accuracy", 30 / 36, 0.68, 0.92, 25 / 36, -0.03, 36, "ill")
+    assert found.verdict == "nothing"
+    assert found.warning.startswith("Not shown to be better than one and the same answer")
+    assert "36 held-out rows" in found.warning
+    assert "starts at -3.0%" in found.warning
+    assert "no better" in replace(found, value=found.trivial).warning
 
 
 def test_what_each_level_buys_is_told():

@@ -24,12 +24,17 @@ from pellucid.explaining.before import check_feature_names, check_seed
 from pellucid.explaining.provenance import provenance
 from pellucid.explanation import Explanation
 from pellucid.inputs.batch import Batch
+from pellucid.inputs.frames import indexed_otherwise
 from pellucid.model import Model, wrap
 from pellucid.running.outputs import check_class_names
 from pellucid.task import Task
 
 _SLICED = 50_000
 _SHOWN_COLUMNS = 60
+_BY_POSITION = (
+    "The index of y is not that of x: labels were matched to rows by position. Pass"
+    " y.loc[x.index] where they belong together by index."
+)
 
 
 def board(
@@ -60,7 +65,7 @@ def board(
     on one column or two whose rows err more than the rest, are searched over the columns of
     tables, over brightness and true class of pictures, and over `slices`, a dict or data frame of
     what else is known of the rows; with probability `alpha` at most one is found where errors fall
-    at random.
+    at random. Labels are matched by position: another index than that of `x` is a warning.
 
     `sample` is how many rows to look at, drawn by `default_rng([seed, 64])`, None for all;
     `max_seconds` draws a sample where a trial shows that predictions of all rows would take half
@@ -79,6 +84,7 @@ def board(
     batch = wrapped.accept(x)
     check_feature_names(wrapped, batch)
     each, labels = check_each(examples), check_labels(y, len(batch))
+    by_position = indexed_otherwise(x, y)
     if len(batch) < 2:
         raise InputError("A board is of a data set: pass 2 rows or more.")
     if not 0 < alpha < 1:
@@ -97,11 +103,12 @@ def board(
             bar.close()
     answers = read_answers(task, labels)
     stages = [_stage("predictions", len(batch), task.model.evaluations.forward, began)]
-    return _made(
+    made = _made(
         wrapped, batch, answers, given, stages, rows, count=count, each=each, method=method,
         parameters=parameters or {}, alpha=alpha, seed=int(seed), title=title,
         batch_size=batch_size, per_row=per_row, max_seconds=max_seconds,
     )  # fmt: skip
+    return replace(made, warnings=(_BY_POSITION, *made.warnings)) if by_position else made
 
 
 def _made(

@@ -99,9 +99,9 @@ def classification(
         Score("accuracy of the commonest class", np.bincount(labels).max() / count, better="",
               how="what always answering it would reach"),
         _resampled("balanced accuracy", matrix, balanced_accuracy, seed, "mean recall of classes"),
-        _resampled(
+        *([] if two and not matrix[1].any() else [_resampled(
             f1_name, matrix, lambda m: float(f1(m)[1] if two else np.nanmean(f1(m))), seed,
-        ),
+        )]),
         _log_loss(labels, probabilities),
         *_areas(curves, names, two),
         told.ece,
@@ -143,7 +143,9 @@ def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> Score:
     loss = -np.log(np.clip(own, tiny, 1))
     spread = 1.96 * loss.std(ddof=1) / np.sqrt(len(loss)) if len(loss) > 1 else np.nan
     mean = float(loss.mean())
-    return Score("log loss", mean, mean - spread, mean + spread, "lower", "mean ± 1.96 errors")
+    return Score(
+        "log loss", mean, mean - spread, mean + spread, "lower", "mean ± 1.96 standard errors"
+    )
 
 
 def _by_class(

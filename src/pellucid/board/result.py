@@ -89,12 +89,13 @@ class Board:
         return board_html(self, budget_megabytes=budget_megabytes)
 
     def save(self, path: str | Path, *, budget_megabytes: float = 5.0) -> Path:
-        """Write the page; returns its path. Raises `InputError` as `to_html` does."""
-        target = Path(path)
-        page = self.to_html(budget_megabytes=budget_megabytes)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page, encoding="utf-8")
-        return target
+        """Write the page; returns its path.
+
+        Raises `InputError` as `to_html` does, and where the path cannot be written.
+        """
+        from pellucid.reports.page import write_page
+
+        return write_page(self.to_html(budget_megabytes=budget_megabytes), path)
 
     def plot(self, **options: Any) -> Any:
         """Draw the main panels: a Figure, never shown. See `pellucid.plots.board`."""

@@ -33,6 +33,17 @@ def is_frame_row(x: Any) -> bool:
     return any(module is not None and isinstance(x, module.Series) for module in loaded)
 
 
+def indexed_otherwise(x: Any, y: Any) -> bool:
+    """Whether `x` and `y` are a frame and a column with indices that differ (pandas, modin)."""
+    if not (is_frame(x) and (is_frame(y) or is_frame_row(y))):
+        return False
+    import narwhals as nw
+
+    first = nw.maybe_get_index(nw.from_native(x))
+    second = nw.maybe_get_index(nw.from_native(y, allow_series=True))
+    return first is not None and second is not None and not first.equals(second)
+
+
 class Frame:
     """The columns of a data frame: what they hold, and the numbers of their categories.
 

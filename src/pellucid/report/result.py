@@ -58,12 +58,10 @@ class Report:
         return whole_html(self, budget_megabytes)
 
     def save(self, path: str | Path, *, budget_megabytes: float = 5.0) -> Path:
-        """Write the page; returns its path."""
-        target = Path(path)
-        page = self.to_html(budget_megabytes=budget_megabytes)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page, encoding="utf-8")
-        return target
+        """Write the page; returns its path. Raises `InputError` where that cannot be written."""
+        from pellucid.reports.page import write_page
+
+        return write_page(self.to_html(budget_megabytes=budget_megabytes), path)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the pictures in JSON's own types; the page holds the same."""

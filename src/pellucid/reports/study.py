@@ -5,7 +5,7 @@ from pathlib import Path
 from pellucid.errors import InputError
 from pellucid.reports.images import LADDER, Quality
 from pellucid.reports.items import Answer, Study, StudyItem, best_predictions
-from pellucid.reports.page import render_template
+from pellucid.reports.page import render_template, write_page
 from pellucid.reports.record import study_record
 from pellucid.reports.view import study_view
 
@@ -22,15 +22,12 @@ def render_report(
     Pictures are made smaller step by step until the page fits the budget; a study that cannot
     fit is refused rather than written in a size no browser enjoys.
     """
-    target = Path(path)
     smallest = 0
     for quality in LADDER:
         page = report_html(study, quality)
         smallest = len(page.encode("utf-8"))
         if smallest <= budget_megabytes * 1e6:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page, encoding="utf-8")
-            return target
+            return write_page(page, path)
     raise InputError(
         f"a report of {len(study.items)} inputs takes {smallest / 1e6:.1f} MB even with its "
         f"smallest pictures; the budget is {budget_megabytes:g} MB.\n"

@@ -70,6 +70,11 @@ class Fidelity:
         """What a reader of the tree has to know before believing it; empty where it is close."""
         if self.verdict == "nothing":
             less = "one and the same answer for all rows"
+            if self.value > self.trivial:
+                return (
+                    f"Not shown to be better than {less}: with {self.rows} held-out rows the 95 %"
+                    f" interval of the gain starts at {_shown(self.gain_low, self)}."
+                )
             return f"This shows nothing of the model: it is no better than {less}."
         if self.verdict == "low":
             return (
