@@ -23,7 +23,14 @@ from pellucid.board.performance import classification, regression
 from pellucid.board.scores import of_confusion, wilson
 from pellucid.board.slices import find_slices
 from pellucid.errors import CapabilityError, InputError
-from pellucid.plots.performance import most_confused
+from pellucid.plots.performance import (
+    class_balance,
+    histogram,
+    most_confused,
+    precision_recall,
+    roc,
+)
+from pellucid.reports.board import board_view
 from pellucid.reports.page import write_page
 
 ADULT = Path(__file__).parents[1] / "data" / "adult" / "adult-480.csv"
@@ -335,6 +342,54 @@ def test_known_slices_of_pictures_are_searched():
     assert [d.name for d in found.inputs] == ["brightness", "contrast", "site"]
     assert found.explanation.method == "occlusion"
     assert found.to_html().count("data:image") > 8
+
+
+def test_each_example_has_a_scale_of_its_own():
+    """One picture a thousand times brighter than the others leaves their maps their colours."""
+    x = np.random.default_rng(0).uniform(size=(40, 6, 6, 1)).astype(np.float32)
+    x[0] *= 1000
+    found = pellucid.board(
+        lambda a: np.stack([-a.sum(axis=(1, 2, 3)), a.sum(axis=(1, 2, 3))], axis=1), x,
+        np.zeros(40, int), method="occlusion", examples=2,
+    )  # fmt: skip
+    view = board_view(found)
+    full = {e.title: e.scale for g in view.groups for e in g.examples if e.card}
+    assert len(full) > 1
+    assert len(set(full.values())) == len(full)
+    page = found.to_html()
+    assert all(said.startswith("full colour ") and said in page for said in full.values())
+    assert "a scale of its own" in page
+
+
+def test_no_two_of_ten_curves_look_alike_and_legends_leave_the_data():
+    labels, p = answers(10)
+    made = classification(labels, p.argmax(axis=1), p, [f"c{i}" for i in range(10)], seed=0)
+    for draw in (roc, precision_recall):
+        lines = draw(made.curves).get_lines()
+        named = [line for line in lines if not str(line.get_label()).startswith("_")]
+        assert len(named) == 11
+        assert len({(ln.get_color(), str(ln._dash_pattern)) for ln in named}) == 11
+    edges, right, wrong = made.confidence
+    counts = np.bincount(labels, minlength=10)
+    names = [f"c{i}" for i in range(10)]
+    for axes in (
+        histogram(edges, [right, wrong], names=("right", "wrong"), title="Confidence"),
+        class_balance(names, counts, counts),
+    ):
+        axes.figure.canvas.draw()
+        assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+
+
+def test_errors_along_a_column_have_an_axis_of_their_own(of_adult):
+    from pellucid.plots.board import distributions
+
+    drawn = of_adult.inputs[:2]
+    figure = distributions(drawn, error="share of wrong rows")
+    figure.canvas.draw()
+    counts, errors = figure.axes[0], figure.axes[len(figure.axes) // 2]
+    assert any("right axis: share of wrong rows" in t.get_text() for t in figure.texts)
+    assert counts.get_ylim()[1] > 1.5 * errors.get_ylim()[1]
+    assert len(errors.get_yticks()) > 1
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,9 @@ def board(found: "Board", *, theme: ThemeName = "light") -> Figure:
 def distributions(
     found: Sequence["Distribution"], *, error: str = "error", theme: ThemeName = "light"
 ) -> Figure:
-    """Draw how each column lies (bars), and the mean error of its rows (points, own scale).
+    """Draw how each column lies (bars, left axis), and the mean error of its rows (points, right).
 
-    All error scales are one, so that columns can be compared. Returns the figure, never shown.
+    All error axes are one, so that columns can be compared. Returns the figure, never shown.
     """
     colours = theme_of(theme)
     across = min(_ACROSS, max(len(found), 1))
@@ -109,8 +109,9 @@ def distributions(
     # Of fixed places: so many panels take seconds to be laid out against each other.
     figure.set_layout_engine(None)
     height = 2.25 * down + 0.4
-    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.95 / height, top=1 - 0.28 / height,
-                           hspace=0.75, wspace=0.28)  # fmt: skip
+    width = 3.1 * across
+    figure.subplots_adjust(left=0.42 / width, right=1 - 0.42 / width, bottom=0.95 / height,
+                           top=1 - 0.28 / height, hspace=0.75, wspace=0.42)  # fmt: skip
     held = figure.subplots(down, across, squeeze=False).ravel()
     known = [d.errors[np.isfinite(d.errors)] for d in found]
     top = max([float(e.max(initial=0)) for e in known] + [1e-12])
@@ -118,8 +119,8 @@ def distributions(
         _distribution(axes, own, top, colours)
     for axes in held[len(found) :]:
         axes.set_axis_off()
-    figure.text(0.05, 0.12 / height, f"bars: rows; points: {error}, from 0 to {top:.3g}",
-                fontsize=8, color=colours.ink)  # fmt: skip
+    figure.text(0.42 / width, 0.12 / height, f"bars, left axis: rows\npoints, right axis: {error}",
+                fontsize=9, color=colours.ink)  # fmt: skip
     return figure
 
 
@@ -140,7 +141,8 @@ def _distribution(axes: Axes, own: "Distribution", top: float, theme: Theme) -> 
     other = axes.twinx()
     other.plot(place, own.errors, "o", color=_ERROR, markersize=3)
     other.set_ylim(-0.02 * top, 1.08 * top)
-    other.set_yticks([])
+    other.locator_params(axis="y", nbins=4)
+    other.tick_params(labelsize=6.5, colors=_ERROR, labelcolor=theme.ink, length=2)
     for side in other.spines.values():
         side.set_visible(False)
     missing = f", {own.missing:,} missing" if own.missing else ""

@@ -18,12 +18,14 @@ from pellucid.plots.style import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.typing import LegendLocType
+    from matplotlib.typing import LegendLocType, LineStyleType
 
     from pellucid.board.curves import Curves
     from pellucid.board.performance import Calibration, Regression
 
-_DASHES = ("-", "--", ":", "-.")
+_DASHES: "tuple[LineStyleType, ...]" = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)))
+"""As many as share no divisor with the colours: the first 40 lines are told apart by the pair."""
+
 _MOST_CELLS = 12
 
 
@@ -46,10 +48,21 @@ def _colour(place: int, theme: Theme) -> str:
     return theme.ink if colour == "#000000" else colour
 
 
-def _legend(axes: Axes, where: "LegendLocType", theme: Theme) -> None:
-    made = axes.legend(loc=where, fontsize=7.5, frameon=False, labelcolor=theme.ink)
+def _line(place: int, theme: Theme) -> "tuple[str, LineStyleType]":
+    """A colour and a dash that no other of 40 lines has together."""
+    return _colour(place, theme), _DASHES[place % len(_DASHES)]
+
+
+def _legend(axes: Axes, where: "LegendLocType", theme: Theme, **options: Any) -> None:
+    made = axes.legend(loc=where, fontsize=7.5, frameon=False, labelcolor=theme.ink, **options)
     for text in made.get_texts():
         text.set_parse_math(False)
+
+
+def _legend_above(axes: Axes, theme: Theme) -> None:
+    """A legend that covers no data: on the line of the title, to the right."""
+    _legend(axes, "lower right", theme, bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2,
+            columnspacing=1.0, handlelength=1.4)  # fmt: skip
 
 
 def confusion(
@@ -116,9 +129,10 @@ def roc(curves: "Curves", *, ax: Axes | None = None, theme: ThemeName = "light")
     axes.plot([0, 1], [0, 1], color=colours.muted, linewidth=0.8)
     drawn = [*curves.drawn, *([curves.micro] if curves.micro is not None else [])]
     for i, curve in enumerate(drawn):
+        colour, dash = _line(i, colours)
         axes.plot(
-            curve.false_positive_rate, curve.true_positive_rate, color=_colour(i, colours),
-            linestyle=_DASHES[i % 4], linewidth=1.6,
+            curve.false_positive_rate, curve.true_positive_rate, color=colour, linestyle=dash,
+            linewidth=1.6,
             label=f"{elide(curve.name, 22)}: AUC {curve.auc.value:.3f}",
         )  # fmt: skip
     _share(axes)
@@ -138,9 +152,10 @@ def precision_recall(
     style_axes(axes, colours)
     drawn = [*curves.drawn, *([curves.micro] if curves.micro is not None else [])]
     for i, curve in enumerate(drawn):
+        colour, dash = _line(i, colours)
         axes.plot(
-            curve.recall, curve.precision, color=_colour(i, colours), linestyle=_DASHES[i % 4],
-            linewidth=1.6, drawstyle="steps-pre",
+            curve.recall, curve.precision, color=colour, linestyle=dash, linewidth=1.6,
+            drawstyle="steps-pre",
             label=f"{elide(curve.name, 22)}: AP {curve.average_precision.value:.3f}",
         )  # fmt: skip
     if len(drawn) == 1:
@@ -213,7 +228,7 @@ def histogram(
     _labels(axes, label, "rows", colours)
     _title(axes, title, colours)
     if names:
-        _legend(axes, "upper left", colours)
+        _legend_above(axes, colours)
     return axes
 
 
@@ -242,5 +257,5 @@ def class_balance(
     axes.set_xlabel("rows", color=colours.ink, fontsize=9)
     left = len(labels) - len(order)
     _title(axes, "Classes" + (f" ({left} rarer ones left out)" if left else ""), colours)
-    _legend(axes, "lower right", colours)
+    _legend_above(axes, colours)
     return axes

@@ -69,6 +69,8 @@ class ExampleView:
     wrong: bool
     photo: str
     small: bool
+    scale: str
+    """What full colour means in its map; empty without one."""
     card: dict[str, Any] | None
 
 
@@ -101,7 +103,6 @@ class BoardView:
     asks: str
     ramp: str
     signed: bool
-    top: str
     cost: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -138,8 +139,8 @@ def board_section(board: "Board", quality: Quality = LADDER[0], *, level: int = 
 
 def board_view(board: "Board", quality: Quality = LADDER[0]) -> BoardView:
     """Everything the template needs, as words and encoded pictures."""
-    scale = _scale(board.explanation)
     e = board.explanation
+    signed = _signed(e)
     return BoardView(
         title=board.title,
         lead=_lead(board),
@@ -155,11 +156,10 @@ def board_view(board: "Board", quality: Quality = LADDER[0]) -> BoardView:
         importance_words=importance_words(board),
         inputs=_inputs(board, quality),
         inputs_words=_inputs_words(board),
-        groups=_groups(board, scale, quality),
+        groups=_groups(board, signed, quality),
         asks="" if e is None else f"{method_title(e.method)}: {meaning(e, 0)[0]}",
-        ramp="" if scale is None else ramp(scale.signed),
-        signed=scale is not None and scale.signed,
-        top="" if scale is None else number(scale.limit),
+        ramp="" if signed is None else ramp(signed),
+        signed=bool(signed),
         cost=tuple(
             (s.name, f"{s.rows:,}", f"{s.evaluations:,}", f"{s.seconds:.1f}") for s in board.stages
         ),
@@ -208,26 +208,35 @@ def _inputs_words(board: "Board") -> str:
     if not count:
         return ""
     more = f" The first {_MOST_COLUMNS} of {count} are drawn." if count > _MOST_COLUMNS else ""
-    return "Bars are rows, points how the rows in them err; one scale of errors for all." + more
+    return (
+        "Bars are rows, on the left axis; points how the rows in them err, on the right axis, which"
+        " is one for all."
+    ) + more
 
 
-def _scale(e: Explanation | None) -> Scale | None:
-    """One scale for the maps of all examples, where these are pictures."""
-    if e is None:
+def _pictured(e: Explanation) -> list[int]:
+    return [i for i in seen_parts(e) if is_image(e.parts[i])]
+
+
+def _signed(e: Explanation | None) -> bool | None:
+    """Whether the maps of examples have two signs; None where there are no maps."""
+    images = [] if e is None else _pictured(e)
+    if e is None or not images:
         return None
-    images = [i for i in seen_parts(e) if is_image(e.parts[i])]
-    if not images:
-        return None
-    maps = [image_map(e.parts[k], i) for k in images for i in range(len(e))]
-    return Scale.of(maps, signed=any(signed_part(e, k) for k in images))
+    return any(signed_part(e, k) for k in images)
 
 
-def _groups(board: "Board", scale: Scale | None, quality: Quality) -> tuple[GroupView, ...]:
+def _scale(e: Explanation, place: int, signed: bool) -> Scale:
+    """The scale of one example's maps: that of the strongest would leave others without colour."""
+    return Scale.of([image_map(e.parts[k], place) for k in _pictured(e)], signed=signed)
+
+
+def _groups(board: "Board", signed: bool | None, quality: Quality) -> tuple[GroupView, ...]:
     return tuple(
         GroupView(
             group.title,
             group.what,
-            tuple(_example(board, e, scale, quality, f"{n}-{k}") for k, e in
+            tuple(_example(board, e, signed, quality, f"{n}-{k}") for k, e in
                   enumerate(group.examples)),
         )
         for n, group in enumerate(board.examples)
@@ -235,14 +244,17 @@ def _groups(board: "Board", scale: Scale | None, quality: Quality) -> tuple[Grou
 
 
 def _example(
-    board: "Board", example: "Example", scale: Scale | None, quality: Quality, key: str
+    board: "Board", example: "Example", signed: bool | None, quality: Quality, key: str
 ) -> ExampleView:
-    e, photo, small, card = board.explanation, "", False, None
+    e, photo, small, full, card = board.explanation, "", False, "", None
     if e is not None and example.place is not None:
         pictured = [p for p in e.parts if {"height", "width"} <= set(p.input_dims)]
         if pictured:
             pixels = picture_of(pictured[0], example.place)
             photo, small = photo_uri(pixels, quality), is_small(pixels)
+        scale = None if signed is None else _scale(e, example.place, signed)
+        if scale is not None:
+            full = f"full colour {number(scale.limit)}" if scale.limit else "all values are zero"
         card = card_of(e, example.place, seen_parts(e)[:3], scale)
         score = value_for(e.score, example.place)
         card["line"] = "" if score is None else f"{e.explained} {number(score)}"
@@ -253,4 +265,4 @@ def _example(
         line = f"label {example.label}, predicted {example.predicted}"
     wrong = board.task == "classification" and example.label != example.predicted
     title = f"Row {example.row:,}"
-    return ExampleView(f"example-{key}", title, line, wrong, photo, small, card)
+    return ExampleView(f"example-{key}", title, line, wrong, photo, small, full, card)
