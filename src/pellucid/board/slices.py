@@ -97,10 +97,9 @@ def find_slices(
     least = max(25, int(np.ceil(0.01 * count))) if support is None else support
     searched = sorted(columns, key=lambda c: c.of == "input")[:_MOST_COLUMNS]
     searched = columns if len(columns) <= _MOST_COLUMNS else searched
-    pieces = [(c.name, *cut(c)) for c in searched]
+    pieces = [(c.name, *_narrow(*cut(c))) for c in searched]
     used = [p for p in pieces if 1 < len(p[2]) <= _MOST_PIECES]
-    codes = [p[1].astype(np.int16) for p in used]  # 60² pieces of a pair fit
-    search = _Search(codes, [p[2] for p in used], errors, least)
+    search = _Search([p[1] for p in used], [p[2] for p in used], errors, least)
     left = np.ones(count, dtype=bool)
     found: list[Slice] = []
     tested = 0
@@ -118,6 +117,11 @@ def find_slices(
             break
     note = _note(pieces, used, tested, len(columns))
     return Slices(tuple(found), tested, alpha, least, note)
+
+
+def _narrow(codes: np.ndarray, titles: list[str]) -> tuple[np.ndarray, list[str]]:
+    """The same in two bytes a row, which hold the pieces of a pair; none of what is too wide."""
+    return codes.astype(np.int16) if len(titles) <= _MOST_PIECES else codes[:0], titles
 
 
 def _chosen(single: _Best, pair: _Best, limit: float) -> _Best:
