@@ -23,6 +23,7 @@ from pellucid.adapters.protocol import (
 )
 from pellucid.adapters.torch.cut import open_at
 from pellucid.adapters.torch.derivatives import custom_vjp, sloped
+from pellucid.adapters.torch.inputs import are_one
 from pellucid.adapters.torch.layers import (
     call_path,
     exit_hook,
@@ -270,13 +271,7 @@ class TorchAdapter(Adapter):
             quiet=lambda: self._quietly(differentiate=self._is_differentiating),
         )
 
-    def is_same(self, a: Array, b: Array) -> bool:
-        return a is b or (
-            isinstance(a, torch.Tensor)
-            and isinstance(b, torch.Tensor)
-            and _copied(a).data_ptr() == _copied(b).data_ptr()
-            and a.shape == b.shape
-        )
+    is_same = staticmethod(are_one)
 
     def stop_gradient(self, a: Array) -> Array:
         return a.detach()
@@ -323,11 +318,3 @@ class TorchAdapter(Adapter):
 
 def _live(a: torch.Tensor) -> torch.Tensor:
     return a.detach().requires_grad_(True) if a.is_floating_point() else a.detach()
-
-
-def _copied(a: torch.Tensor) -> torch.Tensor:
-    """What a copy, as runs make of their inputs, was made from; `a` itself where it is none."""
-    if type(a.grad_fn).__name__ != "CloneBackward0":
-        return a
-    made = a.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
-    return getattr(made, "variable", a)
