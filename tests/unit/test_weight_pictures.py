@@ -60,6 +60,23 @@ def test_transposed_one_axis_flax_and_equinox():
     assert pellucid.inside.weights((dense.apply, params)).layers[-1].matrix.shape == (9, 5)
 
 
+def test_layers_of_one_name_in_two_blocks_are_told_apart():
+    blocks = [
+        keras.Sequential([keras.layers.Conv2D(n, 3, name="conv1")], name=name)
+        for n, name in ((4, "block1"), (5, "block2"))
+    ]
+    net = keras.Sequential([keras.Input((8, 8, 3)), *blocks], name="net")
+    found = pellucid.inside.weights(net)
+    for n, name in ((4, "block1"), (5, "block2")):
+        assert len(found[f"{name}/conv1"].filters) == n
+        assert len(found[name].filters) == n
+        one = pellucid.inside.weights(net, f"{name}/conv1")
+        assert [w.name for w in one] == [f"net/{name}/conv1/{w}" for w in ("kernel", "bias")]
+    for asked in ("conv1", "block3/conv1"):
+        with pytest.raises(LayerError, match=r"block1/conv1, .*block2/conv1"):
+            found[asked]
+
+
 def test_one_layer_nested_names_and_what_is_refused():
     model, _ = build("shared", "keras")
     found = pellucid.inside.weights(model, "encoder/encoder1")

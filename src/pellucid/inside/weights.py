@@ -1,7 +1,7 @@
 """The weights of a model: what they look like, and their statistics, layer by layer."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,10 +76,13 @@ class Weights:
     """The weights of a model by name; `found["conv1"]` is that of a layer with filters or units."""
 
     layers: tuple[LayerWeights, ...]
+    paths: tuple[str, ...] = ()
+    """Every layer of the model."""
 
     def __getitem__(self, name: str) -> LayerWeights:
         exact = [w for w in self.layers if w.name == name]
-        inside = [w for w in self.layers if _belongs(w.name, name)]
+        below = _below([w.name for w in self.layers], name, self.paths)
+        inside = [w for w in self.layers if w.name in below]
         shown = [w for w in inside if w.role in ("filters", "dense")]
         for found in (exact, shown, inside):
             if found:
@@ -176,27 +179,60 @@ def weights(model: Any, layer: str | None = None) -> Weights:
         kind = _kind_of(name, kinds)
         axes = kernel_axes(name, kind, values.shape, outputs_first=adapter.outputs_first)
         found.append(LayerWeights(name, kind, values, axes))
-    whole = Weights(tuple(found))
+    whole = Weights(tuple(found), tuple(kinds))
     if layer is None:
         return whole
-    own = tuple(w for w in found if w.name == layer or _belongs(w.name, layer))
-    return Weights(own) if own else Weights((whole[layer],))
+    below = {layer, *_below([w.name for w in found], layer, whole.paths)}
+    own = tuple(w for w in found if w.name in below)
+    return replace(whole, layers=own or (whole[layer],))
 
 
 def _kind_of(name: str, kinds: dict[str, str]) -> str:
     """The kind of the layer that holds a weight; "" where its name does not tell."""
-    owner = [path for path in kinds if _belongs(name, path)]
-    return kinds[max(owner, key=len)] if owner else ""
+    whole = [path for path in kinds if _owner(name, path) is not None]
+    if whole:
+        return kinds[max(whole, key=len)]
+    bare = {kind for path, kind in kinds.items() if _owner(name, path.split("/")[-1]) is not None}
+    return bare.pop() if len(bare) == 1 else ""
 
 
-def _belongs(name: str, path: str) -> bool:
-    """Whether a weight's name is below a layer's path.
+def _below(names: Sequence[str], path: str, paths: Sequence[str]) -> set[str]:
+    """Which of these weights are below a layer's path.
 
     Names with slashes may begin with the model's own name, and a layer inside another model may
-    keep the names it had alone.
+    keep the names it had alone: its last part tells it where no other layer ends in that.
+
+    Raises `LayerError` where it may be one of several.
     """
+    shared = {name.split("/")[0] for name in names}
+    starts = [path, *(f"{first}/{path}" for first in shared if len(shared) == 1)]
+    for start in starts:
+        below = {name for name in names if name.startswith((start + "/", start + "."))}
+        if below:
+            return below
+    last = path.split("/")[-1]
+    for asked in dict.fromkeys((path, last)):
+        owners = {name: _owner(name, asked) for name in names}
+        known = {owner for owner in owners.values() if owner is not None}
+        ends = {p for p in paths if p.split("/")[-1] == last}
+        if len(known) > 1 or (known and asked != path and len(ends) > 1):
+            several = ", ".join(sorted(known | ends))
+            own = ", ".join(name for name in names if owners[name] is not None)
+            raise LayerError(
+                f"The weights of {path!r} cannot be told from those of other layers of that name:"
+                f" {several}.\n  Name the weight itself: {own}."
+            )
+        if known:
+            return {name for name, owner in owners.items() if owner is not None}
+    return set()
+
+
+def _owner(name: str, path: str) -> str | None:
+    """The beginning of a weight's name that ends in this path, if any does."""
     if name.startswith((path + "/", path + ".")):
-        return True
+        return path
     segments, parts = name.split("/")[:-1], path.split("/")
-    runs = [segments[i : i + len(parts)] for i in range(len(segments) - len(parts) + 1)]
-    return parts in runs or (len(parts) > 1 and parts[-1] in segments)
+    for end in range(len(parts), len(segments) + 1):
+        if segments[end - len(parts) : end] == parts:
+            return "/".join(segments[:end])
+    return None
