@@ -396,3 +396,14 @@ def test_no_module_hides_a_function_of_its_name():
     assert all(getattr(pellucid.inside, name) is own for name, own in before.items())
     assert all(callable(own) for own in before.values())
     assert importlib.util.find_spec("pellucid.inside.surrogate_tree") is None
+
+
+def test_held_out_rows_have_the_border_of_the_learned_ones():
+    """Margins that happen to lie within 0 and 1 in the held-out rows are still margins."""
+    margins = np.linspace(-2, 2, 200)
+    table = pandas.DataFrame({"a": margins, "b": np.arange(200) % 3})
+    model = pellucid.wrap(lambda t: np.asarray(t)[:, 0], class_names=("no", "yes"))
+    held_out = table[(table["a"] > 0) & (table["a"] < 1)]
+    found = surrogate_tree(model, table, held_out=held_out, max_depth=1)
+    assert found.classes == ("no", "yes")
+    assert found.fidelity.value == 1.0

@@ -47,6 +47,7 @@ class Imitated:
     """What the model says of each row: the number of a class of `classes`, or a score.
 
     `numbers` are the model's own numbers of these classes, those that it predicts somewhere.
+    `border` is the output above which the second of two is predicted.
     """
 
     said: np.ndarray
@@ -54,6 +55,7 @@ class Imitated:
     numbers: np.ndarray
     name: str
     explained: str
+    border: float | None = None
 
 
 def said_by(
@@ -87,10 +89,13 @@ def _classes(
     task: Task, outputs: Outputs, names: tuple[str, ...] | None, known: Imitated | None
 ) -> Imitated:
     found = task.to_numpy(outputs).astype(np.float64)
+    border = None if known is None else known.border
     if found.ndim == 2 and found.shape[1] > 1:
         chosen = found.argmax(axis=1)
     else:
-        chosen = (found.reshape(-1) > _border(task, found)).astype(np.int64)
+        # Decided once: held-out rows may all lie within 0 and 1 where the others do not.
+        border = _border(task, found) if border is None else border
+        chosen = (found.reshape(-1) > border).astype(np.int64)
     numbers = np.unique(chosen) if known is None else known.numbers
     if known is None and len(numbers) < 2:
         only = names[numbers[0]] if names else f"class {numbers[0]}"
@@ -106,7 +111,8 @@ def _classes(
             " a tree cannot have learned it."
         )
     told = tuple(names[n] if names else f"class {n}" for n in numbers)
-    return Imitated(np.searchsorted(numbers, chosen), told, numbers, "the predicted class", "class")
+    said = np.searchsorted(numbers, chosen)
+    return Imitated(said, told, numbers, "the predicted class", "class", border)
 
 
 def _border(task: Task, outputs: np.ndarray) -> float:
