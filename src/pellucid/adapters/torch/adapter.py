@@ -22,8 +22,7 @@ from pellucid.adapters.protocol import (
     Tier,
 )
 from pellucid.adapters.torch.cut import open_at
-from pellucid.adapters.torch.derivatives import custom_vjp, sloped
-from pellucid.adapters.torch.inputs import are_one
+from pellucid.adapters.torch.derivatives import are_one, custom_vjp, sloped
 from pellucid.adapters.torch.layers import (
     call_path,
     exit_hook,
@@ -271,7 +270,8 @@ class TorchAdapter(Adapter):
             quiet=lambda: self._quietly(differentiate=self._is_differentiating),
         )
 
-    is_same = staticmethod(are_one)
+    def is_same(self, a: Array, b: Array) -> bool:
+        return are_one(a, b)
 
     def stop_gradient(self, a: Array) -> Array:
         return a.detach()

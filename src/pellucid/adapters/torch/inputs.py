@@ -70,18 +70,3 @@ def arguments(
     """Positional and named arguments for the model's forward."""
     forward = model.forward if isinstance(model, torch.nn.Module) else model
     return spread(forward, given, structure)
-
-
-def are_one(a: object, b: object) -> bool:
-    """Whether two are one tensor, or one the copy that a run makes of its input, the other."""
-    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
-        return a is b
-    return a.shape == b.shape and _copied(a).data_ptr() == _copied(b).data_ptr()
-
-
-def _copied(a: torch.Tensor) -> torch.Tensor:
-    """What a copy was made from, where that was no operation's output; else `a` itself."""
-    if type(a.grad_fn).__name__ != "CloneBackward0":
-        return a
-    made = a.grad_fn.next_functions[0][0]  # type: ignore[union-attr]
-    return getattr(made, "variable", a)
