@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 import pellucid
 from pellucid.errors import CapabilityError, InputError, LayerError
@@ -312,3 +313,30 @@ def test_the_picture(name, theme):
         found.plot(5)
     with pytest.raises(InputError, match="'unit'"):
         found.plot(scale="all")
+
+
+def test_what_is_not_there_is_said_and_numbers_on_tiles_are_explained():
+    found = pellucid.inside.activations(*build("cnn", "torch"), top=2, by="attribution")
+    with pytest.raises(LayerError, match=r"(There are|Among them are) "):
+        found["zzz"]
+    with pytest.raises(InputError, match="'light' or 'dark', got 'purple'"):
+        found.plot(theme="purple")
+    figure = pellucid.inside.activations(*build("cnn", "torch"), "relu", top=2).plot()
+    assert figure.get_supxlabel() == "on each tile the number of the unit"
+    assert figure.get_figwidth() < 7
+    words = " ".join(found.plot().get_supxlabel().split())
+    assert "what it adds to the score" in words
+
+
+def test_models_of_scikit_learn_have_no_layers():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 3))
+    model = LogisticRegression().fit(x, x[:, 0] > 0)
+    inside = pellucid.inside
+    for look in (
+        lambda: inside.activations(model, x), lambda: inside.statistics(model, x),
+        lambda: inside.receptive_field(model, x, "a"), lambda: inside.weights(model),
+    ):  # fmt: skip
+        with pytest.raises(CapabilityError, match="scikit-learn have no layers") as refused:
+            look()
+        assert "predict function" not in str(refused.value)

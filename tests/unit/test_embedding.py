@@ -10,8 +10,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
 
 import pellucid
 from pellucid import plots
@@ -314,3 +316,35 @@ def test_the_html_is_inert():
     assert "5 of the points" in found.to_html(at_most=5)
     assert found._repr_html_() == found.to_html()
     assert found.to_dict()["labels"][0] == hostile[0]
+
+
+def test_labels_that_are_no_classes_tell_no_right_and_wrong():
+    model, x = build("cnn", "torch")
+    count = len(x)
+    for labels, words in ((np.arange(count) + 90, "none of the labels, 90 to"),
+                          (["cat"] * count, "the model has no class names")):  # fmt: skip
+        found = pellucid.inside.embedding(model, x, labels=labels)
+        assert found.correct is None
+        assert found.accuracy is None
+        assert words in found.note
+        assert found.note in str(found)
+        with pytest.raises(InputError, match=words):
+            found.plot(colour="correct")
+    labels = np.zeros(count, int)
+    assert pellucid.inside.embedding(model, x, labels=labels).note == ""
+    labels[1] = 90
+    found = pellucid.inside.embedding(model, x, labels=labels)
+    assert not found.correct[1]
+    assert "1 labels are none" in found.note
+
+
+def test_an_input_with_missing_values_is_refused_with_what_to_do():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 3))
+    y = x[:, 0] > 0
+    x[3, 1] = np.nan
+    model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(x, y)
+    with pytest.raises(InputError, match=r"rows \[3\].*\n  Fill in what is missing"):
+        pellucid.inside.embedding(model, x)
+    assert pellucid.inside.embedding(model, x, "output").vectors.shape[0] == 20
+    assert len(pellucid.inside.embed_vectors(model[:-1].transform(x)).coordinates) == 20

@@ -123,3 +123,38 @@ def test_words_data_and_the_picture():
     axes = found.plot((3, 2))
     box = axes.patches[-1]
     assert (box.get_width(), box.get_height()) == (8, 8)
+
+
+def siamese():
+    """A convolution shared by two pictures, and the pictures: `right` is run first."""
+    keras.utils.set_random_seed(0)
+    left, right = (keras.Input((8, 8, 1), name=name) for name in ("left", "right"))
+    conv = keras.layers.Conv2D(3, 3, name="conv")
+    after = keras.layers.Concatenate()([conv(left), keras.layers.Conv2D(2, 3, name="own")(right)])
+    scores = keras.layers.Dense(2)(keras.layers.Flatten()(after))
+    model = keras.Model([left, right], scores)
+    rng = np.random.default_rng(0)
+    return model, [rng.uniform(size=(2, 8, 8, 1)).astype(np.float32) for _ in range(2)]
+
+
+def test_the_input_that_a_layer_depends_on_is_the_one_measured_and_drawn():
+    model, x = siamese()
+    for layer, part, name in (("conv", 0, "left"), ("own", 1, "right")):
+        found = pellucid.inside.receptive_field(model, x, layer)
+        assert (found.part, found.input_name, found.size) == (part, name, (3, 3))
+        assert f"in the input {name}" in str(found)
+        np.testing.assert_array_equal(found.pictures, x[part])
+        other = pellucid.inside.receptive_field(model, x, layer, part=1 - part)
+        assert "nothing of 8" in str(other)
+        assert not other.plot().patches
+    maps = pellucid.inside.activations(model, x, ["own", "dense"])
+    assert maps["own"].inputs == ("right",)
+    assert maps["dense"].inputs == ("left", "right")
+    assert [axes.get_title(loc="left") for axes in maps.plot().axes[:2]] == [
+        "input left", "input right",
+    ]  # fmt: skip
+    (photo, tiles) = pellucid.inside.activations(model, x, "own").plot(sample=1).axes
+    assert photo.get_title(loc="left") == "input right"
+    assert "of right" in tiles.get_title(loc="left")
+    shown = np.asarray(photo.images[0].get_array())[..., 0].astype(float).ravel()
+    assert np.corrcoef(shown, x[1][1].ravel())[0, 1] > 0.999

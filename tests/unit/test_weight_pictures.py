@@ -18,6 +18,11 @@ from pellucid.testing.tiny_weights import weights_and_inputs
 FRAMEWORKS = ("torch", "keras", "jax", "tensorlayer", "tensorflow")
 
 
+def below(figure):
+    """The words under a figure, whatever lines they are on."""
+    return " ".join(figure.get_supxlabel().split())
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_filters_and_matrices_are_the_same_in_every_framework(framework):
     own, _ = weights_and_inputs("cnn", 0)
@@ -129,7 +134,7 @@ def test_filters_of_any_number_of_channels(channels, scale):
     figure = plots.filters(kernels, scale=scale, columns=4)
     sheet = figure.axes[0].images[0].get_array()
     assert sheet.shape[:2] == (3 * 3 + 2, 4 * 5 + 3)
-    words = figure.get_supxlabel()
+    words = below(figure)
     assert "10 filters" in words
     if channels not in (1, 3):
         share = principal_colours(kernels)[1]
@@ -157,8 +162,8 @@ def test_filters_of_one_and_of_three_axes_and_what_are_none():
 def test_dense_weights_as_pictures(inputs, shape):
     matrix = np.random.default_rng(0).normal(size=(inputs, 9))
     figure = plots.dense_weights(matrix)
-    assert f"{inputs} inputs as {shape} (a guess" in figure.get_supxlabel()
-    assert "9 units" in figure.get_supxlabel()
+    assert f"{inputs} inputs as {shape} (a guess" in below(figure)
+    assert "9 units" in below(figure)
     with pytest.raises(InputError, match="holds"):
         plots.dense_weights(matrix, (inputs, 2))
 
@@ -170,12 +175,33 @@ def test_a_column_is_a_tile_of_its_own_numbers():
     expected = scale.colours(matrix[:, 1].reshape(2, 2))[..., :3]
     np.testing.assert_allclose(sheet[:2, 3:5], expected, atol=1e-6)
     first = plots.dense_weights(np.ones((12, 2)), (3, 2, 2), channels="first")
-    assert "red, green, blue" in first.get_supxlabel()
+    assert "red, green, blue" in below(first)
 
 
 def test_the_result_draws_what_it_is():
     found = pellucid.inside.weights(build("cnn", "keras")[0])
     assert found.plot().axes[0].get_title() == "conv1/kernel"
-    assert "inputs as" in found.plot("head", theme="dark").get_supxlabel()
+    assert "inputs as" in below(found.plot("head", theme="dark"))
     with pytest.raises(InputError, match="neither"):
         found.plot("conv1/bias")
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_words_below_a_small_figure_are_whole(count):
+    matrix = np.random.default_rng(0).normal(size=(288, count))
+    for figure in (plots.dense_weights(matrix), plots.dense_weights(matrix, (6, 6, 8), title="a")):
+        figure.draw_without_rendering()
+        words = figure._supxlabel.get_window_extent()
+        assert words.x0 >= 0
+        assert words.x1 <= figure.bbox.x1
+        assert words.y0 >= 0
+        assert words.y1 < figure.axes[0].get_window_extent().y0 + 1
+    assert "of the variance" in below(figure)
+
+
+def test_names_and_themes_that_are_none_are_refused():
+    found = pellucid.inside.weights(build("cnn", "keras")[0])
+    with pytest.raises(LayerError, match=r"(There are|Among them are) "):
+        found["77"]
+    with pytest.raises(InputError, match="'light' or 'dark', got 'purple'"):
+        found.plot(theme="purple")

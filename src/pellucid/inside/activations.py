@@ -8,7 +8,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.engine.schedule import Progress
-from pellucid.errors import InputError, LayerError, quote_nearest
+from pellucid.errors import InputError, LayerError, quote_close
 from pellucid.explaining.preparing import aim
 from pellucid.inputs.layout import modality
 from pellucid.inside.preparing import as_it_is, with_layers
@@ -21,6 +21,7 @@ from pellucid.methods.inside.layers import (
     real_calls,
     unit_axis,
 )
+from pellucid.methods.inside.reach import inputs_reaching
 from pellucid.task import Task
 from pellucid.types import Evaluations, TargetLike
 
@@ -37,7 +38,8 @@ class LayerMaps:
     `values (n, ...)` float32 in the layer's own units and layout, its axes named by `dims`; of
     `all_units` units those numbered in `units`, the first of which stands out most where `scores`
     `(units kept,)` say by how much. `contributions` `(n, units kept)` is signed, by sample, where
-    units were ranked by attribution.
+    units were ranked by attribution. `inputs` names the inputs that the call depends on, where the
+    model has several: a shared layer's calls are numbered in the order in which they run.
     """
 
     layer: str
@@ -48,6 +50,7 @@ class LayerMaps:
     all_units: int
     scores: np.ndarray | None = None
     contributions: np.ndarray | None = None
+    inputs: tuple[str, ...] = ()
 
     @property
     def is_map(self) -> bool:
@@ -66,7 +69,8 @@ class LayerMaps:
             self.all_units if i == unit_axis(self.dims) else s
             for i, s in enumerate(self.values.shape)
         )
-        return f"{self.layer} ({self.kind}): {size} ({axes}){kept}"
+        of = f", of {', '.join(self.inputs)}" if self.inputs else ""
+        return f"{self.layer} ({self.kind}): {size} ({axes}){kept}{of}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,23 +78,27 @@ class Activations:
     """The maps of one or many layers; `found["conv1"]` is that of a layer.
 
     `by` says how units were ranked, None where all were kept; `target_names` for whose score, where
-    that was by attribution. `pictures (n, height, width, channels)` are the inputs, where they are
-    pictures.
+    that was by attribution. `pictures (n, height, width, channels)` are of the first input that is
+    a picture, `inputs` the names and pictures of all such inputs.
     """
 
     layers: tuple[LayerMaps, ...]
     by: By | None
     target_names: tuple[str, ...]
-    pictures: np.ndarray | None
+    inputs: tuple[tuple[str, np.ndarray], ...]
     evaluations: Evaluations
     seed: int
+
+    @property
+    def pictures(self) -> np.ndarray | None:
+        return self.inputs[0][1] if self.inputs else None
 
     def __getitem__(self, name: str) -> LayerMaps:
         for maps in self.layers:
             if maps.layer == name:
                 return maps
         known = [maps.layer for maps in self.layers]
-        raise LayerError(f"No maps of a layer {name!r}. {quote_nearest(name, known)}")
+        raise LayerError(f"No maps of a layer {name!r}. {quote_close(name, known)}")
 
     def __iter__(self) -> Iterator[LayerMaps]:
         return iter(self.layers)
@@ -128,6 +136,7 @@ class Activations:
                     "layer": m.layer,
                     "kind": m.kind,
                     "dims": list(m.dims),
+                    "inputs": list(m.inputs),
                     "shape": list(m.values.shape),
                     "units": m.units.tolist(),
                     "of": m.all_units,
@@ -164,7 +173,9 @@ def activations(
     layout; a final softmax or sigmoid is on, though c_k is that of the logit. Layers of whole
     numbers are left out, where not asked for by name. Batches stream through the model, and only
     what is kept is held.
-    Cost: one forward; with `top` one more, and by attribution two more and a backward a 24 layers.
+    Of several inputs, each layer's `inputs` names those that change what it returns.
+    Cost: one forward; with `top` one more, and by attribution two more and a backward a 24 layers;
+    of several inputs, three runs on a row for each input and one more.
 
     Raises `InputError` where more than a gigabyte would be kept, `LayerError` for an unknown layer
     or one of whole numbers, `CapabilityError` for a model without layers.
@@ -191,6 +202,8 @@ def activations(
     order = [None if rank is None else np.argsort(-rank, kind="stable")[:top] for rank, _ in each]
     _refuse_too_much(task, calls, dims, order)
     values = maps_of(whole, calls, dims, order)
+    reaching = inputs_reaching(whole, calls)
+    several = len(task.batch.arrays) > 1
     layers = []
     for call, names, kept, (rank, by_sample), own in zip(
         calls, dims, values, each, order, strict=True
@@ -202,13 +215,14 @@ def activations(
                 np.arange(count) if own is None else own, count,
                 None if rank is None or own is None else rank[own],
                 None if by_sample is None or own is None else by_sample[:, own].astype(np.float32),
+                tuple(task.batch.names[i] for i in reaching[call.path]) if several else (),
             )
         )  # fmt: skip
     names = task.target.names if task.targets else ()
     spent = Evaluations(
         *map(sum, zip(whole.model.evaluations, task.model.evaluations, strict=True))
     )
-    return Activations(tuple(layers), ranked, tuple(names), pictures_of(task), spent, task.seed)
+    return Activations(tuple(layers), ranked, tuple(names), _inputs(task), spent, task.seed)
 
 
 def calls_with_numbers(task: Task, layer: str | Sequence[str] | None) -> tuple[LayerInfo, ...]:
@@ -216,16 +230,21 @@ def calls_with_numbers(task: Task, layer: str | Sequence[str] | None) -> tuple[L
     return real_calls(task, calls_of(task, layer), named=layer is not None)
 
 
-def pictures_of(task: Task) -> np.ndarray | None:
-    """The first input with a height and a width, as a person sees it: channels last."""
-    for array, dims, shown in zip(
-        task.batch.arrays, task.batch.dims, task.batch.display, strict=True
-    ):
-        if shown is not None:
-            return np.array(shown)
-        if modality(dims) == "image":
-            return np.array(np.moveaxis(array, dims.index("channel"), -1))
+def pictures_of(task: Task, part: int) -> np.ndarray | None:
+    """An input as a person sees it, channels last; None where it is no picture."""
+    batch = task.batch
+    if batch.display[part] is not None:
+        return np.array(batch.display[part])
+    dims = batch.dims[part]
+    if modality(dims) == "image":
+        return np.array(np.moveaxis(batch.arrays[part], dims.index("channel"), -1))
     return None
+
+
+def _inputs(task: Task) -> tuple[tuple[str, np.ndarray], ...]:
+    names = task.batch.names if len(task.batch.arrays) > 1 else ("input",)
+    each = ((name, pictures_of(task, part)) for part, name in enumerate(names))
+    return tuple((name, pictures) for name, pictures in each if pictures is not None)
 
 
 def _ranks(

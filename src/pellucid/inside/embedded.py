@@ -73,6 +73,8 @@ class Embedding:
     names: tuple[str, ...] | None = None
     """A word for each point, as of an embedding of words."""
     pictures: np.ndarray | None = None
+    note: str = ""
+    """Why right and wrong are not told for all labels, where they are not."""
 
     @property
     def sampled(self) -> bool:
@@ -146,7 +148,7 @@ class Embedding:
             "predicted": listed(self.predicted), "correct": listed(self.correct),
             "columns": {name: a.tolist() for name, a in self.columns.items()},
             "names": None if self.names is None else list(self.names),
-            "evaluations": self.evaluations._asdict(),
+            "evaluations": self.evaluations._asdict(), "note": self.note,
         }  # fmt: skip
 
     @property
@@ -163,5 +165,5 @@ class Embedding:
         right = "" if self.accuracy is None else f", {self.accuracy:.1%} right"
         return (
             f"{self.title} ({self.pooled}): {len(self.rows)} samples{of}{how}{right},"
-            f" {self.evaluations.forward} evaluations"
+            f" {self.evaluations.forward} evaluations{'; ' * bool(self.note)}{self.note}"
         )

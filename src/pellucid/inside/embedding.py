@@ -52,7 +52,8 @@ def embedding(
     `layer` is a name, "input", "output", or None for the last layer that returns something else
     than the outputs, which the result names. Maps are averaged over their positions;
     `pooling="max"` takes each channel's largest value, "flatten" all values. `labels` are the true
-    classes `(n,)`, by number or name, or numbers for a regression; `columns` more of the kind by
+    classes `(n,)`, by number or name, or numbers for a regression (where they are no classes the
+    result has no right and wrong, and its `note` says why); `columns` more of the kind by
     name (those of a table are there by themselves); `names` a word for each row. `how` is "pca" (by
     pellucid itself, float64: no randomness, and the sign of each component fixed), "tsne"
     (scikit-learn) or "umap" (umap-learn); `options` go to their classes. The last two are laid out
@@ -66,7 +67,8 @@ def embedding(
     Sources: Jolliffe 2002; van der Maaten & Hinton 2008; McInnes, Healy, Melville 2018.
 
     Raises `LayerError` for an unknown layer, `InputError` for labels of another length, NaN in
-    them, fewer than 3 rows; `MissingExtraError` without scikit-learn or umap-learn.
+    them or in the input laid out, fewer than 3 rows; `MissingExtraError` without scikit-learn or
+    umap-learn.
 
     >>> found = pellucid.inside.embedding(model, np.concatenate([x, x[::-1] + 1]), "features")
     >>> found.coordinates.shape, found.pooled
@@ -83,7 +85,8 @@ def embedding(
     if values.outputs is not None:
         check_class_names(task.wrapped.class_names, values.outputs)
     predicted = _predicted(task, values.outputs)
-    known, correct = _judged(task, None if truth is None else truth[rows], predicted)
+    classes = 0 if values.outputs is None else max(2, values.outputs.shape[1])
+    known, correct, note = _judged(task, None if truth is None else truth[rows], predicted, classes)
     named = predicted if predicted is None else _named(task, predicted)
     return Embedding(
         coordinates=laid_out.coordinates, vectors=values.vectors, rows=rows, count=task.count,
@@ -91,7 +94,7 @@ def embedding(
         evaluations=task.model.evaluations, labels=known, predicted=named, correct=correct,
         columns={n: c[rows] for n, c in (_table(task) | given).items() if c is not None},
         names=None if words is None else tuple(map(str, words[rows])),
-        pictures=thumbnails(task.batch, rows),
+        pictures=thumbnails(task.batch, rows), note=note,
     )  # fmt: skip
 
 
@@ -191,34 +194,58 @@ def _named(task: Task, numbers: np.ndarray) -> np.ndarray:
 
 
 def _judged(
-    task: Task, truth: np.ndarray | None, predicted: np.ndarray | None
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Labels by name, and whether the prediction is the label."""
+    task: Task, truth: np.ndarray | None, predicted: np.ndarray | None, classes: int
+) -> tuple[np.ndarray | None, np.ndarray | None, str]:
+    """Labels by name, whether the prediction is the label, and why that is not told."""
     if truth is None:
-        return None, None
+        return None, None, ""
     names, kind = task.wrapped.class_names, truth.dtype.kind
     if kind == "f" and not (truth == np.round(truth)).all():
-        return truth, None
+        return truth, None, ""
     if kind in "biuf":
         numbers = truth.astype(np.int64)
         if predicted is None:
-            return truth, None
+            return truth, None, ""
         if names is None:
-            return numbers, numbers == predicted
+            return _numbered(numbers, predicted, classes)
         if numbers.min() < 0 or numbers.max() >= len(names):
             raise InputError(
                 f"The labels run from {numbers.min()} to {numbers.max()}; this model has"
                 f" {len(names)} classes."
             )
-        return np.array(names)[numbers], numbers == predicted
-    if names is None or predicted is None:
-        return truth, None
+        return np.array(names)[numbers], numbers == predicted, ""
+    if predicted is None:
+        return truth, None, ""
+    if names is None:
+        return truth, None, (
+            "right and wrong are not told: the labels are words and the model has no class names"
+            " (pellucid.wrap(model, class_names=...))"
+        )  # fmt: skip
     strange = sorted(set(truth.tolist()) - set(names))
     if strange:
         raise InputError(
             f"The label {strange[0]!r} is none of the model's {len(names)} class names."
         )
-    return truth, truth == np.array(names)[predicted]
+    return truth, truth == np.array(names)[predicted], ""
+
+
+def _numbered(
+    labels: np.ndarray, predicted: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Labels that are numbers of unnamed classes, as `_judged` returns them."""
+    strange = (labels < 0) | (labels >= classes)
+    if strange.all():
+        return labels, None, (
+            f"right and wrong are not told: none of the labels, {labels.min()} to {labels.max()},"
+            f" is one of the model's {classes} classes, 0 to {classes - 1}"
+        )  # fmt: skip
+    note = ""
+    if strange.any():
+        note = (
+            f"{int(strange.sum())} labels are none of the model's {classes} classes, 0 to"
+            f" {classes - 1}, and count as wrong"
+        )
+    return labels, labels == predicted, note
 
 
 def _table(task: Task) -> dict[str, np.ndarray | None]:

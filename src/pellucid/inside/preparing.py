@@ -8,7 +8,7 @@ from pellucid.counting import CountedModel
 from pellucid.engine.schedule import Progress
 from pellucid.errors import CapabilityError
 from pellucid.explaining.preparing import unasked
-from pellucid.model import wrap
+from pellucid.model import Model, wrap
 from pellucid.task import Task
 
 
@@ -29,9 +29,19 @@ def with_layers(
         raise CapabilityError(
             f"Looking inside needs a model that shows its layers; this one is"
             f" {wrapped.supports.name.lower()} ({wrapped.framework}).\n"
-            "  Wrap the model itself rather than its predict function."
+            f"  {without_layers(wrapped)}"
         )
     return unasked(wrapped, x, seed=seed, batch_size=batch_size, progress=progress)
+
+
+def without_layers(wrapped: Model) -> str:
+    """What to do about a model that shows no layers and no weights."""
+    if wrapped.framework == "sklearn":
+        return (
+            "Models of scikit-learn have no layers: pellucid.inside.surrogate and"
+            " pellucid.inside.embedding look at what they do."
+        )
+    return "Wrap the model itself rather than its predict function."
 
 
 def as_it_is(task: Task) -> Task:

@@ -11,6 +11,7 @@ from pellucid.inputs.layout import space_axes
 from pellucid.inside.activations import pictures_of
 from pellucid.inside.preparing import as_it_is, with_layers
 from pellucid.methods.inside.layers import calls_of, dims_of, operations_for, real_calls
+from pellucid.methods.inside.reach import inputs_reaching
 from pellucid.methods.inside.receptive import Seen, lines_seen
 from pellucid.task import Task
 from pellucid.types import Evaluations
@@ -25,7 +26,8 @@ class ReceptiveField:
     before the input, by padding, or between two places). What one end alone shows is carried on by
     the stride; NaN stands for what every unit's being cut off at the input's borders hides, `whole`
     for axes of which every unit sees all. `intervals`
-    `(places of the layer, 2)` are the first and last place seen, for each axis.
+    `(places of the layer, 2)` are the first and last place seen, for each axis (−1 for none).
+    `part` and `input_name` say of which input, `pictures` are that input's.
     """
 
     layer: str
@@ -41,6 +43,9 @@ class ReceptiveField:
     pictures: np.ndarray | None
     evaluations: Evaluations
     seed: int
+    part: int = 0
+    input_name: str = ""
+    """Empty where the model has one input."""
 
     def box(self, unit: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """First and last place that the unit at this place of the layer sees, for each axis."""
@@ -65,13 +70,16 @@ class ReceptiveField:
         parts = []
         for i, axis in enumerate(self.axes):
             said = f"{self.size[i]:g} of {self.input_size[i]}"
-            if np.isnan(self.size[i]):
+            if (self.intervals[i] < 0).all():
+                said = f"nothing of {self.input_size[i]}"
+            elif np.isnan(self.size[i]):
                 said = f"cut off at the borders of {self.input_size[i]}"
             if self.whole[i]:
                 said = f"all {self.input_size[i]}"
             stride = "" if np.isnan(self.stride[i]) else f", stride {self.stride[i]:g}"
             parts.append(f"{axis} {said}{stride}")
-        return f"receptive field of {self.layer}: {'; '.join(parts)}"
+        where = f" in the input {self.input_name}" if self.input_name else ""
+        return f"receptive field of {self.layer}{where}: {'; '.join(parts)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; None for what is not known."""
@@ -82,6 +90,8 @@ class ReceptiveField:
         return {
             "kind": "receptive_field",
             "layer": self.layer,
+            "part": self.part,
+            "input_name": self.input_name,
             "axes": list(self.axes),
             "input_size": list(self.input_size),
             "places": list(self.places),
@@ -117,9 +127,11 @@ def receptive_field(
     happens in a run counts. Exact for convolutions, pools and whatever else looks at boxes, unless
     chance hides a border in every draw (a ReLU that is off, a maximum elsewhere); attention and
     norms over positions see all. For a layer without positions the field is that of all its units.
-    `part` is the number of the input, by default the first with spatial axes or steps; others stay
-    as in the first sample. Returns a `ReceptiveField`.
-    Cost: `draws` forwards for each line of the input, and one more a micro-batch.
+    `part` is the number of the input, by default the first with spatial axes or steps that the
+    layer depends on (each of several inputs is drawn anew to find out); others stay as in the first
+    sample. Returns a `ReceptiveField`.
+    Cost: `draws` forwards for each line of the input, and one more a micro-batch; with several such
+    inputs and no `part`, `draws` more for each input, and for none.
 
     Raises `InputError` for an input without such axes, `LayerError` for an unknown layer.
 
@@ -130,8 +142,12 @@ def receptive_field(
     if not (whole and draws > 0):
         raise InputError(f"Expected draws to be a whole number of 1 or more, got {draws!r}.")
     task = as_it_is(with_layers(model, x, seed=seed, batch_size=batch_size, progress=progress))
-    number = _part(task, part)
+    spatial = _spatial(task, part)
     (call,) = real_calls(task, calls_of(task, layer), named=True)
+    number = spatial[0]
+    if len(spatial) > 1:
+        reaching = inputs_reaching(task, (call,), draws=int(draws))[call.path]
+        number = next((i for i in spatial if i in reaching), number)
     shape = call.shape or ()
     dims = dims_of(task, call.path, shape, operations_for(task, [shape]))
     own = task.batch.dims[number]
@@ -153,16 +169,19 @@ def receptive_field(
         whole=tuple(f[3] for f in found),
         intervals=tuple(f[4] for f in found),
         draws=int(draws),
-        pictures=pictures_of(task) if len(axes) == 2 else None,
+        pictures=pictures_of(task, number) if len(axes) == 2 else None,
         evaluations=task.model.evaluations,
         seed=task.seed,
+        part=number,
+        input_name=task.batch.names[number] if len(task.batch.arrays) > 1 else "",
     )
 
 
-def _part(task: Task, part: int | None) -> int:
+def _spatial(task: Task, part: int | None) -> list[int]:
+    """The inputs that may be asked about: those with spatial axes or steps, or the one named."""
     spatial = [i for i, dims in enumerate(task.batch.dims) if space_axes(dims)]
     if part is None and spatial:
-        return spatial[0]
+        return spatial
     if part is None or part not in spatial:
         shapes = ", ".join(str(a.shape) for a in task.batch.arrays)
         raise InputError(
@@ -170,7 +189,7 @@ def _part(task: Task, part: int | None) -> int:
             f"{'' if part is None else f' and part={part}'}.\n"
             "  A table has no order in which a unit could see a part of it."
         )
-    return part
+    return [part]
 
 
 def _measured(found: Seen, *, in_order: bool) -> tuple[float, float, float, bool, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import LayerInfo, Operation
 from pellucid.engine.schedule import Progress
-from pellucid.errors import InputError, LayerError, quote_nearest
+from pellucid.errors import InputError, LayerError, quote_close
 from pellucid.inside.preparing import as_it_is, with_layers
 from pellucid.methods.inside.layers import (
     bytes_of,
@@ -88,7 +88,7 @@ class ActivationStatistics:
             if layer.layer == name:
                 return layer
         known = [layer.layer for layer in self.layers]
-        raise LayerError(f"No statistics of a layer {name!r}. {quote_nearest(name, known)}")
+        raise LayerError(f"No statistics of a layer {name!r}. {quote_close(name, known)}")
 
     def plot(self, **options: Any) -> Any:
         """Draw means, zeros, dead and saturated units layer by layer; Figure, never shown.

@@ -1,7 +1,7 @@
 """How a model is built: its layers as a tree, one run as a graph, and what both cost."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pellucid.adapters.facts import InputSpec
 from pellucid.inside.structure_words import sentences, size_words
@@ -115,14 +115,14 @@ class Structure:
             "notes": list(self.notes),
         }
 
-    def to_svg(self, *, theme: str = "light") -> str:
+    def to_svg(self, *, theme: Literal["light", "dark"] = "light") -> str:
         """The graph of one run as SVG: text, no script, nothing loaded from elsewhere.
 
         See `pellucid.plots.graph`.
         """
         from pellucid.plots.graph import graph_svg
 
-        return graph_svg(self.nodes, self.edges, theme="dark" if theme == "dark" else "light")
+        return graph_svg(self.nodes, self.edges, theme=theme)
 
     def to_html(self) -> str:
         """One self-contained page: sentences, a tree to open and close, the graph."""

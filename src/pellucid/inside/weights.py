@@ -8,7 +8,8 @@ import numpy as np
 
 from pellucid.adapters.kernels import KernelAxes, kernel_axes
 from pellucid.adapters.protocol import Tier
-from pellucid.errors import CapabilityError, InputError, LayerError, quote_nearest
+from pellucid.errors import CapabilityError, InputError, LayerError, quote_close
+from pellucid.inside.preparing import without_layers
 from pellucid.model import wrap
 
 
@@ -88,7 +89,7 @@ class Weights:
             if found:
                 return found[0]
         known = [w.name for w in self.layers]
-        raise LayerError(f"No weight {name!r}. {quote_nearest(name, known)}")
+        raise LayerError(f"No weight {name!r}. {quote_close(name, known)}")
 
     def __iter__(self) -> Iterator[LayerWeights]:
         return iter(self.layers)
@@ -161,9 +162,12 @@ def weights(model: Any, layer: str | None = None) -> Weights:
     """
     wrapped = wrap(model)
     if wrapped.supports < Tier.TRAINABLE:
+        advice = "Wrap the model itself, or for JAX the pair (function, parameters)."
+        if wrapped.framework == "sklearn":
+            advice = without_layers(wrapped)
         raise CapabilityError(
             f"This model ({wrapped.framework}, {wrapped.supports.name.lower()}) shows no weights.\n"
-            "  Wrap the model itself, or for JAX the pair (function, parameters)."
+            f"  {advice}"
         )
     adapter = wrapped.adapter
     named = adapter.weights()

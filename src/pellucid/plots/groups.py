@@ -81,7 +81,8 @@ def _values(found: "Embedding", colour: Any) -> tuple[str, np.ndarray | None]:
         return colour, found.columns[colour]
     if colour in known:
         if known[colour] is None:
-            raise InputError(f"colour={colour!r} needs labels= (and a classifier's outputs).")
+            why = found.note or f"colour={colour!r} needs labels= (and a classifier's outputs)"
+            raise InputError(f"{why[0].upper() if found.note else why[0]}{why[1:]}.")
         return colour, known[colour]
     words = ["class", "predicted", "correct", *found.columns]
     raise InputError(f"No {colour!r} to colour by. {quote_close(colour, words)}")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pellucid.errors import InputError
 from pellucid.plots.pixels import to_pixels
 from pellucid.plots.scale import Scale
-from pellucid.plots.style import Theme, ThemeName, elide, new_figure, number, settle, theme_of
+from pellucid.plots.style import Theme, ThemeName, elide, new_figure, number, settle, theme_of, wrap
 from pellucid.plots.tiles import mosaic
 
 if TYPE_CHECKING:
@@ -41,31 +41,62 @@ def feature_maps(
     if not 0 <= sample < count:
         raise InputError(f"sample {sample} of {count} (counted from 0).")
     colours, shown = theme_of(theme), found.layers[:MOST_LAYERS]
+    if all(maps.is_map for maps in shown):
+        columns = min(columns, max(4, *(min(units, len(maps.units)) for maps in shown)))
     rows = [_rows(maps, units, columns) for maps in shown]
     heights = [
-        0.45 + 1.05 * r * _shape(maps) if maps.is_map else 1.5
+        0.6 + 1.05 * r * _shape(maps) if maps.is_map else 1.5
         for r, maps in zip(rows, shown, strict=True)
     ]
-    picture = found.pictures is not None and show_picture
+    photos = _photos(found, shown) if show_picture else []
+    picture = len(photos) > 0
+    # Each picture takes the height of two inches, so that several lie below each other.
+    heights[-1] += max(0.0, 1.9 * len(photos) - sum(heights)) if len(photos) > 1 else 0.0
     figure = new_figure(1.05 * columns + (2.6 if picture else 0.6), sum(heights) + 0.3, colours)
     space = figure.add_gridspec(
         len(shown), 2 if picture else 1, height_ratios=heights,
         width_ratios=(2.1, 1.05 * columns) if picture else None,
     )  # fmt: skip
-    if picture and found.pictures is not None:
-        axes = figure.add_subplot(space[0 : min(len(shown), 2), 0])
-        axes.imshow(to_pixels(found.pictures[sample]), interpolation="nearest")
-        axes.set_axis_off()
-        axes.set_anchor("N")
-        axes.set_title("input", color=colours.ink, fontsize=9, loc="left")
+    if picture:
+        column = space[0 : min(len(shown), 2) if len(photos) == 1 else len(shown), 0]
+        places = column.subgridspec(len(photos), 1)
+        for place, (name, pictures) in enumerate(photos):
+            axes = figure.add_subplot(places[place, 0])
+            axes.imshow(to_pixels(pictures[sample]), interpolation="nearest")
+            axes.set_axis_off()
+            axes.set_anchor("N")
+            axes.set_title(
+                elide(name, 30), color=colours.ink, fontsize=9, loc="left", parse_math=False
+            )
     for index, maps in enumerate(shown):
         axes = figure.add_subplot(space[index, 1 if picture else 0])
         axes.set_facecolor(colours.ground)
         _layer(axes, maps, sample, units, columns, scale, colours)
-    left_out = len(found.layers) - len(shown)
-    if left_out:
-        figure.supxlabel(f"and {left_out} layers more", color=colours.muted, fontsize=8)
+    note = _note(found, len(found.layers) - len(shown))
+    if note:
+        lines = wrap(note, int(13 * figure.get_figwidth()), 4)
+        figure.supxlabel(lines, color=colours.muted, fontsize=8, parse_math=False)
     return settle(figure)
+
+
+def _note(found: "Activations", left_out: int) -> str:
+    """What the numbers on the tiles are, and how many layers are not drawn."""
+    said = []
+    if any(maps.is_map for maps in found.layers):
+        said.append("on each tile the number of the unit")
+    if said and any(m.is_map and m.contributions is not None for m in found.layers):
+        said.append("and what it adds to the score (activation times gradient)")
+    note = " ".join(said)
+    more = f"{left_out} layer{'s' * (left_out != 1)} more are not drawn" if left_out else ""
+    return "; ".join(filter(None, (note, more)))
+
+
+def _photos(found: "Activations", shown: "tuple[LayerMaps, ...]") -> list[tuple[str, np.ndarray]]:
+    """Names and pictures of the inputs that the layers on the sheet depend on."""
+    reaching = {name for maps in shown for name in maps.inputs}
+    if not reaching:
+        return list(found.inputs[:1])
+    return [(f"input {name}", pictures) for name, pictures in found.inputs if name in reaching]
 
 
 def _rows(maps: "LayerMaps", units: int, columns: int) -> int:
@@ -90,7 +121,10 @@ def _layer(
     own = maps.values[sample]
     limit = Scale.of([own], signed=bool((own < 0).any()))
     title = f"{maps.layer}  ·  {maps.kind}  ·  {_size(maps)}  ·  {_end(limit, scale)}"
-    axes.set_title(elide(title, 96), loc="left", color=colours.ink, fontsize=8, parse_math=False)
+    if maps.inputs:
+        title += f"  ·  of {', '.join(maps.inputs)}"
+    lines = wrap(title, 15 * columns, 2)
+    axes.set_title(lines, loc="left", color=colours.ink, fontsize=8, parse_math=False)
     if maps.is_map:
         _tiles(axes, maps, sample, units, columns, limit if scale == "layer" else None, colours)
     elif own.ndim == 1:

@@ -41,6 +41,8 @@ def receptive_field(
     neighbour = tuple(p + 1 if p + 1 < n else p for p, n in zip(place, found.places, strict=True))
     for where, style in ((found.box(neighbour), "--"), (box, "-")):
         (top, bottom), (left, right) = where if len(where) == 2 else ((0, 0), where[0])
+        if min(top, left) < 0:  # nothing of this input is seen
+            continue
         axes.add_patch(
             Rectangle(
                 (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False,

@@ -65,7 +65,7 @@ def activation_statistics(found: "ActivationStatistics", *, theme: ThemeName = "
     )
     sizes.set_ylim(len(layers) - 0.5, -0.5)
     zeros.set_xlim(0, 1)
-    idle.set_xlim(0, 1.25)
+    idle.set_xlim(0, 1)  # the numbers beside full bars stand outside
     idle.set_xticks([0, 0.5, 1])
     legend = idle.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=7, frameon=False)
     for text in legend.get_texts():

@@ -14,6 +14,7 @@ from matplotlib.colors import Colormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pellucid.errors import InputError
 from pellucid.explanation import shorten
 
 ThemeName = Literal["light", "dark"]
@@ -74,7 +75,9 @@ DARK = Theme(ground="#16181c", ink="#e8e8e6", muted="#a3a9b4", signed="managua_r
 
 
 def theme_of(name: ThemeName) -> Theme:
-    """The theme of that name."""
+    """The theme of that name; `InputError` for another."""
+    if name not in ("light", "dark"):
+        raise InputError(f"Expected theme to be 'light' or 'dark', got {name!r}.")
     return DARK if name == "dark" else LIGHT
 
 

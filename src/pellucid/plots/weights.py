@@ -1,6 +1,7 @@
 """Weights as pictures: filters of any number of channels, and the units of dense layers."""
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pellucid.errors import InputError
 from pellucid.plots.pixels import principal_colours
-from pellucid.plots.style import ThemeName, elide, new_figure, number, settle, theme_of
+from pellucid.plots.style import Theme, ThemeName, elide, new_figure, number, settle, theme_of
 from pellucid.plots.tiles import mosaic
 
 if TYPE_CHECKING:
@@ -132,11 +133,17 @@ def dense_weights(
     )  # fmt: skip
     size = " × ".join(map(str, given))
     words = f"{len(array)} inputs as {size}{' (a guess: shape= says otherwise)' * guessed}; "
-    figure.supxlabel(
-        words + figure.get_supxlabel().replace(" filters", " units").replace("filter", "unit"),
-        color=theme_of(theme).muted, fontsize=8,
-    )  # fmt: skip
+    below = " ".join(figure.get_supxlabel().split())
+    _caption(figure, words + below.replace("filter", "unit"), theme_of(theme))
     return settle(figure)
+
+
+def _caption(figure: Figure, words: str, colours: Theme) -> None:
+    """Words below a figure, on as many lines as its width asks for."""
+    before = figure.get_supxlabel().count("\n")
+    lines = textwrap.wrap(words, int(13 * figure.get_figwidth()))
+    figure.set_figheight(figure.get_figheight() + 0.14 * (len(lines) - 1 - before))
+    figure.supxlabel("\n".join(lines), color=colours.muted, fontsize=8)
 
 
 def _guess(count: int) -> tuple[int, ...]:
@@ -171,8 +178,10 @@ def _sheet(
     axes.imshow(np.clip(sheet, 0, 1), interpolation="nearest")
     axes.set_axis_off()
     if title:
-        axes.set_title(elide(title, 60), color=colours.ink, fontsize=10, parse_math=False)
+        axes.set_title(
+            elide(title, int(11 * width)), color=colours.ink, fontsize=10, parse_math=False
+        )
     some = f"the first {len(tiles)} of " * (len(tiles) < count)
     shown = f"{some}{count} {what}"
-    figure.supxlabel(f"{shown}; {below}", color=colours.muted, fontsize=8)
+    _caption(figure, f"{shown}; {below}", colours)
     return settle(figure)

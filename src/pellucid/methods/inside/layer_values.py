@@ -78,8 +78,9 @@ def layer_values(task: Task, layer: str, rows: np.ndarray, *, pooling: str = "me
     the largest value of each channel ("max"), or laid out as they are ("flatten"). `layer` is a
     full path, "input" or "output".
 
-    Raises `InputError` for a pooling that there is not, and for more numbers than memory should
-    hold, `LayerError` for a layer that a run does not reach or that returns no real numbers.
+    Raises `InputError` for a pooling that there is not, for more numbers than memory should hold,
+    and for NaN in the input where that is asked for; `LayerError` for a layer that a run does not
+    reach or that returns no real numbers.
     """
     if pooling not in POOLING:
         raise InputError(f"Expected pooling to be one of {POOLING}, got {pooling!r}.")
@@ -157,6 +158,13 @@ class _Gathered:
             )
         vectors = vectors.astype(np.float32)
         finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all() and self.layer == INPUT:
+            raise InputError(
+                f"The input holds NaN or infinity in the rows {rows[~finite][:20].tolist()}, so it"
+                " cannot be laid out as it is.\n  Fill in what is missing, leave these rows out, or"
+                ' name a layer ("output" always is one); of a pipeline that fills in by itself'
+                " embed_vectors takes what its first steps make, pipeline[:-1].transform(x)."
+            )
         if not finite.all():
             raise LayerError(
                 f"{self.layer} returns NaN or infinity for the rows {rows[~finite][:20].tolist()}."

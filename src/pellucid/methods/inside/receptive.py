@@ -55,10 +55,10 @@ def _one_draw(
 ) -> np.ndarray:
     rng = np.random.default_rng([task.seed, _DRAWS_PURPOSE, part, axis, draw])
     own = task.batch.arrays[part]
-    base = _drawn(rng, own, own.shape[1:], 1.0)
+    base = drawn_like(rng, own, own.shape[1:], 1.0)
     length, shape = own.shape[axis], list(own.shape[1:])
     shape[axis - 1] = 1
-    lines = [_drawn(rng, own, tuple(shape), 4.0) for _ in range(length)]
+    lines = [drawn_like(rng, own, tuple(shape), 4.0) for _ in range(length)]
 
     def evaluate(start: int, stop: int) -> np.ndarray:
         # The unchanged input goes first in every micro-batch, so that both are rounded alike.
@@ -68,13 +68,13 @@ def _one_draw(
             index[axis - 1] = slice(line, line + 1)
             given[(row, *index)] = lines[line]
         value = _layer_output(task, layer, part, given)
-        return _changed(value, places)
+        return changed_rows(value, places)
 
     run = task.schedule.run(length, evaluate, key="lines")
     return np.concatenate([changed for _, _, changed in run])
 
 
-def _drawn(
+def drawn_like(
     rng: np.random.Generator, own: np.ndarray, shape: tuple[int, ...], width: float
 ) -> np.ndarray:
     """Random numbers as wide as the data, or some of its own where it holds whole numbers."""
@@ -106,7 +106,7 @@ def _layer_output(task: Task, layer: str, part: int, given: np.ndarray) -> np.nd
     return values[-1]
 
 
-def _changed(value: np.ndarray, places: tuple[int, ...]) -> np.ndarray:
+def changed_rows(value: np.ndarray, places: tuple[int, ...]) -> np.ndarray:
     """`(rows, places)`: which places of rows 1, 2, ... differ from those of row 0."""
     size = np.maximum(np.abs(value[1:]), np.abs(value[:1]))
     units = tuple(i for i in range(1, value.ndim) if i not in places)
