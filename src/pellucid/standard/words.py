@@ -116,6 +116,7 @@ def remarks_on(card: "Scorecard") -> list[str]:
 def _without_numbers(card: "Scorecard") -> list[str]:
     """Where samples have no number in a score, and how many, by explanation."""
     found = []
+    broken = ", or where a map is not finite" if any("not finite" in n for n in card.notes) else ""
     for metric in card.metrics:
         told = []
         for name in card.explanations:
@@ -125,5 +126,5 @@ def _without_numbers(card: "Scorecard") -> list[str]:
                 told.append(f"{name}: {lost} of {card.count}")
         if told:
             where = metric.without or "it returns NaN"
-            found.append(f"{metric.name} has no number where {where} ({', '.join(told)})")
+            found.append(f"{metric.name} has no number where {where}{broken} ({', '.join(told)})")
     return found
