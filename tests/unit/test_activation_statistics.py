@@ -130,6 +130,7 @@ def test_plain_data_and_the_picture():
     assert [layer["units"] for layer in plain["layers"]] == [6, 6, 6, 8, 8, 3]
     for theme in ("light", "dark"):
         figure = found.plot(theme=theme)
+        assert figure.axes[2].get_xlim() == (0, 1)
         assert [axes.get_title(loc="left") for axes in figure.axes][1] == "share of zeros"
         assert "5 samples" in figure.get_supxlabel()
 

@@ -324,3 +324,8 @@ def test_a_picture_s_size_is_the_one_it_was_given_where_the_model_says_none():
     layers = torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)
     found = inspect(torch.nn.Sequential(*layers), np.zeros((1, 1, 8, 8), np.float32))
     assert "pictures of 8 × 8 pixels (the size it was given) with 1 channel" in found.sentences[0]
+
+
+def test_a_theme_that_is_none_is_refused():
+    with pytest.raises(InputError, match="'light' or 'dark', got 'purple'"):
+        pellucid.inspect(*build("cnn", "torch")).to_svg(theme="purple")
