@@ -158,3 +158,42 @@ def test_the_input_that_a_layer_depends_on_is_the_one_measured_and_drawn():
     assert "of right" in tiles.get_title(loc="left")
     shown = np.asarray(photo.images[0].get_array())[..., 0].astype(float).ravel()
     assert np.corrcoef(shown, x[1][1].ravel())[0, 1] > 0.999
+
+
+class Cancelling(torch.nn.Module):
+    """Each place is itself; the first channel also holds a sum that is zero but for rounding."""
+
+    def forward(self, x):
+        sums = x.sum(dim=(2, 3), keepdim=True) + 1000
+        near = (sums / 3 - sums / 7) * 5.25 - sums
+        return torch.cat([near.expand(-1, -1, *x.shape[2:]), x + 1000], dim=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_is_measured_by_the_whole_layer(dtype):
+    model = torch.nn.Sequential(
+        Cancelling(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(2, 2)
+    )
+    model = model.to(dtype).eval()
+    x = torch.randn(1, 1, 9, 9, generator=torch.Generator().manual_seed(0)).to(dtype) * 1000
+    found = pellucid.inside.receptive_field(model, x, "0")
+    assert found.size == (1, 1)
+
+
+def test_half_precision_has_its_own_rounding():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(),
+                                torch.nn.Linear(4 * 49, 2)).bfloat16().eval()  # fmt: skip
+    x = torch.randn(1, 1, 9, 9).bfloat16()
+    assert pellucid.inside.receptive_field(model, x, "0").size == (3, 3)
+
+
+def test_whole_numbers_that_are_all_the_same_are_refused():
+    model = torch.nn.Sequential(
+        torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(6 * 3 * 4, 2)
+    ).eval()
+    x = np.full((1, 6, 3), 3)
+    with pytest.raises(InputError, match="two different values"):
+        pellucid.inside.receptive_field(model, x, "0")
+    x[0, 0, 0] = 8
+    assert pellucid.inside.receptive_field(model, x, "0", draws=9).axes == ("step",)

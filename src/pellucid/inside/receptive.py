@@ -133,7 +133,8 @@ def receptive_field(
     Cost: `draws` forwards for each line of the input, and one more a micro-batch; with several such
     inputs and no `part`, `draws` more for each input, and for none.
 
-    Raises `InputError` for an input without such axes, `LayerError` for an unknown layer.
+    Raises `InputError` for an input without such axes or of whole numbers that are all the same,
+    `LayerError` for an unknown layer.
 
     >>> print(pellucid.inside.receptive_field(model, x, "features"))
     receptive field of features: height 3 of 12, stride 1; width 3 of 10, stride 1

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
@@ -45,7 +46,7 @@ stop_gradient = tf.stop_gradient
 
 def finfo(dtype: tf.DType) -> Any:
     """The limits of a floating-point type."""
-    return tf.experimental.numpy.finfo(dtype.as_numpy_dtype)
+    return ml_dtypes.finfo(dtype.as_numpy_dtype)  # NumPy's knows no bfloat16
 
 
 def _pair(a: Any, b: Any) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from pellucid.adapters.derived import numbered
 from pellucid.adapters.protocol import LAYERS_ONLY, LayerInfo, Operation
-from pellucid.methods.inside.receptive import changed_rows, drawn_like
+from pellucid.methods.inside.receptive import changed_rows, drawn_like, with_rounding
 from pellucid.running.outputs import model_errors
 from pellucid.task import Task
 from pellucid.types import Array
@@ -47,8 +47,7 @@ def _one_draw(task: Task, paths: tuple[str, ...], draw: int) -> dict[str, np.nda
     def see(op: Operation) -> Array:
         value = op()
         if op.kind == "layer" and numbered(op) in paths:
-            array = np.asarray(task.to_numpy(value)).astype(np.float32)
-            found[numbered(op)] = changed_rows(array, ())[:, 0]
+            found[numbered(op)] = changed_rows(*with_rounding(task, value), ())[:, 0]
         return value
 
     leaves = task.in_own_type(tuple(task.asarray(rows) for rows in given))

@@ -7,13 +7,13 @@ import numpy as np
 
 from pellucid.adapters.derived import numbered
 from pellucid.adapters.protocol import LAYERS_ONLY, Operation
+from pellucid.errors import InputError
 from pellucid.running.outputs import model_errors
 from pellucid.task import Task
 from pellucid.types import Array
 
 _DRAWS_PURPOSE = 71
-_ROUNDING = 16 * float(np.finfo(np.float32).eps)
-"""A change smaller than this, as a share of the unit's own value, may be rounding alone."""
+_FLOAT32 = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,15 @@ def lines_seen(
     channels. In each draw the input is random in the range of the data, and one line after the
     other is drawn anew, four times as wide; a place of the layer sees a line if any of its units
     changes in any draw. `kept` are, for each axis, the axes of the output that tell places apart.
+
+    Raises `InputError` for whole numbers that are all the same.
     """
+    own = task.batch.arrays[part]
+    if own.dtype.kind != "f" and (own == own.flat[0]).all():
+        raise InputError(
+            f"Expected an input with two different values or more, as others are drawn from them,"
+            f" got {own.flat[0]} alone.\n  Give samples that differ."
+        )
     found = []
     for axis, places in zip(axes, kept, strict=True):
         seen = None
@@ -67,8 +75,8 @@ def _one_draw(
             index = [slice(None)] * base.ndim
             index[axis - 1] = slice(line, line + 1)
             given[(row, *index)] = lines[line]
-        value = _layer_output(task, layer, part, given)
-        return changed_rows(value, places)
+        value, rounding = _layer_output(task, layer, part, given)
+        return changed_rows(value, rounding, places)
 
     run = task.schedule.run(length, evaluate, key="lines")
     return np.concatenate([changed for _, _, changed in run])
@@ -85,19 +93,19 @@ def drawn_like(
     return (centre + width * wide * rng.standard_normal(shape)).astype(own.dtype)
 
 
-def _layer_output(task: Task, layer: str, part: int, given: np.ndarray) -> np.ndarray:
+def _layer_output(task: Task, layer: str, part: int, given: np.ndarray) -> tuple[np.ndarray, float]:
     """What the layer returns for these rows of one input, the others being the first sample's."""
     rows = len(given)
     leaves = tuple(
         task.asarray(given if i == part else np.repeat(a[:1], rows, axis=0))
         for i, a in enumerate(task.batch.arrays)
     )
-    values: list[np.ndarray] = []
+    values: list[tuple[np.ndarray, float]] = []
 
     def see(op: Operation) -> Array:
         value = op()
         if op.kind == "layer" and numbered(op) == layer:
-            values.append(np.asarray(task.to_numpy(value)).astype(np.float32))
+            values.append(with_rounding(task, value))
         return value
 
     leaves = task.in_own_type(leaves)
@@ -106,9 +114,22 @@ def _layer_output(task: Task, layer: str, part: int, given: np.ndarray) -> np.nd
     return values[-1]
 
 
-def changed_rows(value: np.ndarray, places: tuple[int, ...]) -> np.ndarray:
-    """`(rows, places)`: which places of rows 1, 2, ... differ from those of row 0."""
-    size = np.maximum(np.abs(value[1:]), np.abs(value[:1]))
-    units = tuple(i for i in range(1, value.ndim) if i not in places)
-    differs = np.abs(value[1:] - value[:1]) > _ROUNDING * size
+def with_rounding(task: Task, value: Array) -> tuple[np.ndarray, float]:
+    """What a layer returned, and what rounding alone may change, as a share of its largest."""
+    found = np.asarray(task.to_numpy(value))
+    own = float(task.xp.finfo(value.dtype).eps) if found.dtype.kind == "f" else 0.0
+    # Half-precision numbers are summed in float32 and rounded once.
+    return found.astype(np.float64), max(2 * own, 16 * min(own, _FLOAT32))
+
+
+def changed_rows(value: np.ndarray, rounding: float, places: tuple[int, ...]) -> np.ndarray:
+    """`(rows, places)`: which places of rows 1, 2, ... differ from those of row 0.
+
+    By more than that share of the largest value of both rows: where large terms cancel, a unit near
+    zero is rounded as they are.
+    """
+    every = tuple(range(1, value.ndim))
+    size = np.abs(value).max(axis=every, keepdims=True)
+    units = tuple(i for i in every if i not in places)
+    differs = np.abs(value[1:] - value[:1]) > rounding * np.maximum(size[1:], size[:1])
     return differs.any(axis=units).reshape(len(differs), -1)
