@@ -1,6 +1,7 @@
 """Feature visualisation: inputs whose optimum is known, adjoints, the frameworks, what is kept."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import nn
 
 import pellucid
 from pellucid.errors import CapabilityError, InputError, LayerError, TargetError
+from pellucid.explaining.preparing import prepare
 from pellucid.inside import visualize_feature
+from pellucid.methods.inside.objectives import at_units
 from pellucid.methods.inside.parametrisation import (
     Ball,
     Fourier,
@@ -339,3 +342,26 @@ def test_a_class_of_mobilenet_is_raised_above_every_photograph():
     # Of whole photographs, which the network was trained on, too.
     whole = pellucid.inside.embedding(model, shown(224), "output").vectors[:, [88, 779]]
     assert (found.reached > whole.max(axis=0)).all(), (str(found), whole.max(axis=0))
+
+
+def test_an_objective_holds_no_copy_of_a_layer_and_reads_what_it_names():
+    model = nn.Sequential(nn.Conv2d(1, 64, 1), nn.Flatten())
+    x = np.random.default_rng(0).normal(size=(2, 1, 64, 64)).astype(np.float32)
+    task = prepare(model, x, 0)
+    tracemalloc.start()
+    try:
+        found = at_units(task, "0", [*range(64), (3, 5, 7)])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8e6  # 65 × the layer's output are 68 MB
+    with torch.no_grad():
+        value = model[0](torch.from_numpy(x)).numpy()
+    expected = np.concatenate([value.mean((2, 3)), value[:, 3, 5, 7][:, None]], axis=1)
+    np.testing.assert_allclose(found.each(task.x), expected, rtol=1e-4, atol=1e-6)
+    reached, slope = found.gradient(task.x, np.array([2, 64]))
+    np.testing.assert_allclose(reached, expected[[0, 1], [2, 64]], rtol=1e-4, atol=1e-6)
+    own = model[0].weight.detach().numpy()[:, 0, 0, 0]
+    np.testing.assert_allclose(slope[0, 0], own[2] / 64**2, rtol=1e-4)
+    assert slope[1, 0, 5, 7] == pytest.approx(own[3])
+    assert np.count_nonzero(slope[1]) == 1

@@ -46,19 +46,39 @@ class Score(Objective):
 
 
 class LayerDirections(Objective):
-    """Σ w_k · h(x), with h what a layer returns and w_k `(k, *shape of h)`."""
+    """d_k · (mean over positions of h(x)) + the neuron n_k of h(x), with h what a layer returns.
 
-    def __init__(self, task: Task, layer: str, weights: np.ndarray, names: Sequence[str]) -> None:
+    `directions` are `(k, c)`; `neurons` `(k,)` are places in a sample of h laid flat, −1 for none.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        layer: str,
+        axis: int,
+        directions: np.ndarray,
+        neurons: np.ndarray,
+        names: Sequence[str],
+    ) -> None:
         self.task, self.layer, self.names = task, layer, tuple(names)
-        self._weights = weights.astype(np.float32)
+        self._axis, self._neurons = axis, neurons.astype(np.int64)
+        self._directions = directions.astype(np.float32)
 
     def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        task = self.task
-        weights = task.asarray(self._weights[rows].reshape(len(rows), -1))
+        task, xp = self.task, self.task.xp
+        directions, chosen = task.asarray(self._directions[rows]), self._neurons[rows]
+        places = task.asarray(np.maximum(chosen, 0)[:, None])
+        single = task.asarray((chosen >= 0).astype(np.float32))
 
         def fn(given: Leaves) -> tuple[Array, None]:
-            value = task.xp.reshape(layer_value(task, self.layer, given), (len(rows), -1))
-            return task.xp.sum(task.xp.astype(value, task.xp.float32) * weights, axis=1), None
+            value = xp.astype(layer_value(task, self.layer, given), xp.float32)
+            positions = self._positions(len(shape_of(value)))
+            means = xp.mean(value, axis=positions) if positions else value
+            found = xp.sum(means * directions, axis=1)
+            if (chosen >= 0).any():
+                flat = xp.reshape(value, (len(rows), -1))
+                found = found + xp.take_along_axis(flat, places, axis=1)[:, 0] * single
+            return found, None
 
         with task.naming_samples(leaves, rows):
             value, _, pullback = task.model.vjp(fn, leaves)
@@ -66,9 +86,13 @@ class LayerDirections(Objective):
         return _float64(task, value), _float64(task, gradients[0])
 
     def each(self, leaves: Leaves) -> np.ndarray:
-        value = self.task.to_numpy(layer_value(self.task, self.layer, leaves))
-        flat = value.reshape(len(value), -1).astype(np.float64)
-        return flat @ self._weights.reshape(len(self._weights), -1).T.astype(np.float64)
+        value = _float64(self.task, layer_value(self.task, self.layer, leaves))
+        means = value.mean(axis=self._positions(value.ndim))
+        flat = value.reshape(len(value), -1)[:, np.maximum(self._neurons, 0)]
+        return means @ self._directions.T.astype(np.float64) + flat * (self._neurons >= 0)
+
+    def _positions(self, axes: int) -> tuple[int, ...]:
+        return tuple(i for i in range(1, axes) if i != self._axis)
 
 
 def layer_value(task: Task, layer: str, leaves: Leaves) -> Array:
@@ -93,18 +117,18 @@ def at_units(task: Task, layer: str, units: Any) -> LayerDirections:
     shape = _shape(task, layer)
     axis = channel_axis(task, layer, shape) - 1
     listed = units if isinstance(units, list | range | np.ndarray) else [units]
-    weights = np.zeros((len(listed), *shape[1:]), dtype=np.float32)
-    names = []
-    for row, unit in zip(weights, listed, strict=True):
+    directions = np.zeros((len(listed), shape[axis + 1]), dtype=np.float32)
+    neurons = np.full(len(listed), -1)
+    for row, unit in enumerate(listed):
         place = tuple(unit) if isinstance(unit, tuple) else (unit,)
         _check_place(layer, shape, axis, place)
-        by_channel = np.moveaxis(row, axis, 0)
         if len(place) == 1:
-            by_channel[place[0]] = 1 / by_channel[0].size
+            directions[row, place[0]] = 1
         else:
-            by_channel[place] = 1
-        names.append(f"{layer} {unit}")
-    return LayerDirections(task, layer, weights, names)
+            own = (*place[1 : axis + 1], place[0], *place[axis + 1 :])
+            neurons[row] = np.ravel_multi_index(own, shape[1:])
+    names = [f"{layer} {unit}" for unit in listed]
+    return LayerDirections(task, layer, axis + 1, directions, neurons, names)
 
 
 def along(task: Task, layer: str, directions: Any) -> LayerDirections:
@@ -120,15 +144,9 @@ def along(task: Task, layer: str, directions: Any) -> LayerDirections:
         )
     if not np.abs(given).any(axis=1).all():
         raise InputError("A direction of zeros leads nowhere.")
-    positions = int(np.prod(shape[1:])) // channels
-    spread = [1] * (len(shape) - 1)
-    spread[axis] = channels
-    weights = np.broadcast_to(
-        given.reshape(len(given), *spread) / positions, (len(given), *shape[1:])
-    )
     names = [f"{layer} direction {k}" if len(given) > 1 else f"{layer} direction"
              for k in range(len(given))]  # fmt: skip
-    return LayerDirections(task, layer, np.array(weights), names)
+    return LayerDirections(task, layer, axis + 1, given, np.full(len(given), -1), names)
 
 
 def _shape(task: Task, layer: str) -> tuple[int, ...]:
