@@ -133,7 +133,8 @@ def test_the_scorecard_says_why(blanks):
     assert (
         "broken holds values that are not finite in 2 of 5 samples: such a map has no score" in text
     )
-    assert "effective_fraction has no number where the map is 0 everywhere (zeros: 5 of 5, " in text
+    where = "where the map is 0 everywhere, or where a map is not finite"
+    assert f"effective_fraction has no number {where} (zeros: 5 of 5, " in text
     assert "(2 without)" in text
     assert "pointing_game has no number where the mask is empty or full" in text
 
