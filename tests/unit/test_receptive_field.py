@@ -131,7 +131,7 @@ def siamese():
     left, right = (keras.Input((8, 8, 1), name=name) for name in ("left", "right"))
     conv = keras.layers.Conv2D(3, 3, name="conv")
     after = keras.layers.Concatenate()([conv(left), keras.layers.Conv2D(2, 3, name="own")(right)])
-    scores = keras.layers.Dense(2)(keras.layers.Flatten()(after))
+    scores = keras.layers.Dense(2, name="dense")(keras.layers.Flatten()(after))
     model = keras.Model([left, right], scores)
     rng = np.random.default_rng(0)
     return model, [rng.uniform(size=(2, 8, 8, 1)).astype(np.float32) for _ in range(2)]

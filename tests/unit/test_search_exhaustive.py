@@ -92,7 +92,9 @@ def test_adult_within_a_third_of_everything():
         "random": {},
         "edges": {},
     }
-    goal = Goal({"credibility": 2, "speed": 0.5}, methods=methods, metrics=["C1", "C2"])
+    goal = Goal(
+        {"credibility": 2, "speed": 0.5}, methods=methods, metrics=["C1", "C2"], budget=28_000
+    )
     compare(model, table[400:448], goal, imputer="dataset", background=table[:5])
 
 
