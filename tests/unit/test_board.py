@@ -20,7 +20,7 @@ import pellucid
 from pellucid.board.columns import Column, columns_given, cut
 from pellucid.board.curves import curves_of
 from pellucid.board.performance import classification, regression
-from pellucid.board.scores import of_confusion, wilson
+from pellucid.board.scores import of_confusion
 from pellucid.board.slices import find_slices
 from pellucid.errors import CapabilityError, InputError
 from pellucid.plots.performance import (
@@ -32,6 +32,7 @@ from pellucid.plots.performance import (
 )
 from pellucid.reports.board import board_view
 from pellucid.reports.page import write_page
+from pellucid.shares import wilson
 
 ADULT = Path(__file__).parents[1] / "data" / "adult" / "adult-480.csv"
 

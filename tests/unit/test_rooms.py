@@ -10,7 +10,7 @@ import pellucid
 SOURCE = Path(pellucid.__file__).parent
 
 FLOORS = [
-    {"_version", "types", "errors", "arrays", "number_types", "plain", "inputs.frames"},
+    {"_version", "types", "errors", "arrays", "number_types", "plain", "shares", "inputs.frames"},
     {"adapters"},
     {"inputs", "engine", "counting", "targets", "target_words"},
     {"running", "layer_choice", "model", "task", "opened", "adapters.loading"},

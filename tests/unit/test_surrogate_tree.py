@@ -21,7 +21,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 import pellucid
 from pellucid.errors import InputError, TargetError
 from pellucid.inside import surrogate_tree
-from pellucid.methods.inside.fidelity import Fidelity, wilson
+from pellucid.methods.inside.fidelity import Fidelity
+from pellucid.shares import wilson
 
 rng = np.random.default_rng(7)
 N = 600

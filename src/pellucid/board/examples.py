@@ -134,6 +134,11 @@ def _explanation(
         found = explain(past, x, method, **options, **parameters)
     else:
         found = _by_first_that_fits(past, x, batch, rows, options)
+    return as_shown(found, batch, rows)
+
+
+def as_shown(found: Explanation, batch: Batch, rows: np.ndarray) -> Explanation:
+    """An explanation of some rows, as the model took them, with the user's own pictures."""
     parts = [
         part if shown is None else replace(part, display=shown[rows])
         for part, shown in zip(found.parts, batch.display, strict=True)
@@ -175,7 +180,7 @@ def fitting(model: Model, batch: Batch, seed: int) -> list[tuple[str, dict[str, 
         shapley = ("kernel_shap", {"background": others, "budget": budget})
         return [("expected_gradients", {"background": others})] * smooth + [shapley]
     if kinds == {"image"} and smooth:
-        return [("gradcam", {}), ("integrated_gradients", {})]
+        return [("gradcam", {}), ("integrated_gradients", {}), ("occlusion", {})]
     return [("integrated_gradients", {})] * smooth + [("occlusion", {})]
 
 

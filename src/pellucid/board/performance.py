@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pellucid.board.curves import Curves, curves_of
-from pellucid.board.scores import Score, drawn_rows, middle, of_confusion, wilson
+from pellucid.board.scores import Score, drawn_rows, middle, of_confusion
+from pellucid.shares import wilson
 
 BINS = 15
 _SHOWN_RESIDUALS = 2000

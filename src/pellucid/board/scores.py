@@ -27,23 +27,6 @@ class Score(NamedTuple):
     """How value and interval are computed, in a few words."""
 
 
-def wilson(hits: np.ndarray | float, count: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95 % interval of a share; (0, 1) where nothing was counted.
-
-    (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), z = 1.96. Source: Wilson 1927.
-    """
-    from scipy.special import ndtri
-
-    z = float(ndtri(0.5 + LEVEL / 2))
-    total = np.asarray(count, dtype=np.float64)
-    n = np.maximum(total, 1e-12)
-    p = np.asarray(hits, dtype=np.float64) / n
-    middle, width = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low, high = (middle - width) / (1 + z**2 / n), (middle + width) / (1 + z**2 / n)
-    some = total > 0
-    return np.where(some, np.clip(low, 0, 1), 0.0), np.where(some, np.clip(high, 0, 1), 1.0)
-
-
 def drawn_rows(count: int, seed: int, draws: int = DRAWS) -> Iterator[np.ndarray]:
     """How often each row is in a bootstrap draw, `(count,)`, once for each draw.
 

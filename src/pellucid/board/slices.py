@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from pellucid.board.columns import Column, cut
-from pellucid.board.scores import wilson
+from pellucid.shares import wilson
 
 _MOST_PAIRED = 24
 """Pairs are made of the pieces of at most so many columns, those that err most by themselves."""

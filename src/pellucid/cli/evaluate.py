@@ -1,6 +1,5 @@
 """`pellucid evaluate`: judge methods on pictures or a table, and fail where they are not good."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,38 +69,33 @@ def evaluate(
     """
     console.configure(verbose, quiet)
     from pellucid.cli import parameters, targets
+    from pellucid.cli.asking import request_of, table_given
     from pellucid.cli.evaluating import Judgement, failures, judge, parse_limits, write
-    from pellucid.cli.explaining import Request
-    from pellucid.cli.tables import Table, default_method, refuse, table_of
+    from pellucid.cli.tables import default_method, table_of
 
     table = table_of(inputs)
     usual = ["integrated_gradients"] if table is None else [default_method(background)]
     names = parameters.parse_names(method or usual)
     limits = parse_limits(fail_under)
-    request = Request(
+    request = request_of(
         model=model,
         images=() if table is not None else tuple(inputs),
-        methods=tuple(names),
+        names=names,
         targets=(targets.parse_target(target),),
         out=out,
-        formats=frozenset(),
         settings={"seed": seed, "batch_size": parameters.parse_batch_size(batch_size)},
-        parameters=parameters.parse_parameters(param or [], names),
-        class_names=None if classes is None else tuple(parameters.read_labels(classes)),
-        preprocess=None if preprocess is None else parameters.find_preprocess(preprocess),
-        preprocess_name=preprocess,
-        size=None if size is None else parameters.parse_size(size),
+        param=param,
+        classes=classes,
+        preprocess=preprocess,
+        size=size,
         trust=trust_model,
         progress=not no_progress,
         as_json=as_json,
     )
-    given = None
-    if table is None:
-        refuse(background=background, rows=rows, drop=drop)
-    else:
-        refuse(preprocess=preprocess, size=size)
-        chosen = parameters.parse_rows(rows)
-        given = Table(Path(table), chosen, tuple(drop or ()), background, background_rows)
+    given = table_given(
+        table, rows=rows, drop=drop, preprocess=preprocess, size=size,
+        background=background, background_rows=background_rows,
+    )  # fmt: skip
     wanted = "default" if metrics == "default" else [m.strip() for m in metrics.split(",")]
     listed = None if imputers is None else [i.strip() for i in imputers.split(",")]
     card = judge(request, Judgement(given, wanted, listed, tuple(limits)))

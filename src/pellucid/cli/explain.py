@@ -42,16 +42,17 @@ def explain(
     """
     console.configure(verbose, quiet)
     from pellucid.cli import parameters, targets
-    from pellucid.cli.explaining import Request, run
-    from pellucid.cli.tables import Table, default_method, refuse, run_table, table_of
+    from pellucid.cli.asking import request_of, table_given
+    from pellucid.cli.explaining import run
+    from pellucid.cli.tables import default_method, run_table, table_of
 
     table = table_of(inputs)
     usual = ["integrated_gradients"] if table is None else [default_method(background)]
     names = parameters.parse_names(method or usual)
-    request = Request(
+    request = request_of(
         model=model,
         images=() if table is not None else tuple(inputs),
-        methods=tuple(names),
+        names=names,
         targets=tuple(dict.fromkeys(targets.parse_target(word) for word in target)),
         out=out if out is not None or as_json else Path("explanations"),
         formats=parameters.parse_formats(formats),
@@ -63,22 +64,21 @@ def explain(
             "budget": budget,
             "tolerance": tolerance,
         },
-        parameters=parameters.parse_parameters(param or [], names),
-        class_names=None if classes is None else tuple(parameters.read_labels(classes)),
-        preprocess=None if preprocess is None else parameters.find_preprocess(preprocess),
-        preprocess_name=preprocess,
-        size=None if size is None else parameters.parse_size(size),
+        param=param,
+        classes=classes,
+        preprocess=preprocess,
+        size=size,
         trust=trust_model,
         progress=not no_progress,
         as_json=as_json,
     )
-    if table is None:
-        refuse(background=background, rows=rows, drop=drop)
+    given = table_given(
+        table, rows=rows, drop=drop, preprocess=preprocess, size=size,
+        background=background, background_rows=background_rows,
+    )  # fmt: skip
+    if given is None:
         done = run(request, dry_run=dry_run)
     else:
-        refuse(preprocess=preprocess, size=size)
-        chosen = parameters.parse_rows(rows)
-        given = Table(table, chosen, tuple(drop or ()), background, background_rows)
         done = run_table(request, given, dry_run=dry_run)
     if not done:
         raise typer.Exit(1)

@@ -77,35 +77,30 @@ def report(
     """
     console.configure(verbose, quiet)
     from pellucid.cli import parameters, targets
-    from pellucid.cli.explaining import Request
+    from pellucid.cli.asking import request_of, table_given
     from pellucid.cli.reporting import Wanted, make
-    from pellucid.cli.tables import Table, refuse, table_of
+    from pellucid.cli.tables import table_of
 
     table = table_of(data)
     names = parameters.parse_names(method) if method else []
-    request = Request(
+    request = request_of(
         model=model,
         images=() if table is not None else tuple(data),
-        methods=tuple(names),
+        names=names,
         targets=(targets.parse_target(target),),
         out=out,
-        formats=frozenset(),
         settings={"seed": seed, "batch_size": parameters.parse_batch_size(batch_size)},
-        parameters=parameters.parse_parameters(param or [], names),
-        class_names=None if classes is None else tuple(parameters.read_labels(classes)),
-        preprocess=None if preprocess is None else parameters.find_preprocess(preprocess),
-        preprocess_name=preprocess,
-        size=None if size is None else parameters.parse_size(size),
+        param=param,
+        classes=classes,
+        preprocess=preprocess,
+        size=size,
         trust=trust_model,
         progress=not no_progress,
         as_json=as_json,
     )
-    given = None
-    if table is None:
-        refuse(rows=rows, drop=drop)
-    else:
-        refuse(preprocess=preprocess, size=size)
-        given = Table(table, parameters.parse_rows(rows), tuple(drop or ()), None, 0)
+    given = table_given(
+        table, rows=rows, drop=drop, preprocess=preprocess, size=size,
+    )  # fmt: skip
     chosen = metrics if metrics == "default" else parameters.parse_names([metrics])
     made = make(request, Wanted(given, labels, examples, evaluate, chosen, title))
     if as_json:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.cli import console, models
+from pellucid.cli.evaluating import opened
 from pellucid.cli.explaining import Request, check_class_names, check_methods
-from pellucid.cli.pixels import find_unreadable, input_layout, read_pictures, with_preprocess
 from pellucid.cli.tables import Table, inputs_of_table, read_table
-from pellucid.errors import InputError, LoadError, ModelError, quote_nearest
+from pellucid.errors import InputError, LoadError, quote_nearest
 
 if TYPE_CHECKING:
     from pellucid.model import Model
@@ -48,15 +48,15 @@ def make(request: Request, wanted: Wanted) -> "Report":
 
     if request.methods:
         check_methods(request)
-    facts = models.file_facts(request.model)
-    check_class_names(request, is_demo=facts is None and request.model == models.DEMO)
     if wanted.table is not None:
+        facts = models.file_facts(request.model)
+        check_class_names(request, is_demo=facts is None and request.model == models.DEMO)
         data = _table(wanted.table, wanted.labels)
         model = models.open_model(
             request.model, request.trust, facts, class_names=request.class_names
         )
     else:
-        model, data = _pictures(request, wanted.labels, facts)
+        model, data = _pictures(request, wanted.labels)
     assert request.out is not None
     methods = [(n, dict(request.parameters.get(n, {}))) for n in request.methods] or None
     try:
@@ -91,23 +91,15 @@ def _table(table: Table, labels: str | None) -> Data:
     return Data(frame, [f"row {i}" for i in frame.index], y)
 
 
-def _pictures(request: Request, labels: str | None, facts: Any) -> "tuple[Model, Data]":
+def _pictures(request: Request, labels: str | None) -> "tuple[Model, Data]":
     paths, folders = pictures_in(request.images)
     if not paths:
         raise InputError(f"no picture in {', '.join(map(str, request.images))}.")
     y: list[str] | None = folders
     if labels is not None:
         y = _lines(Path(labels), len(paths))
-    unreadable = find_unreadable(paths)
-    if unreadable:
-        raise ModelError(" ".join(unreadable.values()))
-    model = models.open_model(request.model, request.trust, facts, class_names=request.class_names)
-    height, width, channels = input_layout(model, request.size)
-    read = read_pictures(paths, height, width, unreadable)
-    if request.preprocess is None and model.preprocess is None:
-        console.say("No --preprocess given: the model gets pixel values from 0 to 255.")
-    model = with_preprocess(model, request.preprocess, request.preprocess_name, channels)
-    return model, Data(read.pixels, [p.name for p in paths], _classes(y, model))
+    model, pixels, _, _ = opened(replace(request, images=tuple(paths)), None)
+    return model, Data(pixels, [p.name for p in paths], _classes(y, model))
 
 
 def pictures_in(given: Sequence[Path]) -> tuple[list[Path], list[str] | None]:

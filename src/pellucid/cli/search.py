@@ -58,36 +58,31 @@ def search(
     """
     console.configure(verbose, quiet)
     from pellucid.cli import parameters, targets
-    from pellucid.cli.explaining import Request
+    from pellucid.cli.asking import request_of, table_given
     from pellucid.cli.searching import read_goal, searched, write
-    from pellucid.cli.tables import Table, refuse, table_of
+    from pellucid.cli.tables import table_of
 
     table = table_of(inputs)
     wanted = read_goal(goal, budget)
-    request = Request(
+    request = request_of(
         model=model,
         images=() if table is not None else tuple(inputs),
-        methods=("kernel_shap",) if background is not None else (),
+        names=["kernel_shap"] if background is not None else [],
         targets=(targets.parse_target(target),),
         out=out,
-        formats=frozenset(),
         settings={"seed": seed, "batch_size": parameters.parse_batch_size(batch_size)},
-        parameters={},
-        class_names=None if classes is None else tuple(parameters.read_labels(classes)),
-        preprocess=None if preprocess is None else parameters.find_preprocess(preprocess),
-        preprocess_name=preprocess,
-        size=None if size is None else parameters.parse_size(size),
+        param=None,
+        classes=classes,
+        preprocess=preprocess,
+        size=size,
         trust=trust_model,
         progress=not no_progress,
         as_json=as_json,
     )
-    given = None
-    if table is None:
-        refuse(background=background, rows=rows, drop=drop)
-    else:
-        refuse(preprocess=preprocess, size=size)
-        chosen = parameters.parse_rows(rows)
-        given = Table(Path(table), chosen, tuple(drop or ()), background, background_rows)
+    given = table_given(
+        table, rows=rows, drop=drop, preprocess=preprocess, size=size,
+        background=background, background_rows=background_rows,
+    )  # fmt: skip
     listed = None if imputers is None else [i.strip() for i in imputers.split(",")]
     found = searched(request, given, wanted, listed, resume)
     write(found, out)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pellucid.methods.inside.fidelity import wilson
 from pellucid.methods.inside.questions import Node, Question, statements
 from pellucid.plain import readable
+from pellucid.shares import wilson
 
 if TYPE_CHECKING:
     from pellucid.inside.surrogate_result import SurrogateTree
@@ -66,7 +66,7 @@ def rule_of(tree: "SurrogateTree", leaf: int) -> Rule:
     share, low, high = float("nan"), float("nan"), float("nan")
     if tree.classes and node.fresh:
         share = node.right / node.fresh
-        low, high = wilson(node.right, node.fresh)
+        low, high = map(float, wilson(node.right, node.fresh))
     return Rule(
         conditions=tuple(map(str, statements(tree.nodes, leaf))),
         said=said_at(tree, node),

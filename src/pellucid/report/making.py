@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pellucid.board import Board, board
+from pellucid.board.examples import as_shown, fitting
 from pellucid.comparison import Comparison
 from pellucid.counting import Tally, tallied
 from pellucid.errors import CapabilityError, InputError, PellucidError
@@ -18,10 +19,11 @@ from pellucid.explanation import Explanation
 from pellucid.inputs.batch import Batch
 from pellucid.inside import Structure, SurrogateTree, inspect, surrogate_tree
 from pellucid.model import Model, wrap
-from pellucid.report.choosing import default_methods, with_background
+from pellucid.report.choosing import with_background
 from pellucid.report.data_card import data_card
 from pellucid.report.result import Cost, Report
 from pellucid.report.script import script_of
+from pellucid.search.samples import target_of_rows
 from pellucid.standard import evaluate as judge
 from pellucid.types import TargetLike
 
@@ -83,13 +85,13 @@ def report(
     rows = _drawn(len(batch), examples, seed)
     if len(rows) < len(batch):
         notes.append(f"{len(rows)} of the {len(batch)} samples are explained, drawn by the seed.")
-    asked = list(methods) if methods is not None else default_methods(held, batch, seed)
+    asked = list(methods) if methods is not None else fitting(held, batch, seed)
     explainer = Explainer(
         replace(held, preprocess=None), with_background(asked, held, batch, seed),
         seed=int(seed), batch_size=batch_size, progress=progress,
     )  # fmt: skip
     part = held.adapter.as_given(tuple(a[rows] for a in batch.arrays))
-    which = _target_of(target, rows, len(batch))
+    which = target_of_rows(target, rows, len(batch))
     found = clock.of("explanations", lambda: explainer.compare(part, target=which))
     if not found.explanations:
         reasons = "\n  ".join(f"{name}: {why}" for name, why in found.failures.items())
@@ -112,7 +114,7 @@ def report(
                 batch_size=batch_size,
             ),
         )
-    shown = {name: _shown(e, batch, rows) for name, e in found.explanations.items()}
+    shown = {name: as_shown(e, batch, rows) for name, e in found.explanations.items()}
     small = clock.of("tree", lambda: _tree(held, batch, seed, batch_size, notes))
     behaviour = None
     if y is not None:
@@ -175,12 +177,6 @@ def _drawn(count: int, examples: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 70]).permutation(count)[:examples])
 
 
-def _target_of(target: TargetLike, rows: np.ndarray, count: int) -> Any:
-    if isinstance(target, np.ndarray | list) and len(target) == count:
-        return [target[i] for i in rows]
-    return target
-
-
 def _structure(wrapped: Model, held: Model, batch: Batch, notes: list[str]) -> Structure | None:
     first = held.adapter.as_given(tuple(a[:1] for a in batch.arrays))
     try:
@@ -208,7 +204,7 @@ def _judged(
         notes.append(f"The scorecard is of the first {JUDGED} of the explained samples.")
     as_given = explainer.model.adapter.as_given
     part = as_given(tuple(a[rows[:JUDGED]] for a in batch.arrays))
-    which = _target_of(target, np.arange(min(JUDGED, len(rows))), len(rows))
+    which = target_of_rows(target, np.arange(min(JUDGED, len(rows))), len(rows))
     some = np.sort(np.random.default_rng([seed, 71]).permutation(len(batch))[:BACKGROUND])
     options = {
         "background": as_given(tuple(a[some] for a in batch.arrays)),
@@ -236,15 +232,6 @@ def _tree(
     except PellucidError as error:
         notes.append(f"There is no tree that imitates it: {str(error).splitlines()[0]}")
         return None
-
-
-def _shown(e: Explanation, batch: Batch, rows: np.ndarray) -> Explanation:
-    """With the user's own pictures, where the model was given preprocessed ones."""
-    parts = [
-        part if shown is None else replace(part, display=shown[rows])
-        for part, shown in zip(e.parts, batch.display, strict=True)
-    ]
-    return replace(e, parts=tuple(parts))
 
 
 def _board(

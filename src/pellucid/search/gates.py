@@ -1,6 +1,6 @@
 """The gates of the standard, asked of the chosen one on samples that had no part in the race."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,38 +75,45 @@ def judge_controls(
     Of the candidate as "", of the random control by its name. What they say stands in the facts,
     1 where the controls are beaten, and in words in `skipped`.
     """
-    tally = Tally(limit)
-    facts: dict[str, float] = {}
-    words: dict[str, str] = {}
-    try:
-        with tallied(tally):
-            case = case_of(candidate, half, 0, count)
-            for metric in cheap_gates():
-                facts[metric.name], words[metric.name] = _median(metric, case)
-            held = _contests(case, half, candidate, count, known) if count >= FEWEST else ()
-    except Exception as error:  # a method may be anybody's
-        return _failed(error, tally)
-    if tally.refused:  # a score that was refused midway counts as one that could not be asked
-        return _failed(BudgetError(NO_ROOM), tally)
-    lost = [c for c in held if not c.won]
-    facts[CONTROLS] = float(not lost) if held else np.nan
-    words[CONTROLS] = _told(held, lost, count)
-    return Record(skipped=words, spent=tally.spent, facts=facts)
+
+    def ask(case: Case, facts: dict[str, float], words: dict[str, str]) -> None:
+        for metric in cheap_gates():
+            facts[metric.name], words[metric.name] = _median(metric, case)
+        held = _contests(case, half, candidate, count, known) if count >= FEWEST else ()
+        lost = [c for c in held if not c.won]
+        facts[CONTROLS] = float(not lost) if held else np.nan
+        words[CONTROLS] = _told(held, lost, count)
+
+    return _asked(candidate, half, count, limit, ask)
 
 
 def judge_gates(candidate: Candidate, half: Half, count: int, *, limit: int | None) -> Record:
     """The gates that explain again, for other weights."""
+
+    def ask(case: Case, facts: dict[str, float], words: dict[str, str]) -> None:
+        for metric in dear_gates():
+            facts[metric.name], words[metric.name] = _median(metric, case)
+
+    return _asked(candidate, half, count, limit, ask)
+
+
+def _asked(
+    candidate: Candidate,
+    half: Half,
+    count: int,
+    limit: int | None,
+    ask: Callable[[Case, dict[str, float], dict[str, str]], None],
+) -> Record:
+    """What `ask` found within the limit, or why it found nothing."""
     tally = Tally(limit)
     facts: dict[str, float] = {}
     words: dict[str, str] = {}
     try:
         with tallied(tally):
-            case = case_of(candidate, half, 0, count)
-            for metric in dear_gates():
-                facts[metric.name], words[metric.name] = _median(metric, case)
+            ask(case_of(candidate, half, 0, count), facts, words)
     except Exception as error:  # a method may be anybody's
         return _failed(error, tally)
-    if tally.refused:
+    if tally.refused:  # a score that was refused midway counts as one that could not be asked
         return _failed(BudgetError(NO_ROOM), tally)
     return Record(skipped=words, spent=tally.spent, facts=facts)
 

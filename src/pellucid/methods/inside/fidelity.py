@@ -9,9 +9,9 @@ from pellucid.errors import InputError
 from pellucid.methods.inside.imitation import Examples, grown
 from pellucid.methods.inside.questions import Node, Nodes, leaves_of, outcomes, visits
 from pellucid.methods.inside.sizes import Size
+from pellucid.shares import wilson
 
 LEVEL = 0.95
-_Z = 1.959963984540054
 _DRAWS = 1000
 _SPLIT, _RESAMPLE, _FOLDS = 60, 61, 62
 """What random numbers are for, in `default_rng([seed, purpose])`."""
@@ -94,14 +94,6 @@ def _shown(value: float, fidelity: Fidelity) -> str:
     return f"{value:.3f}" if fidelity.measure == "r2" else f"{value:.1%}"
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927, equation 5)."""
-    share, z2 = hits / count, _Z**2 / count
-    middle = (share + z2 / 2) / (1 + z2)
-    half = _Z * np.sqrt(share * (1 - share) / count + z2 / (4 * count)) / (1 + z2)
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
-
-
 def split(examples: Examples, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows to learn from and those held out, of each class in the same share."""
     generator = np.random.default_rng([seed, _SPLIT])
@@ -159,7 +151,7 @@ def _of_classes(
     said: np.ndarray, fresh: Examples, most: int, draws: np.ndarray, names: tuple[str, ...]
 ) -> Fidelity:
     hits = said == fresh.said
-    low, high = wilson(int(hits.sum()), len(hits))
+    low, high = map(float, wilson(hits.sum(), len(hits)))
     trivial = fresh.said == most
     gains = draws @ (hits.astype(float) - trivial) / len(hits)
     classes = np.unique(fresh.said)
