@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pellucid.cli import console, models
+from pellucid.cli import console
 from pellucid.cli.evaluating import opened
-from pellucid.cli.explaining import Request, check_class_names, check_methods
-from pellucid.cli.tables import Table, inputs_of_table, read_table
+from pellucid.cli.explaining import Request, check_methods
+from pellucid.cli.tables import Table, read_table
 from pellucid.errors import InputError, LoadError, quote_nearest
 
 if TYPE_CHECKING:
@@ -48,37 +48,28 @@ def make(request: Request, wanted: Wanted) -> "Report":
 
     if request.methods:
         check_methods(request)
-    if wanted.table is not None:
-        facts = models.file_facts(request.model)
-        check_class_names(request, is_demo=facts is None and request.model == models.DEMO)
-        data = _table(wanted.table, wanted.labels)
-        model = models.open_model(
-            request.model, request.trust, facts, class_names=request.class_names
-        )
-    else:
-        model, data = _pictures(request, wanted.labels)
-    assert request.out is not None
+    model, data = (
+        _pictures(request, wanted.labels)
+        if wanted.table is None
+        else _rows(request, wanted.table, wanted.labels)
+    )
     methods = [(n, dict(request.parameters.get(n, {}))) for n in request.methods] or None
-    try:
-        with console.progress_bar("report", wanted=request.progress) as advance:
-            return pellucid.report(
-                model, data.x, data.y,
-                out=request.out,
-                methods=methods,
-                target=request.targets[0],
-                examples=wanted.examples,
-                evaluate={"standard": wanted.metrics} if wanted.evaluate else False,
-                names=data.names,
-                title=wanted.title,
-                progress=advance,
-                **request.settings,
-            )  # fmt: skip
-    except OSError as error:
-        raise InputError(f"--out {request.out} cannot be written to: {error}.") from error
+    with console.progress_bar("report", wanted=request.progress) as advance:
+        return pellucid.report(
+            model, data.x, data.y,
+            out=request.out,
+            methods=methods,
+            target=request.targets[0],
+            examples=wanted.examples,
+            evaluate={"standard": wanted.metrics} if wanted.evaluate else False,
+            names=data.names,
+            title=wanted.title,
+            progress=advance,
+            **request.settings,
+        )  # fmt: skip
 
 
-def _table(table: Table, labels: str | None) -> Data:
-    column = ()
+def _rows(request: Request, table: Table, labels: str | None) -> "tuple[Model, Data]":
     y = None
     if labels is not None:
         whole = read_table(table.path)
@@ -86,9 +77,9 @@ def _table(table: Table, labels: str | None) -> Data:
             near = quote_nearest(labels, map(str, whole.columns))
             raise InputError(f"--labels {labels}: {table.path} has no such column. {near}")
         y = whole[labels].iloc[table.rows].to_numpy()
-        column = (labels,)
-    frame = inputs_of_table(replace(table, drop=(*table.drop, *column)))
-    return Data(frame, [f"row {i}" for i in frame.index], y)
+        table = replace(table, drop=(*table.drop, labels))
+    model, frame, _, _ = opened(request, table)
+    return model, Data(frame, [f"row {i}" for i in frame.index], y)
 
 
 def _pictures(request: Request, labels: str | None) -> "tuple[Model, Data]":

@@ -92,27 +92,13 @@ def report(
     )  # fmt: skip
     part = held.adapter.as_given(tuple(a[rows] for a in batch.arrays))
     which = target_of_rows(target, rows, len(batch))
-    found = clock.of("explanations", lambda: explainer.compare(part, target=which))
-    if not found.explanations:
-        reasons = "\n  ".join(f"{name}: {why}" for name, why in found.failures.items())
-        raise CapabilityError(f"None of the methods could explain this model.\n  {reasons}")
-    notes += [f"{name}: {why.splitlines()[0]}" for name, why in found.failures.items()]
+    found = clock.of("explanations", lambda: _compared(explainer, part, which, notes))
     card = None
     if evaluate is not False:
-        options = dict(evaluate) if isinstance(evaluate, Mapping) else {}
+        options = {"seed": int(seed), "batch_size": batch_size}
+        options |= evaluate if isinstance(evaluate, Mapping) else {}
         card = clock.of(
-            "scorecard",
-            lambda: _judged(
-                explainer,
-                batch,
-                rows,
-                found,
-                which,
-                options,
-                notes,
-                seed=seed,
-                batch_size=batch_size,
-            ),
+            "scorecard", lambda: _judged(explainer, batch, rows, found, which, options, notes)
         )
     shown = {name: as_shown(e, batch, rows) for name, e in found.explanations.items()}
     small = clock.of("tree", lambda: _tree(held, batch, seed, batch_size, notes))
@@ -186,6 +172,16 @@ def _structure(wrapped: Model, held: Model, batch: Batch, notes: list[str]) -> S
         return None
 
 
+def _compared(explainer: Explainer, part: Any, target: Any, notes: list[str]) -> Comparison:
+    """All methods; those that failed are noted. Raises `CapabilityError` where all did."""
+    found = explainer.compare(part, target=target)
+    if not found.explanations:
+        reasons = "\n  ".join(f"{name}: {why}" for name, why in found.failures.items())
+        raise CapabilityError(f"None of the methods could explain this model.\n  {reasons}")
+    notes += [f"{name}: {why.splitlines()[0]}" for name, why in found.failures.items()]
+    return found
+
+
 def _judged(
     explainer: Explainer,
     batch: Batch,
@@ -194,9 +190,6 @@ def _judged(
     target: Any,
     options: dict[str, Any],
     notes: list[str],
-    *,
-    seed: int,
-    batch_size: int | str,
 ) -> Any:
     """The scorecard of the first explained samples; None, with a note, where there can be none."""
     few = {name: e[:JUDGED] for name, e in found.explanations.items()}
@@ -205,11 +198,8 @@ def _judged(
     as_given = explainer.model.adapter.as_given
     part = as_given(tuple(a[rows[:JUDGED]] for a in batch.arrays))
     which = target_of_rows(target, np.arange(min(JUDGED, len(rows))), len(rows))
-    some = np.sort(np.random.default_rng([seed, 71]).permutation(len(batch))[:BACKGROUND])
-    options = {
-        "background": as_given(tuple(a[some] for a in batch.arrays)),
-        "seed": int(seed), "batch_size": batch_size, **options,
-    }  # fmt: skip
+    draw = np.random.default_rng([int(options["seed"]), 71]).permutation(len(batch))[:BACKGROUND]
+    options = {"background": as_given(tuple(a[np.sort(draw)] for a in batch.arrays)), **options}
     try:
         return judge(explainer.model, part, few, target=which, **options)
     except PellucidError as error:
