@@ -54,7 +54,7 @@ def test_a_table_with_labels_has_all_parts(tmp_path):
         "structure", "explanations", "scorecard", "tree", "board"
     }  # fmt: skip
     assert record["tree"]["fidelity"]["value"] > 0.5
-    assert all(c["forward"] > 0 for c in record["costs"])
+    assert all(c["evaluations"] > 0 for c in record["costs"])
     assert set(made.scorecard.scores["kernel_shap"]) >= {"effective_fraction", "srg"}
     assert "6 of the 60 samples are explained, drawn by the seed." in record["notes"]
     assert "Made with pellucid" in page

@@ -136,18 +136,9 @@ class _Clock:
         began = time.perf_counter()
         with tallied(Tally()) as tally:
             made = work()
-        self.costs.append(_cost(name, made, tally.spent, time.perf_counter() - began))
+        if made is not None or tally.spent:
+            self.costs.append(Cost(name, tally.spent, time.perf_counter() - began))
         return made
-
-
-def _cost(name: str, made: Any, spent: int, seconds: float) -> Cost:
-    if isinstance(made, Comparison):
-        counts = [e.evaluations for e in made.explanations.values()]
-        return Cost(
-            name, sum(c.forward for c in counts), sum(c.backward for c in counts),
-            sum(c.suffix for c in counts), seconds,
-        )  # fmt: skip
-    return Cost(name, spent, 0, 0, seconds)
 
 
 def _check(names: Sequence[str] | None, examples: int, count: int) -> None:

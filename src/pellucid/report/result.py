@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """One part of the work: rows run forward, backward and through a part of the model, seconds."""
+    """One part of the work: rows run through the model or a part of it, either way, and seconds."""
 
     name: str
-    forward: int
-    backward: int
-    suffix: int
+    evaluations: int
     seconds: float
 
 
@@ -90,6 +88,6 @@ class Report:
         parts += ["a board"] if self.board is not None else []
         parts += ["a tree"] if self.tree is not None else []
         seconds = sum(c.seconds for c in self.costs)
-        forward = sum(c.forward for c in self.costs)
-        lines = [f"{self.study.title}: {', '.join(parts)}; {forward:,} forward, {seconds:.1f} s"]
+        rows = sum(c.evaluations for c in self.costs)
+        lines = [f"{self.study.title}: {', '.join(parts)}; {rows:,} evaluations, {seconds:.1f} s"]
         return "\n".join(lines + [f"  warning: {w}" for w in self.warnings])

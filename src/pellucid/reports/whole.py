@@ -127,10 +127,6 @@ def _column(c: "ColumnCard") -> tuple[str, ...]:
 
 
 def _costs(report: "Report") -> list[tuple[str, ...]]:
-    rows = [
-        (c.name, f"{c.forward:,}", f"{c.backward:,}", f"{c.suffix:,}", f"{c.seconds:.1f}")
-        for c in report.costs
-    ]
-    totals = [sum(getattr(c, k) for c in report.costs) for k in ("forward", "backward", "suffix")]
-    seconds = sum(c.seconds for c in report.costs)
-    return [*rows, ("all", *(f"{t:,}" for t in totals), f"{seconds:.1f}")]
+    rows = [(c.name, c.evaluations, c.seconds) for c in report.costs]
+    total = ("all", sum(r[1] for r in rows), sum(r[2] for r in rows))
+    return [(name, f"{count:,}", f"{seconds:.1f}") for name, count, seconds in [*rows, total]]
