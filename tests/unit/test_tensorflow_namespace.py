@@ -1,6 +1,7 @@
 """Each name of the TensorFlow namespace against NumPy, in value, shape and dtype."""
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -209,10 +210,16 @@ def test_what_a_float_type_holds_is_as_numpy_says():
         assert (float(ours.eps), float(ours.max)) == (float(theirs.eps), float(theirs.max))
 
 
+def test_what_bfloat16_holds_is_known_although_numpy_has_no_such_type():
+    ours = xp.finfo(tf.bfloat16)
+    assert (float(ours.eps), float(ours.max)) == (2.0**-7, (2 - 2.0**-7) * 2.0**127)
+
+
 def test_every_public_name_is_checked_here():
     text = Path(__file__).read_text(encoding="utf-8")
-    modules = {"np", "tf", "tnp", "math", "Any", "Axis", "Callable", "Sequence"}
-    names = {n for n in vars(xp) if not n.startswith("_")} - modules
+    imported = {"Any", "Axis", "Callable", "Sequence"}
+    modules = {n for n, value in vars(xp).items() if isinstance(value, ModuleType)}
+    names = {n for n in vars(xp) if not n.startswith("_")} - imported - modules
     constants = {n for n in names if isinstance(getattr(xp, n), tf.DType | float) or n == "newaxis"}
     missing = [
         n
