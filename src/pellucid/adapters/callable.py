@@ -77,6 +77,12 @@ class CallableAdapter(ForwardOnlyAdapter):
     def restore(self, leaves: Sequence[Any]) -> Any:
         return unflatten(leaves, self._structure)
 
+    def as_given(self, leaves: Sequence[Any]) -> Any:
+        if self._frame is not None:
+            return super().as_given(leaves)
+        # Whole numbers that were made real ones are told as such only by their type.
+        return self.restore([_whole_again(a, t) for a, t in zip(leaves, self._types, strict=True)])
+
     def final_activation(self, x: Leaves) -> tuple[str | None, ...]:
         return (None,)
 
@@ -104,7 +110,7 @@ class CallableAdapter(ForwardOnlyAdapter):
                 found = self._called_with_whole(x)
             except Exception:  # not for its type: what was said first holds
                 raise error from None
-            self._takes_real = False
+            self._takes_real, self.takes_whole_only = False, True
         return found
 
     def _called_with_whole(self, x: Leaves) -> Outputs:
@@ -129,6 +135,15 @@ def _as_numbers(a: Any) -> np.ndarray:
             f" {array.dtype}.{hint}"
         )
     return array
+
+
+def _whole_again(a: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """`a` in a type of whole numbers, where it holds nothing else."""
+    if kind.kind == "f":
+        return a
+    with np.errstate(invalid="ignore"):
+        own = a.astype(kind)
+    return own if np.array_equal(own, a) else a
 
 
 def _map(value: Any, change: Callable[[Any], Any]) -> Any:

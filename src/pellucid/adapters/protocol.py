@@ -94,6 +94,8 @@ class Adapter(ABC):
     feature_names: tuple[str, ...] | None = None
     outputs_first: bool = False
     """Whether kernels are kept (outputs, inputs, ...) rather than (..., inputs, outputs)."""
+    takes_whole_only: bool = False
+    """Whether of real numbers the model has refused all but whole ones."""
     compiles_operations: bool = False
     """Whether an operation run by itself is compiled first, anew for every shape: slow at first."""
 

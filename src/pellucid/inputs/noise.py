@@ -1,6 +1,7 @@
 """Random numbers that are the same for every framework, whatever its memory layout."""
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,11 +14,24 @@ def draw_normal(
     Drawn channels last and moved into place, so that a channels-first model sees the same
     numbers at the same pixels.
     """
+    return _channels_last(lambda s: generator.standard_normal(s, dtype=np.float32), shape, dims)
+
+
+def draw_uniform(
+    generator: np.random.Generator, low: float, high: float, shape: tuple[int, ...],
+    dims: tuple[str, ...],
+) -> np.ndarray:  # fmt: skip
+    """Numbers between `low` and `high` for one sample of `shape`, drawn as `draw_normal` does."""
+    return _channels_last(lambda s: generator.uniform(low, high, s), shape, dims)
+
+
+def _channels_last(
+    draw: Callable[[tuple[int, ...]], np.ndarray], shape: tuple[int, ...], dims: tuple[str, ...]
+) -> np.ndarray:
     if "channel" not in dims or dims[-1] == "channel":
-        return generator.standard_normal(shape, dtype=np.float32)
+        return draw(shape)
     axis = dims.index("channel")
-    last = (*shape[:axis], *shape[axis + 1 :], shape[axis])
-    return np.moveaxis(generator.standard_normal(last, dtype=np.float32), -1, axis)
+    return np.moveaxis(draw((*shape[:axis], *shape[axis + 1 :], shape[axis])), -1, axis)
 
 
 def seed_of(sample: np.ndarray, dims: tuple[str, ...]) -> int:

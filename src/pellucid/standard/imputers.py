@@ -1,6 +1,7 @@
 """What stands where a feature was removed: the ways that the standard judges with."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 
 from pellucid.errors import InputError, quote_nearest
 from pellucid.inputs.baselines import make_baseline
+from pellucid.inputs.batch import Batch
 from pellucid.inputs.fills import inpaint
 from pellucid.inputs.layout import space_axes
-from pellucid.inputs.noise import seed_of
+from pellucid.inputs.noise import draw_normal, seed_of
 from pellucid.standard.stencil import neighbour_means
 
 NAMES = ("dataset", "blur", "mean", "zeros", "linear", "inpaint")
@@ -86,16 +88,22 @@ def fillings(name: str, dims: tuple[str, ...]) -> int:
 
 
 def make_imputer(
-    name: str, x: np.ndarray, dims: tuple[str, ...], background: np.ndarray, *, seed: int
+    name: str,
+    x: np.ndarray,
+    dims: tuple[str, ...],
+    background: np.ndarray,
+    *,
+    seed: int,
+    whole: bool = False,
 ) -> Imputer:
     """The imputer of this name for a batch `x (n, ...)`, with `background (rows, ...)` as data.
 
     "dataset": rows of the background, drawn for each sample from the seed and its content, four
     for a table, one for all else; "blur": the sample's own, sigma an eighth of its longest side;
-    "mean": that of the background; "zeros"; "linear": each removed position the mean of its eight
-    neighbours, diagonal ones half as heavy, plus noise of a tenth of the spread of the data (Rong
-    et al. 2022, section 4.2); "inpaint": smoothly from what surrounds it. Those of
-    `SPATIAL` want spatial axes.
+    "mean": that of the background, the nearest whole number where x holds no others (`whole`);
+    "zeros"; "linear": each removed position the mean of its eight neighbours, diagonal ones half as
+    heavy, plus noise of a tenth of the spread of the data (Rong et al. 2022, section 4.2);
+    "inpaint": smoothly from what surrounds it. Those of `SPATIAL` want spatial axes.
 
     Raises `InputError` for another name and where the input has no such axes.
     """
@@ -107,8 +115,7 @@ def make_imputer(
         raise InputError(f"The imputer {name!r} is for images and series, not for axes {dims}.")
     if name in {"linear", "inpaint"}:
         generator = np.random.default_rng([seed, 41])
-        spread = spread_of(background, dims)
-        noise = 0.1 * spread * generator.standard_normal(x.shape[1:]).astype(np.float32)
+        noise = 0.1 * spread_of(background, dims) * draw_normal(generator, x.shape[1:], dims[1:])
         return Painted(name, x, dims, noise)
     if name == "dataset":
         rows = fillings(name, dims)
@@ -116,12 +123,39 @@ def make_imputer(
         return Reference(name, x, dims, np.stack(drawn))
     if name == "mean":
         mean = background.mean(axis=0, keepdims=True)
-        if x.dtype.kind != "f":
+        if whole or x.dtype.kind != "f":
             mean = np.rint(mean)
         others: Any = np.broadcast_to(mean.astype(x.dtype), x.shape)
     else:
         others = make_baseline(name, x, dims, seed=seed, keep_integers=False)
     return Reference(name, x, dims, np.asarray(others)[:, None])
+
+
+def make_imputers(
+    names: Sequence[str] | None,
+    batch: Batch,
+    background: Sequence[np.ndarray],
+    *,
+    whole: Sequence[bool],
+    seed: int,
+) -> dict[str, tuple[Imputer, ...]]:
+    """Imputers by name, one for each input; None: two that fit. Raises `InputError` for none."""
+    spatial = [bool(space_axes(dims)) for dims in batch.dims]
+    first = batch.dims[spatial.index(True) if any(spatial) else 0]
+    chosen = default_names(first, len(background[0])) if names is None else tuple(names)
+    if not chosen:
+        raise InputError("Expected one imputer or more; None is two that fit the input.")
+    found: dict[str, tuple[Imputer, ...]] = {}
+    for name in dict.fromkeys(chosen):
+        # Beside an image, a table's columns are filled with their means.
+        own = ["mean" if name in SPATIAL and any(spatial) and not s else name for s in spatial]
+        found[name] = tuple(
+            make_imputer(n, a, dims, rows, seed=seed, whole=only)
+            for n, a, dims, rows, only in zip(
+                own, batch.arrays, batch.dims, background, whole, strict=True
+            )
+        )
+    return found
 
 
 def _drawn(

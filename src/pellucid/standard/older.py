@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pellucid.inputs.noise import draw_uniform
 from pellucid.standard.asking import Asker
 from pellucid.standard.case import Case
 from pellucid.standard.local import DRAWS, fall_and_said
@@ -94,19 +95,18 @@ def max_sensitivity(case: Case) -> np.ndarray:
     """
     if case.asker is None:
         return np.full(case.count, np.nan)
-    arrays = case.subject.task.batch.arrays
+    batch, spreads = case.subject.task.batch, case.subject.spreads()
     size = np.linalg.norm(case.positions, axis=1)
     most = np.zeros(case.count)
-    generators = [case.subject.generator(8, number) for number in range(len(arrays))]
+    generators = [case.subject.generator(8, number) for number in range(len(batch.arrays))]
     for _ in range(NEAR):
-        near = tuple(
-            (a + generator.uniform(-RADIUS, RADIUS, a.shape[1:]) * scale).astype(a.dtype)
-            if a.dtype.kind == "f"
-            else a
-            for a, generator, scale in zip(
-                arrays, generators, case.subject.spreads(), strict=True
+        noise = tuple(
+            draw_uniform(generator, -RADIUS, RADIUS, a.shape[1:], dims[1:]) * scale
+            for a, dims, generator, scale in zip(
+                batch.arrays, batch.dims, generators, spreads, strict=True
             )
-        )  # fmt: skip
+        )
+        near = case.subject.moved(noise)
         found = case.asker.positions(near, target=case.target_of())
         most = np.maximum(most, np.linalg.norm(found - case.positions, axis=1))
     return np.where(size > 0, most / np.where(size > 0, size, 1), np.nan)

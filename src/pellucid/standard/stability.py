@@ -27,17 +27,13 @@ def input_stability(case: Case) -> dict[str, np.ndarray]:
     """
     noise = noise_like(case, DRAWS, SPREAD, 6)
     same = case.subject.shifted_once("near", noise).same_class
-    arrays = case.subject.task.batch.arrays
     changes = np.full((case.count, DRAWS), np.nan)
     size = np.linalg.norm(case.positions, axis=1)
     for draw in range(DRAWS):
         rows = np.flatnonzero(same[:, draw] & (size > 0))
         if not rows.size or case.asker is None:
             continue
-        near = tuple(
-            (a[rows] + z[draw]).astype(a.dtype) if a.dtype.kind == "f" else a[rows]
-            for a, z in zip(arrays, noise, strict=True)
-        )
+        near = case.subject.moved(tuple(z[draw] for z in noise), rows)
         found = case.asker.positions(near, target=case.target_of(rows))
         changes[rows, draw] = np.linalg.norm(found - case.positions[rows], axis=1) / size[rows]
     some = ~np.isnan(changes).all(axis=1)

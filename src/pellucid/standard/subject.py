@@ -11,10 +11,9 @@ import numpy as np
 from pellucid.counting import CountedModel
 from pellucid.engine.schedule import Progress, Schedule
 from pellucid.errors import InputError
-from pellucid.inputs.layout import space_axes
 from pellucid.model import Model
 from pellucid.running.outputs import check_class_names
-from pellucid.standard.imputers import SPATIAL, Imputer, default_names, make_imputer, spread_of
+from pellucid.standard.imputers import make_imputers, spread_of
 from pellucid.standard.maps import position_shape
 from pellucid.standard.outputs import decisions, output_matrix
 from pellucid.standard.units import unit_numbers
@@ -81,7 +80,9 @@ class Subject:
         self.background = _background(model, batch.arrays, background)
         self.scores = self.task.scores()[0]
         self.outputs = output_matrix(self.task)
-        self.imputers = self._make_imputers(imputers)
+        self.imputers = make_imputers(
+            imputers, batch, self.background, whole=self.whole, seed=self.seed
+        )
         self._empty: dict[str, np.ndarray] = {}
         self._subsets: dict[str, np.ndarray] = {}
         self._shifts: dict[str, Copies] = {}
@@ -102,6 +103,12 @@ class Subject:
     def dims(self) -> tuple[tuple[str, ...], ...]:
         """The names of each input's axes."""
         return self.task.batch.dims
+
+    @property
+    def whole(self) -> tuple[bool, ...]:
+        """Of each input, whether it holds whole numbers and nothing between them."""
+        only = self.task.wrapped.adapter.takes_whole_only
+        return tuple(only or a.dtype.kind != "f" for a in self.task.batch.arrays)
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -190,17 +197,24 @@ class Subject:
 
         Inputs of whole numbers stay as they are.
         """
-        arrays = self.task.batch.arrays
 
         def leaves(samples: np.ndarray, numbers: np.ndarray, draws: np.ndarray) -> Leaves:
-            return tuple(
-                self.task.asarray((a[samples] + z[numbers]).astype(a.dtype))
-                if a.dtype.kind == "f"
-                else self.task.asarray(a[samples])
-                for a, z in zip(arrays, noise, strict=True)
-            )
+            near = self.moved(tuple(z[numbers] for z in noise), samples)
+            return tuple(map(self.task.asarray, near))
 
         return self._stream(len(noise[0]), 1, leaves)
+
+    def moved(
+        self, noise: tuple[np.ndarray, ...], samples: np.ndarray | slice = slice(None)
+    ) -> tuple[np.ndarray, ...]:
+        """These samples with `noise` added, of one sample or one for each.
+
+        Inputs of whole numbers stay as they are.
+        """
+        return tuple(
+            a[samples] if whole else (a[samples] + z).astype(a.dtype)
+            for a, z, whole in zip(self.task.batch.arrays, noise, self.whole, strict=True)
+        )
 
     def shifted_once(self, what: str, noise: tuple[np.ndarray, ...]) -> Copies:
         """`shifted` by the noise of this name, which is the same for everything judged."""
@@ -239,25 +253,6 @@ class Subject:
             copies = self.removed(imputer, len(flat), lambda _, numbers: ~flat[numbers])
             self._subsets[imputer] = copies.scores.reshape(-1, *self.subsets.shape[:2])
         return self._subsets[imputer]
-
-    def _make_imputers(self, names: Sequence[str] | None) -> dict[str, tuple[Imputer, ...]]:
-        batch, rows = self.task.batch, len(self.background[0])
-        spatial = [bool(space_axes(dims)) for dims in batch.dims]
-        first = batch.dims[spatial.index(True) if any(spatial) else 0]
-        chosen = default_names(first, rows) if names is None else tuple(names)
-        if not chosen:
-            raise InputError("Expected one imputer or more; None is two that fit the input.")
-        found: dict[str, tuple[Imputer, ...]] = {}
-        for name in dict.fromkeys(chosen):
-            # Beside an image, a table's columns are filled with their means.
-            own = ["mean" if name in SPATIAL and any(spatial) and not s else name for s in spatial]
-            found[name] = tuple(
-                make_imputer(n, a, dims, rows, seed=self.seed)
-                for n, a, dims, rows in zip(
-                    own, batch.arrays, batch.dims, self.background, strict=True
-                )
-            )
-        return found
 
     @property
     def borders(self) -> np.ndarray:
