@@ -14,61 +14,9 @@ import numpy as np
 
 from pellucid.adapters.cuts import Cut, Scores
 from pellucid.adapters.facts import InputSpec, LayerInfo, OperationInfo, Tier, TreeValues
-from pellucid.adapters.sliding import Sliding
+from pellucid.adapters.operation import Operation
 from pellucid.errors import CapabilityError, InputError
 from pellucid.types import Array, Leaves, Outputs
-
-
-class Operation(ABC):
-    """An operation about to happen inside a run, handed to an interceptor.
-
-    Calling it performs it; other inputs, other weights, or no bias may be given. An operation
-    with several outputs (split, unpack) returns, and wants back, a list of them. At the exit of a
-    requested layer `kind` is `"layer"`, and calling it returns what the layer returned (the first
-    array, where it returned several).
-
-    Kinds: linear, bias, activation, norm, softmax, attention, pool, mul, add, route, rnn, lookup,
-    composite; and those that a rule must refuse: other, opaque (a loop or branch seen from
-    outside), custom_gradient, untracked (inside the model's own no-gradient block).
-
-    `form` says what it computes in words that all frameworks share, where a rule asks: relu,
-    relu6; product (linear in each of two live inputs), quotient, squared_difference; softmax,
-    log_softmax (with `arguments["axis"]`); affine_norm, layer_norm, group_norm,
-    instance_norm, rms_norm; euclidean_norm (the root of a sum of squares); maximum, minimum (each
-    output is one of its inputs); select (one of two inputs by a boolean third), boolean (true or
-    false, so without a derivative);
-    dot_product_attention; sigmoid, tanh, erf, clip; rsqrt, power (roots, powers, exponentials:
-    parts of formulas more often than units of a network); of linear kinds: convolution, dense,
-    scale (by a constant);
-    move (the same numbers); mirror (a constant minus it).
-    """
-
-    kind: str
-    name: str
-    form: str = ""
-    path: str
-    call: int
-    index: int
-    live: tuple[bool, ...]
-    """Which inputs depend on the model's inputs."""
-    inputs: tuple[Any, ...]
-    weights: Mapping[str, Array]
-    arguments: Mapping[str, Any]
-    sources: tuple[int, ...] = ()
-
-    @abstractmethod
-    def __call__(
-        self,
-        *,
-        inputs: tuple[Any, ...] | None = None,
-        weights: Mapping[str, Array] | None = None,
-        bias: bool = True,
-    ) -> Array: ...
-
-    def sliding(self) -> Sliding | None:
-        """How it slides over space, where it does and the adapter knows; else None."""
-        return None
-
 
 Intercept = Callable[[Operation], Array]
 """Decides what an operation returns; `lambda op: op()` changes nothing."""
@@ -108,6 +56,28 @@ class Adapter(ABC):
         The model stays as it is meanwhile, so that an adapter may look at its attributes once.
         """
         return copy(self)
+
+    @property
+    def shows_layers(self) -> bool:
+        """Whether `layers`, `operations` and `run(intercept=)` show what happens in a run.
+
+        Below the tier "transparent" nothing can be changed there.
+        """
+        return self.supports >= Tier.TRANSPARENT
+
+    @property
+    def shows_weights(self) -> bool:
+        """Whether `weights` can be read."""
+        return self.supports >= Tier.TRAINABLE
+
+    @property
+    def weight_layers(self) -> Mapping[str, tuple[str, ...]]:
+        """The layers that each weight is a parameter of, where its name does not say so."""
+        return {}
+
+    def weight_outputs_first(self, name: str) -> bool:
+        """`outputs_first` of one weight."""
+        return self.outputs_first
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -15,6 +15,9 @@ def multiply_adds(op: Operation, out: Any, channel_axis: int) -> int:
     makes p·k·n. Whatever works element by element (a bias, a norm, an activation, a gate) counts
     as none, as is usual. `channel_axis` is where the model keeps channels.
     """
+    if op.kind == "rnn":  # one that is not opened: its matrices once a step, states of zeros too
+        held = (math.prod(_shape(a)) for a in op.weights.values() if len(_shape(a)) > 2)
+        return int(op.arguments.get("steps", 0)) * sum(held)
     if op.kind not in {"linear", "mul"} or op.form == "scale":
         return 0
     output = _shape(out)

@@ -133,7 +133,7 @@ def describe_model(
         "fingerprint": model.fingerprint(),
     }
     document |= _outputs(model)
-    if model.supports.name in ("TRANSPARENT", "TRAINABLE"):
+    if model.adapter.shows_layers:
         found = model.layers()
         document["layers"] = len(found)
         if with_layers:
@@ -141,9 +141,10 @@ def describe_model(
                 {"path": x.path, "kind": x.kind, "shape": x.shape, "parameters": x.parameters}
                 for x in _calls(model, sizes) or found
             ]
-    if model.supports.name == "TRAINABLE":
-        weights = model.adapter.weights()
-        document["parameters"] = int(sum(_count(array) for array in weights.values()))
+    if model.adapter.shows_weights:
+        weights, owners = model.adapter.weights(), model.adapter.weight_layers
+        counted = (array for name, array in weights.items() if not owners or owners.get(name))
+        document["parameters"] = int(sum(map(_count, counted)))
     return document
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pellucid.adapters.facts import OPERATION_KINDS, LayerInfo, Tier
+from pellucid.adapters.facts import OPERATION_KINDS, LayerInfo
 from pellucid.adapters.protocol import Operation
 from pellucid.adapters.work import multiply_adds
 from pellucid.counting import CountedModel
@@ -25,9 +25,9 @@ def inspect(model: Any, x: Any = None) -> Structure:
 
     One run is made on the first sample of `x`, or on zeros where the model says what it takes;
     without either, what a run would show (shapes, the graph, work, layers used twice) is left out
-    and a note says so. Of a model that can only be run, such as a plain function, only inputs and
-    outputs are known. A multiply-add is one of a linear layer or a product of two arrays;
-    `flops` is twice their number, as is usual, and nothing else is counted.
+    and a note says so. Of a plain function only inputs and outputs are known. A multiply-add is one
+    of a linear layer or a product of two arrays; `flops` is twice their number, as is usual, and
+    nothing else is counted.
 
     Returns a `Structure`; print it, or see its `to_html`, `to_svg`, `to_dict`, `reproduce`.
     Raises `InputError` for an `x` that is not for this model, `CapabilityError` for an object
@@ -49,14 +49,17 @@ def inspect(model: Any, x: Any = None) -> Structure:
             given = run_checked(CountedModel(held, peel=False), leaves, held)
             outputs = tuple(s[1:] for s in _shapes(given))
             final = held.final_activation(leaves)
-            if held.supports >= Tier.TRANSPARENT:
+            if held.shows_layers:
                 calls = held.layers(leaves)
                 _watch(held, leaves, steps, notes)
-    static = held.layers() if held.supports >= Tier.TRANSPARENT else ()
-    if held.supports < Tier.TRANSPARENT:
+    static = held.layers() if held.shows_layers else ()
+    if not held.shows_layers:
         notes.append("It can only be run, so nothing inside of it can be seen.")
+    closed = {s.name: None for s in steps if s.kind in {"opaque", "attention"} and not s.work}
+    if closed:
+        notes.append(f"What happens inside of {', '.join(closed)} is not counted.")
     layers = _tree(static, calls, steps)
-    weights = held.weights() if held.supports == Tier.TRAINABLE else None
+    weights = held.weights() if held.shows_weights else None
     nodes, edges = graph_of(steps, layers, _inputs(wrapped, leaves), outputs)
     return Structure(
         framework=wrapped.framework,
@@ -70,7 +73,7 @@ def inspect(model: Any, x: Any = None) -> Structure:
         layers=layers,
         nodes=nodes,
         edges=edges,
-        parameters=None if weights is None else _parameters(weights, layers),
+        parameters=None if weights is None else _parameters(held, weights, layers),
         parameter_bytes=None if weights is None else _bytes(held, weights, layers),
         multiply_adds=sum(s.work for s in steps) if steps else None,
         activation_bytes=4 * sum(s.numbers for s in steps) if steps else None,
@@ -205,8 +208,10 @@ def _parent(path: str, known: dict[str, LayerInfo]) -> str:
     return ""
 
 
-def _parameters(weights: dict[str, Array], layers: tuple[LayerEntry, ...]) -> int:
+def _parameters(held: Any, weights: dict[str, Array], layers: tuple[LayerEntry, ...]) -> int:
     """Those of the outermost layers, and what the model holds outside of any layer."""
+    if held.weight_layers:
+        return sum(math.prod(shape_of(weights[n])) for n, of in held.weight_layers.items() if of)
     # Keras puts the model's own name before those of its layers, in some models.
     tops = [f"/{e.path.replace('.', '/')}/" for e in layers if e.parent is None]
     loose = sum(
@@ -216,15 +221,15 @@ def _parameters(weights: dict[str, Array], layers: tuple[LayerEntry, ...]) -> in
     )
     # Layers that share one array count it each; statistics that a framework does not call
     # parameters are among the weights.
-    held = sum(math.prod(shape_of(a)) for a in weights.values())
-    return min(sum(e.parameters for e in layers if e.parent is None) + loose, held)
+    whole = sum(math.prod(shape_of(a)) for a in weights.values())
+    return min(sum(e.parameters for e in layers if e.parent is None) + loose, whole)
 
 
 def _bytes(held: Any, weights: dict[str, Array], layers: tuple[LayerEntry, ...]) -> int:
     """The memory of as many numbers, each as large as the weights are on the whole."""
     numbers = sum(math.prod(shape_of(a)) for a in weights.values())
     size = sum(int(held.to_numpy(a).nbytes) for a in weights.values()) / max(numbers, 1)
-    return round(_parameters(weights, layers) * size)
+    return round(_parameters(held, weights, layers) * size)
 
 
 def _inputs(wrapped: Model, leaves: Leaves | None) -> dict[str, tuple[int, ...]]:

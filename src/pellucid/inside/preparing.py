@@ -3,7 +3,6 @@
 from copy import copy
 from typing import Any
 
-from pellucid.adapters.protocol import Tier
 from pellucid.counting import CountedModel
 from pellucid.engine.schedule import Progress
 from pellucid.errors import CapabilityError
@@ -25,7 +24,7 @@ def with_layers(
     Raises `CapabilityError` for another model.
     """
     wrapped = wrap(model, example=x)
-    if wrapped.supports < Tier.TRANSPARENT:
+    if not wrapped.adapter.shows_layers:
         raise CapabilityError(
             f"Looking inside needs a model that shows its layers; this one is"
             f" {wrapped.supports.name.lower()} ({wrapped.framework}).\n"

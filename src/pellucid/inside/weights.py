@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from pellucid.adapters.kernels import KernelAxes, kernel_axes
-from pellucid.adapters.protocol import Tier
 from pellucid.errors import CapabilityError, InputError, LayerError, quote_close
 from pellucid.inside.preparing import without_layers
 from pellucid.model import wrap
@@ -17,13 +16,15 @@ from pellucid.model import wrap
 class LayerWeights:
     """One weight of one layer, `values` as the framework keeps it, float32.
 
-    `role` is "filters", "dense", "vector" or "other"; see `filters` and `matrix`.
+    `role` is "filters", "dense", "vector" or "other"; see `filters` and `matrix`. `used_by` are the
+    layers it belongs to, where its name does not tell.
     """
 
     name: str
     kind: str
     values: np.ndarray
     axes: KernelAxes
+    used_by: tuple[str, ...] = ()
 
     @property
     def role(self) -> str:
@@ -82,8 +83,7 @@ class Weights:
 
     def __getitem__(self, name: str) -> LayerWeights:
         exact = [w for w in self.layers if w.name == name]
-        below = _below([w.name for w in self.layers], name, self.paths)
-        inside = [w for w in self.layers if w.name in below]
+        inside = _inside(self.layers, name, self.paths)
         shown = [w for w in inside if w.role in ("filters", "dense")]
         for found in (exact, shown, inside):
             if found:
@@ -161,7 +161,7 @@ def weights(model: Any, layer: str | None = None) -> Weights:
     (4, 3, 3, 3)
     """
     wrapped = wrap(model)
-    if wrapped.supports < Tier.TRAINABLE:
+    if not wrapped.adapter.shows_weights:
         advice = "Wrap the model itself, or for JAX the pair (function, parameters)."
         if wrapped.framework == "sklearn":
             advice = without_layers(wrapped)
@@ -172,6 +172,7 @@ def weights(model: Any, layer: str | None = None) -> Weights:
     adapter = wrapped.adapter
     named = adapter.weights()
     kinds = {info.path: info.kind for info in adapter.layers()}
+    owners = adapter.weight_layers
     found = []
     for name, array in named.items():
         values = np.asarray(adapter.to_numpy(array))
@@ -180,15 +181,24 @@ def weights(model: Any, layer: str | None = None) -> Weights:
         values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise InputError(f"The weight {name} holds NaN or infinity.")
-        kind = _kind_of(name, kinds)
-        axes = kernel_axes(name, kind, values.shape, outputs_first=adapter.outputs_first)
-        found.append(LayerWeights(name, kind, values, axes))
+        used = owners.get(name, ())
+        kind = kinds[used[0]] if used else _kind_of(name, kinds)
+        first = adapter.weight_outputs_first(name)
+        axes = kernel_axes(name, kind, values.shape, outputs_first=first)
+        found.append(LayerWeights(name, kind, values, axes, used))
     whole = Weights(tuple(found), tuple(kinds))
     if layer is None:
         return whole
-    below = {layer, *_below([w.name for w in found], layer, whole.paths)}
-    own = tuple(w for w in found if w.name in below)
+    below = _inside(found, layer, whole.paths)
+    own = tuple(w for w in found if w.name == layer or w in below)
     return replace(whole, layers=own or (whole[layer],))
+
+
+def _inside(layers: Sequence[LayerWeights], path: str, paths: Sequence[str]) -> list[LayerWeights]:
+    """The weights of a layer: those that say so, or whose names do."""
+    used = [w for w in layers if path in w.used_by]
+    below = set() if used else _below([w.name for w in layers], path, paths)
+    return used or [w for w in layers if w.name in below]
 
 
 def _kind_of(name: str, kinds: dict[str, str]) -> str:

@@ -139,11 +139,13 @@ def missing_tiers_are_refused(case: AdapterCase) -> None:
     verbs = {
         "vjp": (Tier.DIFFERENTIABLE, lambda: a.vjp(lambda v: (case.score(a.run(v)), None), x)),
         "custom_vjp": (Tier.DIFFERENTIABLE, lambda: a.custom_vjp(lambda v: v, lambda c, v: c)),
-        "operations": (Tier.TRANSPARENT, lambda: a.operations(x)),
-        "run(intercept=)": (Tier.TRANSPARENT, lambda: a.run(x, intercept=lambda op: op())),
         "cut": (Tier.TRANSPARENT, lambda: a.cut(x, "layer")),
-        "weights": (Tier.TRAINABLE, a.weights),
     }
+    if not a.shows_layers:
+        verbs["operations"] = Tier.TRANSPARENT, lambda: a.operations(x)
+        verbs["run(intercept=)"] = Tier.TRANSPARENT, lambda: a.run(x, intercept=lambda op: op())
+    if not a.shows_weights:
+        verbs["weights"] = Tier.TRAINABLE, a.weights
     beyond = {name: verb for name, (tier, verb) in verbs.items() if tier > a.supports}
     if not beyond:
         raise Skipped("the adapter has every tier")

@@ -1,20 +1,24 @@
 """ONNX models, run by ONNX Runtime: forward only."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 
+from pellucid.adapters.derived import info_of
 from pellucid.adapters.forward_only import ForwardOnlyAdapter
-from pellucid.adapters.onnx.graph import Ending, channel_axis, with_logits
+from pellucid.adapters.onnx.graph import Ending, channel_axis, stored_elsewhere, with_logits
+from pellucid.adapters.onnx.reading import OnnxGraph
 from pellucid.adapters.onnx.values import as_leaf, as_output, float_output, input_spec
-from pellucid.adapters.protocol import InputSpec
+from pellucid.adapters.onnx.watching import Watch, sample_axes, showing
+from pellucid.adapters.protocol import InputSpec, Intercept, LayerInfo, OperationInfo
 from pellucid.adapters.structure import Structure, unflatten
 from pellucid.errors import CapabilityError, InputError, LoadError, quote_nearest
-from pellucid.types import Leaves, Outputs
+from pellucid.types import Array, Leaves, Outputs
 
 
 class OnnxAdapter(ForwardOnlyAdapter):
@@ -23,13 +27,14 @@ class OnnxAdapter(ForwardOnlyAdapter):
     A final softmax or sigmoid is taken off by asking the graph for what goes into it, checked on
     the batch. A model exported for one batch size is run in batches of that size, the last one
     filled up. The session given is used as it is for its own outputs; logits come from a second
-    one of the same graph.
+    one of the same graph, and values on its way from a third one, of which they are outputs: its
+    nodes are layers that can be looked at, though nothing of it can be changed.
     """
 
     framework = "onnx"
     refusal = (
         "An ONNX model cannot {what} here: ONNX Runtime only runs it.\n  occlusion works on"
-        " it; for gradients and layers load the model it was exported from."
+        " it; for gradients, and to change layers, load the model it was exported from."
     )
 
     def __init__(self, model: Any) -> None:
@@ -47,6 +52,10 @@ class OnnxAdapter(ForwardOnlyAdapter):
         if self._proto is not None:
             self._find_endings(self._proto)
         self._confirmed: tuple[str | None, ...] | None = None if self._endings else self._no_ending
+        self._graph = None if self._proto is None else OnnxGraph(self._proto)
+        self._shown: tuple[tuple[str, ...], Any] = (), None
+        """The values that were asked for last on the way, and the session that returns them."""
+        self._axes: dict[tuple[tuple[int, ...], ...], dict[str, int | None]] = {}
 
     def _find_endings(self, proto: Any) -> None:
         changed, endings = with_logits(proto)
@@ -113,13 +122,112 @@ class OnnxAdapter(ForwardOnlyAdapter):
 
     def _run_open(self, x: Leaves) -> Outputs:
         """Logits where an output is confirmed to be their softmax or sigmoid."""
+        return self._logits(self._fetch(self._open, self._with_logits, x))
+
+    @property
+    def _with_logits(self) -> list[str]:
         below = [ending.logits for ending in self._endings.values()]
-        first = self._confirmed is None
-        found = self._fetch(self._open, dict.fromkeys([*self._outputs, *below]), x)
-        if first:
+        return list(dict.fromkeys([*self._outputs, *below]))
+
+    def _logits(self, found: Mapping[str, np.ndarray]) -> Outputs:
+        if self._confirmed is None:
             self._confirmed = tuple(self._check(name, found) for name in self._outputs)
         chosen = zip(self._outputs, self._confirmed or self._no_ending, strict=True)
         return _nested([found[self._endings[n].logits if a else n] for n, a in chosen])
+
+    @property
+    def shows_layers(self) -> bool:
+        return self._graph is not None
+
+    @property
+    def shows_weights(self) -> bool:
+        return self._graph is not None
+
+    def _read(self) -> OnnxGraph:
+        if self._graph is None:
+            raise CapabilityError(
+                "This InferenceSession does not keep the graph it was made from.\n"
+                "  Pass the onnx.ModelProto, or open the file: pellucid.load(path)."
+            )
+        return self._graph
+
+    def run(
+        self,
+        x: Leaves,
+        *,
+        peel: bool = True,
+        intercept: Intercept | None = None,
+        layers: Sequence[str] = (),
+        kinds: frozenset[str] | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> Outputs:
+        if weights:
+            raise self.cannot("be given other weights")
+        if intercept is None:
+            return self.forward(x, peel=peel)
+        watch = Watch(self._read(), intercept, frozenset(layers), kinds)
+        axes = self._sample_axes(x) if layers else {}
+        found = self._values(x, (*self._with_logits, *watch.values))
+        names = (spec.name for spec in self._specs)
+        watch.show(found | dict(zip(names, x, strict=True)), axes)
+        return self._logits(found) if peel else _nested([found[n] for n in self._outputs])
+
+    def _values(self, x: Leaves, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Values on the way; the session that returns them is kept for the next micro-batch."""
+        asked = tuple(dict.fromkeys(names))
+        if self._shown[0] != asked:
+            changed = showing(self._read().model, asked).SerializeToString()
+            self._shown = asked, _session(changed, self._session.get_providers())
+        return self._fetch(self._shown[1], asked, x)
+
+    def _sample_axes(self, x: Leaves) -> dict[str, int | None]:
+        key = tuple(a.shape[1:] for a in x)
+        if key not in self._axes:
+            graph = self._read()
+            names = [node.outputs[0] for node in graph.nodes]
+
+            def shapes(rows: int) -> dict[str, tuple[int, ...]]:
+                found = self._values(tuple(np.repeat(a[:1], rows, axis=0) for a in x), names)
+                return {name: value.shape for name, value in found.items()}
+
+            self._axes[key] = sample_axes(graph, shapes, free=self._rows is None)
+        return self._axes[key]
+
+    def layers(self, x: Leaves | None = None) -> tuple[LayerInfo, ...]:
+        if self._graph is None:
+            return ()
+        known = self._graph.layers()
+        if x is None:
+            return known
+        shapes: dict[str, tuple[int, ...]] = {}
+
+        def see(op: Any) -> Array:
+            shapes[op.path] = op().shape
+            return op()
+
+        self.run(x, intercept=see, layers=[layer.path for layer in known], kinds=frozenset())
+        return tuple(replace(layer, shape=shapes[layer.path]) for layer in known)
+
+    def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
+        found: list[OperationInfo] = []
+
+        def see(op: Any) -> Array:
+            found.append(info_of(op, op().shape))
+            return op()
+
+        self.run(x, intercept=see)
+        return tuple(found)
+
+    def weights(self, select: Callable[[str], bool] | None = None) -> dict[str, Array]:
+        graph = self._read()
+        return {n: graph.array(n) for n in graph.owners if select is None or select(n)}
+
+    @property
+    def weight_layers(self) -> Mapping[str, tuple[str, ...]]:
+        return {} if self._graph is None else self._graph.owners
+
+    def weight_outputs_first(self, name: str) -> bool:
+        return self._read().outputs_first(name)
 
     def _check(self, name: str, found: Mapping[str, np.ndarray]) -> str | None:
         ending = self._endings.get(name)
@@ -141,9 +249,9 @@ class OnnxAdapter(ForwardOnlyAdapter):
                 s.name: np.ascontiguousarray(a) for s, a in zip(self._specs, rows, strict=True)
             }
             results = [as_output(value) for value in session.run(wanted, named)]
-            parts.append([a[: size - short] if short else a for a in results])
+            parts.append([a[: size - short] if short and _is_for(a, size) else a for a in results])
         joined = [
-            np.concatenate(column) if len(parts) > 1 else column[0]
+            np.concatenate(column) if len(parts) > 1 and column[0].ndim else column[0]
             for column in zip(*parts, strict=True)
         ]
         return dict(zip(wanted, joined, strict=True))
@@ -161,12 +269,23 @@ class OnnxAdapter(ForwardOnlyAdapter):
         return isinstance(error, MemoryError) or "allocate memory" in said or "bad_alloc" in said
 
 
+def _is_for(a: np.ndarray, rows: int) -> bool:
+    """Whether an array has a row for each sample; one on the way may be a constant."""
+    return a.ndim > 0 and len(a) == rows
+
+
 def _nested(outputs: list[np.ndarray]) -> Outputs:
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 def _session_and_proto(model: Any) -> tuple[Any, Any]:
     if isinstance(model, onnx.ModelProto):
+        elsewhere = next(stored_elsewhere(model), None)
+        if elsewhere is not None:
+            raise LoadError(
+                f"The weights of this ModelProto are in another file ({elsewhere}), which it does"
+                " not hold.\n  Open its file, which knows where that is: pellucid.load(path)."
+            )
         return _session(model.SerializeToString(), ["CPUExecutionProvider"]), model
     if not isinstance(model, onnxruntime.InferenceSession):
         raise CapabilityError(

@@ -96,6 +96,13 @@ def channel_axis(model: Any) -> int:
     return -1
 
 
+def stored_elsewhere(model: Any) -> Iterator[str]:
+    """The files that hold arrays in place of the model."""
+    for tensor in tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            yield next((e.value for e in tensor.external_data if e.key == "location"), "unnamed")
+
+
 def tensors(model: Any) -> Iterator[Any]:
     """Every stored array of a model, those in branches and functions included."""
     yield from _tensors_of_graph(model.graph)
