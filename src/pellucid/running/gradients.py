@@ -10,7 +10,7 @@ from pellucid.adapters.protocol import Intercept
 from pellucid.counting import CountedCut
 from pellucid.errors import PellucidError
 from pellucid.running.outputs import check_outputs, single_output
-from pellucid.targets import Form, picked
+from pellucid.targets import Form, Target, picked
 from pellucid.types import Array, Leaves, Outputs, is_array
 
 if TYPE_CHECKING:
@@ -71,11 +71,42 @@ def gradients_at_x(task: "Task") -> tuple[tuple[np.ndarray, ...], ...]:
 
 def gradients_of_outputs(task: "Task", pullback: Pullback) -> tuple[Leaves, ...]:
     """∂score/∂leaf of every sample for each target, by the pullback of the task's outputs."""
-    rows = np.arange(task.count)
-    _, _, back = task.model.adapter.vjp(
-        lambda given: (task.score_each(given[0], rows), None), (task.outputs,)
-    )
-    return tuple(pullback(back(one)[0]) for one in cotangents(task, task.count))
+    return _by_outputs(task, task.outputs, pullback, np.arange(task.count))
+
+
+def gradients_each(
+    task: "Task", run: Callable[[Leaves], Outputs], leaves: Leaves, rows: np.ndarray
+) -> tuple[Leaves, ...]:
+    """∂score/∂leaf for each target of what `run` returns: one pass forward, one back a target.
+
+    A pass back begins at what its own target takes of the outputs, not at the scores of all.
+    """
+
+    def fn(given: Leaves) -> tuple[Array, bool]:
+        outputs = single_output(run(given))
+        if len(task.targets) > 1 and is_array(outputs):
+            return outputs, True
+        return task.score_each(outputs, rows), False
+
+    value, is_outputs, pullback = task.model.vjp(fn, leaves)
+    if is_outputs:
+        return _by_outputs(task, value, pullback, rows)
+    return tuple(pullback(one) for one in _cotangents(task, len(rows)))
+
+
+def _by_outputs(
+    task: "Task", outputs: Outputs, pullback: Pullback, rows: np.ndarray
+) -> tuple[Leaves, ...]:
+    adapter = task.model.adapter
+    ones = task.asarray(np.ones(len(rows), dtype=np.float32))
+
+    def gradient(target: Target) -> Leaves:
+        _, _, back = adapter.vjp(
+            lambda given: (target.score(given[0], adapter, rows), None), (outputs,)
+        )
+        return pullback(back(ones)[0])
+
+    return tuple(map(gradient, task.targets))
 
 
 def score_and_gradient(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[Array, Leaves]:
@@ -103,10 +134,7 @@ def gradients_at(
     if len(task.targets) == 1:
         return (score_and_gradient(task, leaves, rows)[1],)
     with task.naming_samples(leaves, rows):
-        _, _, pullback = task.model.vjp(
-            lambda given: (task.score_each(task.run(given, rows), rows), None), leaves
-        )
-        return tuple(pullback(one) for one in cotangents(task, len(rows)))
+        return gradients_each(task, lambda given: task.run(given, rows), leaves, rows)
 
 
 def _by_compiled(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[Leaves, ...] | None:
@@ -132,9 +160,17 @@ def picked_each(
 
     It may be kept in a compiled function, so it holds nothing of a task.
     """
-    outputs, found = single_output(outputs), []
+    outputs = single_output(outputs)
+    return [picked(outputs, xp, form, own) for form, own in shared_out(forms, picks)]
+
+
+def shared_out(
+    forms: Sequence[tuple[Form, int]], picks: tuple[Array, ...]
+) -> list[tuple[Form, tuple[Array, ...]]]:
+    """The form of each target with its own of all `picks` in a row."""
+    found = []
     for form, size in forms:
-        found.append(picked(outputs, xp, form, picks[:size]))
+        found.append((form, picks[:size]))
         picks = picks[size:]
     return found
 
@@ -147,10 +183,7 @@ def gradients_from_inputs(
         return gradients_at(task, inputs, rows, many=many)
     with task.origin.naming_samples(inputs, rows):
         cut = task.opened.cut(task.origin.in_own_type(inputs))
-        _, _, pullback = task.model.vjp(
-            lambda given: (task.score_each(cut.run(given[0]), rows), None), (cut.value,)
-        )
-        return tuple(pullback(one) for one in cotangents(task, len(rows)))
+        return gradients_each(task, lambda given: cut.run(given[0]), (cut.value,), rows)
 
 
 def gradient_at_cut(task: "Task", cut: CountedCut, rows: np.ndarray) -> Array:
@@ -169,7 +202,7 @@ def gradient_at_cut(task: "Task", cut: CountedCut, rows: np.ndarray) -> Array:
     return pullback(task.xp.ones_like(value))[0]
 
 
-def cotangents(task: "Task", rows: int) -> list[Array]:
+def _cotangents(task: "Task", rows: int) -> list[Array]:
     """For each target, ones at its own part of `score_each`."""
     each = np.repeat(np.eye(len(task.targets), dtype=np.float32), rows, axis=1)
     return [task.asarray(one) for one in each]

@@ -7,8 +7,9 @@ import numpy as np
 
 from pellucid.adapters.protocol import Intercept, Operation
 from pellucid.errors import CoverageError
-from pellucid.running.gradients import cotangents, outputs_and_pullback, picked_each
+from pellucid.running.gradients import gradients_each, outputs_and_pullback, shared_out
 from pellucid.running.outputs import check_outputs, model_errors, single_output
+from pellucid.targets import Form, picked
 from pellucid.types import Array, Leaves, Outputs
 
 if TYPE_CHECKING:
@@ -62,13 +63,11 @@ def gradients_under(
     if inputs is None:
         inputs = task.origin.take(task.origin.x, rows)
 
-    def fn(given: Leaves) -> tuple[Array, None]:
-        outputs = _run(task, given, inputs, intercept, kinds)
-        return task.score_each(outputs, rows), None
+    def run(given: Leaves) -> Outputs:
+        return _run(task, given, inputs, intercept, kinds)
 
     with task.naming_samples(leaves, rows):
-        _, _, pullback = task.model.vjp(fn, leaves)
-        return tuple(pullback(one) for one in cotangents(task, len(rows)))
+        return gradients_each(task, run, leaves, rows)
 
 
 def compiled_under(
@@ -91,17 +90,25 @@ def compiled_under(
     adapter, peel = task.model.adapter, task.model.peel
     forms = tuple((t.form, len(t.picks(rows[:0]))) for t in task.targets)
     picks = tuple(task.asarray(p) for target in task.targets for p in target.picks(rows))
-    ones = np.repeat(np.eye(len(forms), dtype=np.float32), len(rows), axis=1)
+    ones = np.ones(len(rows), dtype=np.float32)
 
     def work(leaves: Leaves, given: Any, picks: tuple[Array, ...]) -> tuple[Any, Any]:
         intercept, fact = rules(*given)
 
         def fn(own: Leaves) -> tuple[Array, None]:
             outputs = adapter.run(own, peel=peel, intercept=intercept, kinds=kinds)
-            return adapter.xp.concat(picked_each(adapter.xp, forms, outputs, picks), axis=0), None
+            return single_output(outputs), None
 
-        _, _, pullback = adapter.vjp(fn, leaves)
-        found = tuple(pullback(adapter.asarray(one)) for one in ones)
+        outputs, _, pullback = adapter.vjp(fn, leaves)
+
+        def gradient(target: tuple[Form, tuple[Array, ...]]) -> Leaves:
+            form, own = target
+            _, _, back = adapter.vjp(
+                lambda at: (picked(at[0], adapter.xp, form, own), None), (outputs,)
+            )
+            return pullback(back(adapter.asarray(ones))[0])
+
+        found = tuple(map(gradient, shared_out(forms, picks)))
         return then(found, leaves, given), fact()
 
     with task.naming_samples(leaves, rows):

@@ -18,7 +18,7 @@ from pellucid.methods.backward.rules.layout import Layout, layouts_told
 from pellucid.methods.backward.rules.linear import StreamedRule, Streams, through
 from pellucid.methods.backward.rules.plan import CLOSED, REFUSED, Plan, Role, plan_of
 from pellucid.methods.backward.uncovered import Uncovered
-from pellucid.running.gradients import cotangents, gradients_of_outputs
+from pellucid.running.gradients import gradients_each, gradients_of_outputs
 from pellucid.running.intercepted import (
     OtherOperationsError,
     begun_under,
@@ -228,20 +228,18 @@ def _at_layer(
     opened = task.opened
     assert opened is not None
 
-    def run(given: Leaves) -> tuple[Array, None]:
+    def run(given: Leaves) -> Outputs:
         def probed(op: Operation) -> Array:
             if op.kind != "layer":
                 return decide(op)
             return op() + given[0] if numbered(op) == opened.layer else op()
 
-        outputs = task.model.run(
+        return task.model.run(
             inputs, intercept=probed, layers=(opened.layer,), kinds=plan.kinds | {"layer"}
         )
-        return task.score_each(outputs, rows), None
 
     with task.origin.naming_samples(inputs, rows):
-        _, _, pullback = task.model.vjp(run, zeros)
-        return tuple(pullback(one) for one in cotangents(task, len(rows)))
+        return gradients_each(task, run, zeros, rows)
 
 
 class Begun(NamedTuple):
