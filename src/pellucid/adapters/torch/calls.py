@@ -1,7 +1,7 @@
 """A torch call as an interceptor gets it: its arguments by name, ready to be made again."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -67,6 +67,21 @@ def depends(tensor: torch.Tensor) -> bool:
     while not tensor.requires_grad and is_wrapped(tensor):
         tensor = _functorch.get_unwrapped(tensor)
     return tensor.requires_grad
+
+
+def is_checkpointing() -> bool:
+    """Whether hooks decide what is kept for the gradient, as inside a checkpointed part.
+
+    Such a part is run again in the backward pass, where no mode is active, and has to keep the
+    same tensors then.
+    """
+    autograd: Any = torch._C._autograd  # pyright: ignore[reportAttributeAccessIssue]
+    return autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def all_plain(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether derivatives are those of plain tensors: no checkpoint, no `vmap` or `grad` around."""
+    return not (is_checkpointing() or any(map(is_wrapped, tensors)))
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,6 @@
 """Reading a torch model as it runs: one function mode, and hooks for the layers asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,11 +12,13 @@ from pellucid.adapters.torch.attention import explicit_attention
 from pellucid.adapters.torch.calls import (
     BIASED,
     TorchOperation,
+    all_plain,
     depends,
-    is_wrapped,
+    is_checkpointing,
     normalised,
     out_of_place_of,
 )
+from pellucid.adapters.torch.convolutions import quick
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 from pellucid.adapters.torch.position import Makers, Position, tensors_in
 from pellucid.adapters.torch.rectifiers import BY_SIGN, LOOKED_AT, Rectifiers
@@ -51,21 +53,6 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     return value
 
 
-def _is_checkpointing() -> bool:
-    """Whether hooks decide what is kept for the gradient, as inside a checkpointed part.
-
-    Such a part is run again in the backward pass, where no mode is active, and has to keep the
-    same tensors then.
-    """
-    autograd: Any = torch._C._autograd  # pyright: ignore[reportAttributeAccessIssue]
-    return autograd._top_saved_tensors_default_hooks(True) is not None
-
-
-def _all_plain(tensors: Sequence[torch.Tensor]) -> bool:
-    """Whether derivatives are those of plain tensors: no checkpoint, no `vmap` or `grad` around."""
-    return not (_is_checkpointing() or any(map(is_wrapped, tensors)))
-
-
 class WeightFreezer:
     """Detached stand-ins for parameters, so that no graph is kept for their gradients."""
 
@@ -73,7 +60,7 @@ class WeightFreezer:
         self._detached: dict[int, tuple[Any, torch.Tensor]] = {}
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, torch.nn.Parameter) or _is_checkpointing():
+        if not isinstance(tensor, torch.nn.Parameter) or is_checkpointing():
             return tensor
         known = self._detached.get(id(tensor))
         # Its data may have been exchanged since, by a model that makes its weights as it runs.
@@ -101,11 +88,11 @@ class FrozenWeights(TorchFunctionMode):
             return func(*args, **kwargs)
         args = tuple(self._frozen(a) for a in args)
         kwargs = {k: self._frozen(v) for k, v in kwargs.items()}
-        if func is torch.nn.functional.batch_norm and not _is_checkpointing():
+        if func is torch.nn.functional.batch_norm and not is_checkpointing():
             found = _fixed_batch_norm(*args, **kwargs)
             if found is not None:
                 return found
-        return func(*args, **kwargs)
+        return quick(func)(*args, **kwargs)
 
     def _frozen(self, value: Any) -> Any:
         if isinstance(value, torch.nn.Parameter):
@@ -213,7 +200,7 @@ class InterceptMode(TorchFunctionMode):
 
     def _intercepted(self, func, name, args, kwargs):
         args, kwargs = map_tensors(tuple(args), self.freeze), map_tensors(dict(kwargs), self.freeze)
-        if name in BIASED and not _is_checkpointing():
+        if name in BIASED and not is_checkpointing():
             named = normalised(func, name, args, kwargs)
             bias = named.get("bias")
             if bias is not None:
@@ -241,6 +228,7 @@ class InterceptMode(TorchFunctionMode):
         return self._one(torch.add, "bias", (out, bias.reshape(shape)), {})
 
     def _one(self, func, name, args, kwargs):
+        func = quick(func)
         leaves = [*tensors_in(args), *tensors_in(kwargs)]
         weight_ids = {
             id(kwargs[k]): k for k in ("weight", "bias") if isinstance(kwargs.get(k), torch.Tensor)
@@ -253,7 +241,7 @@ class InterceptMode(TorchFunctionMode):
         given = normalised(func, name, args, kwargs) if looked_at else {}
         form = self.rectifiers.met(name, inputs, given) if looked_at and sum(live) == 1 else ""
         kind = "activation" if form else kind
-        if any(live) and not (torch.is_grad_enabled() and _all_plain(leaves)):
+        if any(live) and not (torch.is_grad_enabled() and all_plain(leaves)):
             # Inside a custom autograd function, the model's own no_grad block, a checkpointed part
             # or a function transform: whatever an interceptor changes here has no derivative that
             # can be relied on, so rules must be able to refuse it.
