@@ -1,5 +1,9 @@
 """Receptive fields as measured, against the closed form of stacked convolutions and pools."""
 
+from dataclasses import replace
+
+import equinox
+import jax
 import keras
 import numpy as np
 import pytest
@@ -7,7 +11,10 @@ import torch
 
 import pellucid
 from pellucid.errors import InputError
+from pellucid.inside.preparing import with_layers
+from pellucid.methods.inside.receptive import lines_seen
 from pellucid.testing import build
+from pellucid.testing.spy import SpyAdapter
 
 FRAMEWORKS = ("torch", "keras", "jax", "tensorlayer")
 
@@ -116,10 +123,11 @@ def test_words_data_and_the_picture():
     model, x = build("cnn", "torch")
     found = pellucid.inside.receptive_field(model, x, "relu#2", draws=2)
     assert str(found) == (
-        "receptive field of relu#2: height 8 of 12, stride 2; width 8 of 10, stride 2"
+        "receptive field of relu#2: height 8 of 12, stride 2; width 8 of 10, stride 2;"
+        " 18 evaluations"
     )
     assert found.to_dict()["size"] == [8.0, 8.0]
-    assert found.evaluations.forward >= 2 * 22
+    assert found.spent == sum(found.evaluations) == 18
     axes = found.plot((3, 2))
     box = axes.patches[-1]
     assert (box.get_width(), box.get_height()) == (8, 8)
@@ -197,3 +205,132 @@ def test_whole_numbers_that_are_all_the_same_are_refused():
         pellucid.inside.receptive_field(model, x, "0")
     x[0, 0, 0] = 8
     assert pellucid.inside.receptive_field(model, x, "0", draws=9).axes == ("step",)
+
+
+def mobile_stack():
+    """(kernel, stride) of the convolutions below the 14 x 14 maps of MobileNetV2."""
+    return [(3, 2), (3, 1), (3, 2), (3, 1), (3, 2), (3, 1), (3, 1), (3, 2), (3, 1), (3, 1)]
+
+
+def in_torch(sizes):
+    torch.manual_seed(0)
+    parts = []
+    for i, (kernel, stride) in enumerate(sizes):
+        conv = torch.nn.Conv2d(3 if i == 0 else 6, 6, kernel, stride, kernel // 2)
+        parts += [conv, torch.nn.ReLU6()]
+    end = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 2)]
+    return torch.nn.Sequential(*parts, *end).eval(), (3, 224, 224), [str(2 * i) for i in range(10)]
+
+
+def in_keras(sizes):
+    keras.utils.set_random_seed(0)
+    parts = [keras.Input((224, 224, 3))]
+    for i, (kernel, stride) in enumerate(sizes):
+        # Keras pads "same" to the right of an even side; the closed form has torch's padding.
+        parts += [
+            keras.layers.ZeroPadding2D(kernel // 2),
+            keras.layers.Conv2D(6, kernel, stride, activation="relu6", name=f"conv{i}"),
+        ]
+    parts += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    return keras.Sequential(parts), (224, 224, 3), [f"conv{i}" for i in range(10)]
+
+
+class InEquinox(equinox.Module):
+    convs: list
+    head: equinox.nn.Linear
+
+    def __call__(self, x):
+        for conv in self.convs:
+            x = jax.nn.relu6(conv(x))
+        return self.head(x.mean(axis=(1, 2)))
+
+
+def in_jax(sizes):
+    keys = iter(jax.random.split(jax.random.key(0), 11))
+    convs = [
+        equinox.nn.Conv2d(3 if i == 0 else 6, 6, kernel, stride, kernel // 2, key=next(keys))
+        for i, (kernel, stride) in enumerate(sizes)
+    ]
+    model = InEquinox(convs, equinox.nn.Linear(6, 2, key=next(keys)))
+    return jax.vmap(model), (3, 224, 224), [f"convs/{i}" for i in range(10)]
+
+
+@pytest.mark.parametrize("made", [in_torch, in_keras, in_jax])
+def test_at_224_pixels_it_takes_few_evaluations(made):
+    sizes = mobile_stack()
+    model, shape, names = made(sizes)
+    x = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    wrapped = pellucid.wrap(model)
+    for depth in (1, 4, 7, 10):
+        spy = SpyAdapter(wrapped.adapter)
+        found = pellucid.inside.receptive_field(replace(wrapped, adapter=spy), x, names[depth - 1])
+        size, stride, start = closed_form([(k, s, k // 2, 1) for k, s in sizes[:depth]])
+        assert (found.size, found.stride, found.start) == ((size,) * 2, (stride,) * 2, (start,) * 2)
+        assert found.by_gradients
+        assert found.spent == sum(spy.counts) <= 40
+
+
+class Odd(torch.nn.Module):
+    """A part that is no window sliding evenly, between two convolutions."""
+
+    def __init__(self, part, channels=4):
+        super().__init__()
+        self.before = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.part, self.after = part, torch.nn.Conv2d(channels, 3, 1)
+        self.head = torch.nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.after(self.part(self.before(x))).mean(dim=(2, 3)))
+
+
+class Turned(torch.nn.Module):
+    def forward(self, x):
+        return x.flip(2)
+
+
+class Untold(torch.nn.Module):
+    """A neighbour is seen by rounding, for which there is no gradient."""
+
+    def forward(self, x):
+        return x + 3 * x.detach().roll(3, dims=2).round()
+
+
+class Blocks(torch.nn.Module):
+    """Every second place sees what its left neighbour sees."""
+
+    def forward(self, x):
+        return x[:, :, ::2].repeat_interleave(2, dim=2)
+
+
+ODD = {
+    "adaptive pooling": Odd(torch.nn.AdaptiveAvgPool2d((11, 9))),
+    "upsampling": Odd(torch.nn.Upsample(scale_factor=2)),
+    "interpolation": Odd(torch.nn.Upsample(scale_factor=1.5, mode="bilinear")),
+    "transposed": Odd(torch.nn.ConvTranspose2d(4, 4, 3, 2, 1)),
+    "dilated": Odd(torch.nn.Conv2d(4, 4, 3, padding=3, dilation=3)),
+    "shuffled": Odd(
+        torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, 2, 1), torch.nn.PixelShuffle(2)), 1
+    ),
+    "turned": Odd(Turned()),
+    "blocks": Odd(Blocks()),
+    "maxima": Odd(torch.nn.MaxPool2d(3, 2, ceil_mode=True)),
+}
+
+
+@pytest.mark.parametrize("name", [*ODD, "untold"])
+def test_gradients_find_what_changing_each_line_finds(name):
+    torch.manual_seed(1)
+    model = ODD.get(name, Odd(Untold())).eval()
+    x = np.random.default_rng(0).normal(size=(1, 1, 24, 20)).astype(np.float32)
+    found = pellucid.inside.receptive_field(model, x, "after")
+    changed = lines_seen(with_layers(model, x), "after", 0, (2, 3), ((2,), (3,)), draws=8)
+    for intervals, own in zip(found.intervals, changed, strict=True):
+        np.testing.assert_array_equal(intervals, own.intervals)
+    assert found.by_gradients == (name != "untold")
+
+
+def test_tokens_are_measured_one_by_one():
+    model, x = build("vit", "torch")
+    found = pellucid.inside.receptive_field(model, x, "block1.attention")
+    assert found.by_gradients
+    assert found.spent <= 40

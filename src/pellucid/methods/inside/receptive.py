@@ -23,6 +23,14 @@ class Seen:
     axis: int
     seen: np.ndarray
 
+    @property
+    def intervals(self) -> np.ndarray:
+        """The first and last line that each place sees, `(places, 2)`; −1 for none."""
+        nothing = ~self.seen.any(axis=0)
+        low = np.where(nothing, -1, self.seen.argmax(axis=0))
+        high = np.where(nothing, -1, len(self.seen) - 1 - self.seen[::-1].argmax(axis=0))
+        return np.stack([low, high], axis=1)
+
 
 def lines_seen(
     task: Task,
@@ -75,7 +83,7 @@ def _one_draw(
             index = [slice(None)] * base.ndim
             index[axis - 1] = slice(line, line + 1)
             given[(row, *index)] = lines[line]
-        value, rounding = _layer_output(task, layer, part, given)
+        value, rounding = layer_output(task, layer, part, given)
         return changed_rows(value, rounding, places)
 
     run = task.schedule.run(length, evaluate, key="lines")
@@ -93,7 +101,7 @@ def drawn_like(
     return (centre + width * wide * rng.standard_normal(shape)).astype(own.dtype)
 
 
-def _layer_output(task: Task, layer: str, part: int, given: np.ndarray) -> tuple[np.ndarray, float]:
+def layer_output(task: Task, layer: str, part: int, given: np.ndarray) -> tuple[np.ndarray, float]:
     """What the layer returns for these rows of one input, the others being the first sample's."""
     rows = len(given)
     leaves = tuple(
@@ -117,9 +125,15 @@ def _layer_output(task: Task, layer: str, part: int, given: np.ndarray) -> tuple
 def with_rounding(task: Task, value: Array) -> tuple[np.ndarray, float]:
     """What a layer returned, and what rounding alone may change, as a share of its largest."""
     found = np.asarray(task.to_numpy(value))
-    own = float(task.xp.finfo(value.dtype).eps) if found.dtype.kind == "f" else 0.0
+    rounding = rounding_of(task, value) if found.dtype.kind == "f" else 0.0
+    return found.astype(np.float64), rounding
+
+
+def rounding_of(task: Task, value: Array) -> float:
+    """What rounding may change of sums in the type of `value`, as a share of the largest."""
+    own = float(task.xp.finfo(value.dtype).eps)
     # Half-precision numbers are summed in float32 and rounded once.
-    return found.astype(np.float64), max(2 * own, 16 * min(own, _FLOAT32))
+    return max(2 * own, 16 * min(own, _FLOAT32))
 
 
 def changed_rows(value: np.ndarray, rounding: float, places: tuple[int, ...]) -> np.ndarray:
