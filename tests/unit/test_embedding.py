@@ -170,12 +170,18 @@ def test_what_is_absent_is_said(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # numba's and umap's own
 def test_umap_keeps_neighbours():
-    pytest.importorskip("umap", reason="umap-learn is an extra that is not installed here")
+    pytest.importorskip("umap", reason="umap-learn, of the extras umap and test, is not installed")
     found = embed_vectors(DIGITS[:300], how="umap", seed=1)
     again = embed_vectors(DIGITS[:300], how="umap", seed=1)
     assert np.array_equal(found.coordinates, again.coordinates)
     near = NearestNeighbors(n_neighbors=2).fit(found.coordinates).kneighbors()[1][:, 0]
     assert (CLASSES[:300][near] == CLASSES[:300]).mean() > 0.8
+    assert embed_vectors(DIGITS[:60], how="umap", components=3).coordinates.shape == (60, 3)
+    assert embed_vectors(DIGITS[:3], how="umap").coordinates.shape == (3, 2)
+    with pytest.raises(InputError, match="refuses"):
+        embed_vectors(DIGITS[:20], how="umap", n_neighbors=1)
+    with pytest.raises(InputError, match="does not take these options"):
+        embed_vectors(DIGITS[:20], how="umap", neighbours=3)
 
 
 def test_labels_by_number_and_name_tell_what_is_right():

@@ -70,6 +70,11 @@ class ReceptiveField:
 
     def __str__(self) -> str:
         """One line."""
+        return f"{self.said}; {self.spent} evaluations"
+
+    @property
+    def said(self) -> str:
+        """What was found, in words."""
         parts = []
         for i, axis in enumerate(self.axes):
             said = f"{self.size[i]:g} of {self.input_size[i]}"
@@ -82,7 +87,6 @@ class ReceptiveField:
             stride = "" if np.isnan(self.stride[i]) else f", stride {self.stride[i]:g}"
             parts.append(f"{axis} {said}{stride}")
         where = f" in the input {self.input_name}" if self.input_name else ""
-        parts.append(f"{self.spent} evaluations")
         return f"receptive field of {self.layer}{where}: {'; '.join(parts)}"
 
     @property

@@ -55,6 +55,6 @@ def receptive_field(
     axes.tick_params(labelsize=7, colors=colours.muted, labelcolor=colours.ink)
     if len(found.axes) == 1:
         axes.set_yticks([])
-    title = f"unit {place} of {found.places}\n" + wrap(str(found), 60, 3)
+    title = f"unit {place} of {found.places}\n" + wrap(found.said, 60, 3)
     axes.set_title(title, fontsize=8, color=colours.ink, parse_math=False)
     return axes

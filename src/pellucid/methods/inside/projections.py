@@ -120,7 +120,11 @@ def _umap(
         from umap import UMAP  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise MissingExtraError("umap-learn", "umap", "UMAP") from error
-    given: dict[str, Any] = {"n_neighbors": min(15, len(vectors) - 1), "n_jobs": 1} | options
+    # The spectral start needs more vectors than directions.
+    init = "spectral" if len(vectors) > components + 1 else "random"
+    given: dict[str, Any] = {
+        "n_neighbors": min(15, len(vectors) - 1), "n_jobs": 1, "init": init,
+    } | options  # fmt: skip
     maker = _made(UMAP, given, n_components=components, random_state=seed)
     with _words("UMAP"):
         found = np.asarray(maker.fit_transform(vectors.astype(np.float32)))
