@@ -36,6 +36,13 @@ class CallableAdapter(ForwardOnlyAdapter):
         self._takes_real: bool | None = None
         self.layout_known = False
 
+    @property
+    def method_of(self) -> Any:
+        held = getattr(self._function, "__self__", None)
+        known = {"torch", "keras", "tensorflow", "sklearn", "xgboost", "lightgbm", "onnxruntime"}
+        roots = {c.__module__.partition(".")[0] for c in type(held).__mro__}
+        return None if known.isdisjoint(roots) else held
+
     def say_channels(self, axis: int) -> None:
         """Where the channels of pictures are, 1 or -1, as the user knows."""
         self.channel_axis, self.layout_known = axis, True

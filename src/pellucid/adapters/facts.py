@@ -48,6 +48,25 @@ class LayerInfo:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a model that is read and not run: a pipeline's step, an ensemble's member.
+
+    `sources` are the paths of the parts whose results it takes, none where it takes the inputs;
+    `parent` is the part it is in. `words` say what it has learned, for people.
+    """
+
+    path: str
+    kind: str
+    parameters: int
+    shape: tuple[int | None, ...] | None
+    sources: tuple[str, ...] = ()
+    multiply_adds: int | None = None
+    parent: str | None = None
+    words: str = ""
+    kind_of_work: str = ""
+
+
+@dataclass(frozen=True)
 class OperationInfo:
     """One operation of one run, as `operations()` lists it."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.adapters.cuts import Cut, Scores
-from pellucid.adapters.facts import InputSpec, LayerInfo, OperationInfo, Tier, TreeValues
+from pellucid.adapters.facts import InputSpec, LayerInfo, OperationInfo, Part, Tier, TreeValues
 from pellucid.adapters.operation import Operation
 from pellucid.errors import CapabilityError, InputError
 from pellucid.types import Array, Leaves, Outputs
@@ -69,6 +69,15 @@ class Adapter(ABC):
     def shows_weights(self) -> bool:
         """Whether `weights` can be read."""
         return self.supports >= Tier.TRAINABLE
+
+    def parts(self) -> tuple[Part, ...]:
+        """What the model is made of where that is read and not run, such as a pipeline's steps."""
+        return ()
+
+    @property
+    def method_of(self) -> Any:
+        """The model that a function belongs to, where that could be passed in its place."""
+        return None
 
     @property
     def weight_layers(self) -> Mapping[str, tuple[str, ...]]:

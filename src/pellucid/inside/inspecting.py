@@ -11,6 +11,7 @@ from pellucid.counting import CountedModel
 from pellucid.coverage import zeros_for
 from pellucid.errors import InputError, PellucidError
 from pellucid.inside.graph import graph_of
+from pellucid.inside.parts import COUNTED, entries_of, graph_of_parts
 from pellucid.inside.structure import LayerEntry, Structure
 from pellucid.model import Model, wrap
 from pellucid.running.outputs import model_errors, run_checked
@@ -53,14 +54,27 @@ def inspect(model: Any, x: Any = None) -> Structure:
                 calls = held.layers(leaves)
                 _watch(held, leaves, steps, notes)
     static = held.layers() if held.shows_layers else ()
-    if not held.shows_layers:
+    parts = held.parts()
+    if parts:
+        notes.append(COUNTED)
+    elif held.method_of is not None:
+        notes.append(
+            f"It is a method of a {type(held.method_of).__name__}: pass that itself, and what is in"
+            " it can be seen."
+        )
+    elif not held.shows_layers:
         notes.append("It can only be run, so nothing inside of it can be seen.")
     closed = {s.name: None for s in steps if s.kind in {"opaque", "attention"} and not s.work}
     if closed:
         notes.append(f"What happens inside of {', '.join(closed)} is not counted.")
-    layers = _tree(static, calls, steps)
+    layers = entries_of(parts) if parts else _tree(static, calls, steps)
+    tops = [e for e in layers if e.parent is None]
+    work = [e.multiply_adds or 0 for e in tops if e.multiply_adds is not None]
     weights = held.weights() if held.shows_weights else None
-    nodes, edges = graph_of(steps, layers, _inputs(wrapped, leaves), outputs)
+    ends = _inputs(wrapped, leaves)
+    nodes, edges = graph_of(steps, layers, ends, outputs)
+    if parts and leaves is not None:
+        nodes, edges = graph_of_parts(parts, ends, outputs)
     return Structure(
         framework=wrapped.framework,
         supports=held.supports.name.lower(),
@@ -73,9 +87,17 @@ def inspect(model: Any, x: Any = None) -> Structure:
         layers=layers,
         nodes=nodes,
         edges=edges,
-        parameters=None if weights is None else _parameters(held, weights, layers),
+        parameters=sum(e.parameters for e in tops)
+        if parts
+        else None
+        if weights is None
+        else _parameters(held, weights, layers),
         parameter_bytes=None if weights is None else _bytes(held, weights, layers),
-        multiply_adds=sum(s.work for s in steps) if steps else None,
+        multiply_adds=sum(s.work for s in steps)
+        if steps
+        else sum(work)
+        if parts and len(work) == len(tops)
+        else None,
         activation_bytes=4 * sum(s.numbers for s in steps) if steps else None,
         notes=tuple(notes),
     )

@@ -24,6 +24,8 @@ class LayerEntry:
     parameters: int
     calls: int
     multiply_adds: int | None
+    detail: str = ""
+    """What it has learned, in words; of parts that are read and not run."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Node:
     shape: tuple[int, ...] | None
     layer: bool
     multiply_adds: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +148,7 @@ class Structure:
 def _table(layers: tuple[LayerEntry, ...]) -> list[str]:
     if not layers:
         return []
-    rows = [("layer", "kind", "output", "parameters", "multiply-adds", "calls")]
+    rows = [("layer", "kind", "output", "parameters", "multiply-adds", "calls", "")]
     for e in layers:
         shape = "" if e.shape is None else str(tuple("n" if s is None else s for s in e.shape))
         rows.append(
@@ -156,6 +159,7 @@ def _table(layers: tuple[LayerEntry, ...]) -> list[str]:
                 f"{e.parameters:,}",
                 "" if e.multiply_adds is None else size_words(e.multiply_adds),
                 str(e.calls) if e.calls != 1 else "",
+                e.detail,
             )
         )
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]

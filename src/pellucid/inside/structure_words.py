@@ -17,6 +17,12 @@ _FRAMEWORKS = {
     "callable": "Python",
 }
 _FAMILIES = (
+    ("several", "ensemble of models"),
+    ("trees", "model of trees"),
+    ("kernel", "kernel machine"),
+    ("neighbours", "nearest-neighbour model"),
+    ("coefficients", "linear model"),
+    ("naive", "naive Bayes model"),
     ("rnn", "recurrent network"),
     ("attention", "transformer"),
     ("convolution", "convolutional network"),
@@ -104,7 +110,7 @@ def _gives(structure: "Structure") -> str:
     if len(outputs) > 1:
         return f" with {len(outputs)} outputs"
     last = structure.final_activation[0] if structure.final_activation else None
-    shape = outputs[0]
+    shape = outputs[0] or (1,)
     if len(shape) != 1:
         return f" whose output has the shape {_shape(shape)}"
     if shape[0] == 1:
@@ -119,7 +125,8 @@ def _gives(structure: "Structure") -> str:
 def _how_large(structure: "Structure") -> str:
     said = []
     if structure.layers:
-        said.append(_plural(len(structure.layers), "layer"))
+        word = "part" if structure.framework == "sklearn" else "layer"
+        said.append(_plural(len(structure.layers), word))
     if structure.parameters is not None:
         memory = structure.parameter_bytes
         held = "" if memory is None else f" ({bytes_words(memory)})"
@@ -145,7 +152,8 @@ def _heaviest(structure: "Structure") -> str:
     if len(leaves) < 3 or not total:
         return ""
     heavy = max(leaves, key=lambda e: e.parameters)
-    said = f"The layer with the most parameters is {heavy.path} ({heavy.parameters / total:.0%})"
+    word = "part" if structure.framework == "sklearn" else "layer"
+    said = f"The {word} with the most parameters is {heavy.path} ({heavy.parameters / total:.0%})"
     worked = [e for e in leaves if e.multiply_adds]
     if worked and structure.multiply_adds:
         busy = max(worked, key=lambda e: e.multiply_adds or 0)

@@ -128,6 +128,10 @@ def boxes_of(
     return [_box(g, nodes) for g in groups], list(lines)
 
 
+_LEARNED = frozenset({"trees", "kernel", "neighbours", "coefficients", "naive"})
+"""What parts of an estimator hold weights of."""
+
+
 def _box(group: list[int], nodes: "Sequence[Node]") -> Box:
     first, last = nodes[group[0]], nodes[group[-1]]
     again = f" (call {first.call})" if first.call > 1 else ""
@@ -135,12 +139,17 @@ def _box(group: list[int], nodes: "Sequence[Node]") -> Box:
     shape = "" if last.shape is None else " × ".join(map(str, last.shape)) or "a number"
     said = elide(" · ".join(dict.fromkeys(kinds)), 24)
     words = f"{said} · {shape}" if said and shape else said or shape
+    if first.detail:  # what it has learned says more than the shape of what it returns
+        words = f"{elide(first.kind, 19)}: {', '.join(first.detail.split(', ')[:2])}"
     kind = "ends" if first.kind in {"input", "output"} else ""
+    if first.kinds & _LEARNED:
+        kind = "linear"
     for name in ("rnn", "attention", "convolution", "add", "mul", "pool", "linear"):
         if not kind and name in first.kinds:
             kind = name
     full = "\n".join(
         f"{nodes[i].name}: {nodes[i].kind}, {nodes[i].shape}"
+        + (f", {nodes[i].detail}" if nodes[i].detail else "")
         + (f", {nodes[i].multiply_adds:,} multiply-adds" if nodes[i].multiply_adds else "")
         for i in group
     )
@@ -168,7 +177,7 @@ def _draw(
     ElementTree.SubElement(group, "rect", frame)
     for text, below, size, ink in (
         (elide(box.title, 30), -5, 12.5, look.ink),
-        (elide(box.words, 44), 12, 10, look.muted if theme == "dark" else "#4a505a"),
+        (elide(box.words, 42), 12, 10, look.muted if theme == "dark" else "#4a505a"),
     ):
         line = ElementTree.SubElement(
             group, "text",

@@ -86,7 +86,7 @@ def _branches(structure: "Structure", parent: int | None) -> tuple[Branch, ...]:
         Branch(
             name=elide(e.name, 48),
             title=e.path,
-            kind=e.kind,
+            kind=f"{e.kind}: {e.detail}" if e.detail else e.kind,
             shape="" if e.shape is None else _shape(e.shape[1:]),
             parameters=f"{e.parameters:,}",
             work="" if not e.multiply_adds else f"{2 * e.multiply_adds:,}",

@@ -9,10 +9,12 @@ import joblib
 import sklearn.exceptions
 import sklearn.utils.validation
 
+from pellucid.adapters.facts import Part
 from pellucid.adapters.forward_only import ForwardOnlyAdapter
 from pellucid.adapters.protocol import InputSpec, TreeValues
 from pellucid.adapters.sklearn.boosters import NativeBooster, as_estimator
 from pellucid.adapters.sklearn.frames import as_fitted, as_table
+from pellucid.adapters.sklearn.parts import parts_of
 from pellucid.adapters.sklearn.trees import tree_values, without_trees
 from pellucid.adapters.sklearn.verbs import Verbs, verbs_of
 from pellucid.errors import CapabilityError
@@ -95,6 +97,9 @@ class SklearnAdapter(ForwardOnlyAdapter):
         if on_array and not any(self._frame.categories):
             return table
         return self._frame.decode(table)
+
+    def parts(self) -> tuple[Part, ...]:
+        return parts_of(self._estimator)
 
     @property
     def without_trees(self) -> str | None:
