@@ -14,11 +14,13 @@ class Tally:
     """Rows of all models that run while it is open: forward, backward, and through a part.
 
     With a `limit`, what would go beyond it is refused before it runs, with a `BudgetError`, and
-    `refused` is True from then on.
+    `refused` is True from then on. `once` are those of `spent` for what a model is asked once,
+    whichever method needs it first (its layers, whether it can be run in part): whoever compares
+    what methods cost leaves them out.
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self.limit, self.spent, self.refused = limit, 0, False
+        self.limit, self.spent, self.once, self.refused = limit, 0, 0, False
 
     def ask(self, rows: int) -> None:
         """Raise `BudgetError` where so many more rows are not allowed."""
@@ -41,6 +43,20 @@ def tallied(tally: Tally) -> Iterator[Tally]:
         yield tally
     finally:
         _OPEN.reset(token)
+
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """What runs inside is remembered of the model, so that no later explanation runs it again."""
+    with tallied(Tally()) as inside:
+        yield
+    count_once(inside)
+
+
+def count_once(inside: Tally) -> None:
+    """Let open tallies know that what `inside` counted is asked of the model once."""
+    for tally in _OPEN.get():
+        tally.once += inside.spent - inside.once
 
 
 def _ask(rows: int) -> None:

@@ -1,6 +1,7 @@
 """The attentions of a task: which there are, what they weigh with, and what the score owes them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from pellucid.adapters.attention import AttentionCall, attention_calls
 from pellucid.adapters.protocol import Operation
+from pellucid.counting import asked_once
 from pellucid.errors import CapabilityError
 from pellucid.running.intercepted import OtherOperationsError
 from pellucid.running.layers import shape_key
@@ -52,7 +54,8 @@ def calls_of(task: "Task", rows: np.ndarray | None = None) -> tuple[AttentionCal
         looked_at = np.arange(1) if rows is None else rows
         one = task.take(task.x, looked_at)
         two = task.take(task.x, np.concatenate([looked_at, looked_at]))
-        calls = attention_calls(run, one, two, len(looked_at))
+        with asked_once() if rows is None else nullcontext():
+            calls = attention_calls(run, one, two, len(looked_at))
         if rows is None:
             task.wrapped.attention_calls[key] = calls
     if not calls:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pellucid.adapters.protocol import Tier
+from pellucid.counting import Tally, asked_once, count_once, tallied
 from pellucid.inputs.layout import space_axes
 from pellucid.running.layers import shape_key
 from pellucid.running.outputs import model_errors, single_output
@@ -104,9 +105,12 @@ class PartialRuns:
         if known:
             self.reason = known[0]
             return None
+        tried = Tally()
         try:
-            return self._scores(sample)
+            with tallied(tried):
+                return self._scores(sample)
         except NotFollowed as reason:
+            count_once(tried)
             self.reason = str(reason)
             reasons.update({self._key(windows): self.reason for windows in self._windows})
         except Exception as error:
@@ -162,7 +166,8 @@ class PartialRuns:
         ):
             outputs += part
         whole = outputs[0] if len(outputs) == 1 else task.xp.concat(outputs, axis=0)
-        self._check(sample, windows, whole, recording)
+        with asked_once():
+            self._check(sample, windows, whole, recording)
         scores = task.scores_of(whole, np.full(count, sample))
         if not np.isfinite(scores).all():
             raise NotFollowed("a score is not finite")

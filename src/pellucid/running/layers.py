@@ -7,6 +7,7 @@ import numpy as np
 
 from pellucid.adapters.layers import find_layer
 from pellucid.adapters.protocol import LAYERS_ONLY, Adapter, LayerInfo, Operation
+from pellucid.counting import asked_once
 from pellucid.errors import CapabilityError
 from pellucid.layer_choice import choose_layer
 from pellucid.running.outputs import model_errors
@@ -36,7 +37,8 @@ def chosen_layer(task: "Task", grid: Sequence[int] | None, tokens_before: int | 
     key = *shape_key(task), None if grid is None else tuple(grid), tokens_before
     chosen = task.wrapped.layer_choices.get(key)
     if chosen is None:
-        chosen = choose_layer(task, grid, tokens_before)
+        with asked_once():
+            chosen = choose_layer(task, grid, tokens_before)
         task.wrapped.layer_choices[key] = chosen
     return chosen
 
@@ -47,7 +49,7 @@ def layer_calls(task: "Task") -> tuple[LayerInfo, ...]:
     calls = task.wrapped.layer_calls.get(key)
     if calls is None:
         first = tuple(a[:1] for a in task.x)
-        with model_errors(task.model, first, task.model.adapter):
+        with asked_once(), model_errors(task.model, first, task.model.adapter):
             calls = task.wrapped.layer_calls[key] = task.model.layers(first)
     return calls
 

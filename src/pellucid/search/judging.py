@@ -72,7 +72,9 @@ def _judged(
         facts["gap"] = np.nan if found.gap is None else float(np.median(found.gap))
     if measured:
         facts |= _measured(candidate, half, start, goal)
-    return Record(scores, skipped, sum(found.evaluations), tally.spent, facts)
+    # What is asked of a model once is no candidate's own: it fell to whichever came first.
+    once = half.made[candidate.name, start, stop][1]
+    return Record(scores, skipped, sum(found.evaluations) - once, tally.spent, facts)
 
 
 def case_of(candidate: Candidate, half: Half, start: int, stop: int) -> Case:
@@ -83,9 +85,11 @@ def case_of(candidate: Candidate, half: Half, start: int, stop: int) -> Case:
     subject = half.subject(start, stop)
     key = (candidate.name, start, stop)
     if key not in half.made:
-        half.keep(key, _explain(half, candidate, start, stop))
+        with tallied(Tally()) as taken:
+            made = _explain(half, candidate, start, stop)
+        half.keep(key, (made, taken.once))
     masks = None if half.masks is None else make_masks(half.masks[start:stop], subject)
-    return Case(subject, half.made[key], asker, masks)
+    return Case(subject, half.made[key][0], asker, masks)
 
 
 def _explain(half: Half, candidate: Candidate, start: int, stop: int) -> Explanation:

@@ -9,7 +9,7 @@ from typing import Any
 from pellucid.errors import InputError, LoadError
 from pellucid.search.record import Record
 
-VERSION = 1
+VERSION = 2
 
 
 class Log:

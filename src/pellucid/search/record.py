@@ -15,7 +15,8 @@ Scores = Mapping[str, Mapping[str, np.ndarray]]
 class Record:
     """`scores[metric][way]` one number a sample; `spent` all rows of the model that it took.
 
-    `evaluations` are those of the explanation alone, for all of its samples. `facts` hold what the
+    `evaluations` are those of the explanation alone, for all of its samples, without what is asked
+    of a model once. `facts` hold what the
     limits of the goal are about: gap, seconds, memory. `error` says why there are no scores;
     `refused` that it was for want of budget.
     """

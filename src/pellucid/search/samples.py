@@ -51,8 +51,13 @@ class Half:
     imputers: tuple[str, ...]
     seed: int
     batch_size: int | str
-    made: dict[tuple[str, int, int], Explanation] = field(default_factory=dict, init=False)
-    """The last explanations, by candidate and samples, so that gates need not make them again."""
+    made: dict[tuple[str, int, int], tuple[Explanation, int]] = field(
+        default_factory=dict, init=False
+    )
+    """The last explanations, by candidate and samples, so that gates need not make them again.
+
+    Each with the rows of the model that no second one like it would take.
+    """
     _held: tuple[tuple[int, int], Subject] | None = field(default=None, init=False)
 
     @property
@@ -67,7 +72,7 @@ class Half:
         """What is explained of them."""
         return target_of_rows(self.target, np.arange(start, stop), self.count)
 
-    def keep(self, key: tuple[str, int, int], made: Explanation) -> None:
+    def keep(self, key: tuple[str, int, int], made: tuple[Explanation, int]) -> None:
         """Hold an explanation until five others have come."""
         self.made[key] = made
         if len(self.made) > KEPT:

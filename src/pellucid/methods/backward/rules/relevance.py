@@ -10,6 +10,7 @@ import numpy as np
 from pellucid.adapters.derived import info_of, numbered
 from pellucid.adapters.facts import OPERATION_KINDS
 from pellucid.adapters.protocol import Adapter, Intercept, Operation, OperationInfo
+from pellucid.counting import asked_once
 from pellucid.methods.backward.parts import at
 from pellucid.methods.backward.rules import others
 from pellucid.methods.backward.rules.arithmetic import Arithmetic, smallest
@@ -155,16 +156,20 @@ def _inventory(
     A second look opens loops and recurrent layers, where there are any.
     """
     known, key = task.wrapped.inventories, (*shape_key(task.origin), task.model.peel)
-    if row is None and key in known:
-        return known[key]
+    if row is not None:
+        return _looked(task, first)
+    if key not in known:
+        with asked_once():
+            known[key] = _looked(task, first)
+    return known[key]
+
+
+def _looked(task: "Task", first: Leaves) -> tuple[tuple[OperationInfo, ...], frozenset[str] | None]:
     kinds, infos = None, _met(task, first, None)
     if any(info.kind in CLOSED for info in infos):
         kinds = OPERATION_KINDS
         infos = _met(task, first, kinds)
-    found = tuple(infos), kinds
-    if row is None:
-        known[key] = found
-    return found
+    return tuple(infos), kinds
 
 
 def _met(task: "Task", leaves: Leaves, kinds: frozenset[str] | None) -> list[OperationInfo]:
