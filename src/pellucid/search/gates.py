@@ -57,7 +57,7 @@ def rows_of_controls(metrics: Sequence[Metric], fillings: int, count: int) -> in
         return 0
     known = {m.name for m in metrics}
     maps = 3 if known.issuperset(JUDGED_BY) else 5
-    curves = 2 * (STEPS - 1) * maps
+    curves = (STEPS - 1) * (2 * maps - 1)  # of the constant map both ways are one
     shared = 0 if known.intersection(JUDGED_BY) else 101
     return fillings * (curves + shared) + maps
 
@@ -144,7 +144,7 @@ def _contests(
         return {**there, **(asked(own, left, "")[0] if left else {})}
 
     def instead(positions: np.ndarray) -> Scores:
-        changed = Case(case.subject, case.explanation, None, case.masks, positions)
+        changed = Case(case.subject, case.explanation, None, case.masks, positions, case.curves)
         return asked(changed, judging, "")[0]
 
     controls = {

@@ -1,7 +1,7 @@
 """What a metric is given: one explanation, the model it is of, and ways to ask again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,9 @@ class Case:
     masks: np.ndarray | None = None
     replaced: np.ndarray | None = None
     """Positions in place of the explanation's own, for controls that are made of them."""
+    curves: dict[Any, np.ndarray] = field(default_factory=dict)
+    """Curves of removal that were asked for; its controls share them, as an inverted map's are
+    its own the other way round."""
 
     @property
     def count(self) -> int:

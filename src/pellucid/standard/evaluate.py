@@ -236,7 +236,7 @@ def _judged(
             continue
         own: dict[str, Mapping[str, Ways]] = {}
         for control, positions in own_controls(case).items():
-            other = Case(subject, case.explanation, None, masks, positions)
+            other = Case(subject, case.explanation, None, masks, positions, case.curves)
             own[control] = asked(other, judging, "")[0]
         held[name] = contests(scores[name], {**fixed, **own}, {m.name: m for m in judging})
     return Scorecard(

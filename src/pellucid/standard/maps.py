@@ -44,15 +44,18 @@ def levels_of(positions: np.ndarray) -> np.ndarray:
     size = np.where(size > 0, size, 1)
     beyond = np.where(np.isnan(positions), -3, 2 * np.sign(positions))
     known = np.where(finite, np.where(finite, positions, 0) / size, beyond) / SAME
-    order = np.argsort(-known, axis=1, kind="stable")
+    order = np.argsort(-known, axis=1)
     down = np.take_along_axis(known, order, axis=1)
     opens = np.ones(down.shape, bool)
     opens[:, 1:] = down[:, 1:] < down[:, :-1] - 1
     first = np.maximum.accumulate(np.where(opens, np.arange(down.shape[1]), 0), axis=1)
     within = np.floor(np.take_along_axis(down, first, axis=1) - down)
     opens[:, 1:] |= within[:, 1:] > within[:, :-1]
-    levels = np.empty_like(order)
-    np.put_along_axis(levels, order, -np.cumsum(opens, axis=1), axis=1)
+    # Numbers of two bytes are put in order ten times as fast as those of eight.
+    levels = np.empty(
+        order.shape, np.int16 if order.shape[1] < np.iinfo(np.int16).max else np.int64
+    )
+    np.put_along_axis(levels, order, -np.cumsum(opens, axis=1, dtype=levels.dtype), axis=1)
     return levels
 
 
@@ -70,8 +73,8 @@ def order_of(positions: np.ndarray, generator: np.random.Generator) -> np.ndarra
 def ranks_of(positions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """The place of each position in `order_of`, 0 the largest, `(n, positions)`."""
     order = order_of(positions, generator)
-    ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(order.shape[1])[None], axis=1)
+    ranks = np.empty(order.shape, np.int32)
+    np.put_along_axis(ranks, order, np.arange(order.shape[1], dtype=np.int32)[None], axis=1)
     return ranks
 
 

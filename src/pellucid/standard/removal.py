@@ -1,5 +1,7 @@
 """Does the score fall where the map says so: C1, C2, and the older names."""
 
+import hashlib
+
 import numpy as np
 
 from pellucid.standard.case import Case
@@ -17,8 +19,18 @@ def removal_curve(case: Case, imputer: str, *, most_first: bool, steps: int = ST
     everywhere then has one curve, and no gain that is the luck of its order.
     """
     size = case.units.shape[1]
-    counts = np.unique(np.rint(np.linspace(0, size, steps + 1)).astype(int))
     ranks = ranks_of(case.units if most_first else -case.units, case.subject.generator(3))
+    key = (imputer, steps, hashlib.sha256(ranks.tobytes()).digest())
+    if key not in case.curves:
+        counts = np.unique(np.rint(np.linspace(0, size, steps + 1)).astype(np.int32))
+        curve = _scores_without(case, imputer, ranks, counts)
+        wanted = np.linspace(0, size, steps + 1)
+        case.curves[key] = np.stack([np.interp(wanted, counts, row) for row in curve])
+    return case.curves[key]
+
+
+def _scores_without(case: Case, imputer: str, ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """f(x) without the units of the first `counts` ranks, from none to all, `(n, counts)`."""
     inner = counts[1:-1]
 
     def kept(samples: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -26,9 +38,7 @@ def removal_curve(case: Case, imputer: str, *, most_first: bool, steps: int = ST
 
     between = case.subject.removed(imputer, len(inner), kept).scores
     ends = case.subject.scores[:, None], case.subject.empty_scores(imputer)[:, None]
-    curve = np.concatenate([ends[0], between, ends[1]], axis=1)
-    wanted = np.linspace(0, size, steps + 1)
-    return np.stack([np.interp(wanted, counts, row) for row in curve])
+    return np.concatenate([ends[0], between, ends[1]], axis=1)
 
 
 def area(curve: np.ndarray) -> np.ndarray:

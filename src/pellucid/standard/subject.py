@@ -184,7 +184,10 @@ class Subject:
         rows = max(f.rows for f in fillers)
 
         def leaves(samples: np.ndarray, numbers: np.ndarray, draws: np.ndarray) -> Leaves:
-            pieces = np.split(kept(samples, numbers)[:, self.unit_of], self.borders, axis=1)
+            stays = kept(samples, numbers)
+            if self.units < self.positions:
+                stays = stays[:, self.unit_of]
+            pieces = np.split(stays, self.borders, axis=1)
             return tuple(
                 self.task.asarray(f.fill(samples, draws % f.rows, p.reshape(-1, *shape)))
                 for f, p, shape in zip(fillers, pieces, self.shapes, strict=True)
