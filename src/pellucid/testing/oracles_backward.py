@@ -140,22 +140,28 @@ class Tape(Pass):
             lambda q, k: q @ k.transpose(0, 1, 3, 2) * scale, query, key,
             lambda m, k: m @ k * scale, lambda m, q: m.transpose(0, 1, 3, 2) @ q * scale,
         )  # fmt: skip
-        top = np.maximum(scores.value, scores.reference).max(axis=-1, keepdims=True)
-        powers = self.bent(lambda v: np.exp(v - top), scores)
-        length = t
-        total = powers.linear(
-            lambda v: v.sum(axis=-1, keepdims=True), lambda m: np.repeat(m, length, axis=-1)
-        )
-        inverse = self.bent(lambda v: 1 / v, total)
-        share = self.product(
-            lambda p, q: p * q, powers, inverse,
-            lambda m, q: m * q, lambda m, p: (m * p).sum(axis=-1, keepdims=True),
-        )  # fmt: skip
+        share = self.softmax(scores)
         mixed = self.product(
             lambda s, v: s @ v, share, value,
             lambda m, v: m @ v.transpose(0, 1, 3, 2), lambda m, s: s.transpose(0, 1, 3, 2) @ m,
         )  # fmt: skip
         return self.dense(mixed.linear(joined, apart), f"{block}_output")
+
+    def softmax(self, scores: Node) -> Node:
+        """exp(x − ln Σ exp(x)), the rescale rule at each exponential and at the logarithm."""
+        top = np.maximum(scores.value, scores.reference).max(axis=-1, keepdims=True)
+        length = scores.shape[-1]
+        total = self.bent(lambda v: np.exp(v - top), scores).linear(
+            lambda v: v.sum(axis=-1, keepdims=True), lambda m: np.repeat(m, length, axis=-1)
+        )
+        slope = self._slope(np.log, total, 1 / total.value)
+        logarithm = Node(
+            -np.log(total.value) - top, -np.log(total.reference) - top, [total],
+            lambda m: (-m * slope,),
+        ).linear(
+            lambda v: np.repeat(v, length, axis=-1), lambda m: m.sum(axis=-1, keepdims=True)
+        )  # fmt: skip
+        return self.bent(np.exp, scores + logarithm)
 
     def bent(self, function: Callable[[np.ndarray], np.ndarray], x: Node) -> Node:
         """A function of single numbers: Δy/Δx, or the derivative."""

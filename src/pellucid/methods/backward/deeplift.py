@@ -55,8 +55,9 @@ class DeepLift(Method):
     Returns the input's shape, in units of the explained score, signed; Σ a = f(x) − f(x') up to
     `gap`, which is rounding. `baseline` is x' (zeros by default). A product of two values that both
     change gives each its change times the mean of the other; a maximum gives its change to the
-    winner; softmax, layer normalisation and attention are what they are made of. Cost: a forward
-    for the baseline, a forward and a backward; about three times that for reveal_cancel.
+    winner; layer normalisation and attention are what they are made of, and a softmax is
+    exp(x − ln Σ exp x). Cost: a forward for the baseline, a forward and a backward; about three
+    times that for reveal_cancel.
     Source: Shrikumar, Greenside, Kundaje 2017 (arXiv 1704.02685), sections 3.5.1 and 3.5.2. Departs
     from the paper: products, maxima and normalisations have rules here, in which every difference
     is taken whole; biases, batch normalisations, joins and residual additions belong to the sum

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pellucid.adapters.protocol import Adapter
+from pellucid.methods.backward.log_sums import Axes, LogSums
 from pellucid.types import Array
 
 
@@ -94,32 +95,20 @@ class Pairs:
         surrogate = difference * self.stop(difference + reference)
         return Pair(self.keep(difference * difference, surrogate), reference * reference)
 
-    def softmax(self, pair: Pair, axis: int) -> Pair:
-        """Powers, rescaled, times the inverse of their sum; 0 for what is masked in both runs."""
-        xp = self.xp
+    def softmax(self, pair: Pair, axis: Axes) -> Pair:
+        """Powers of what `log_softmax` is, rescaled; 0 for what is masked in both runs."""
         pair, masked = self._unmasked(pair)
-        top = xp.maximum(
-            xp.max(self.stop(pair.value), axis=axis, keepdims=True),
-            xp.max(pair.reference, axis=axis, keepdims=True),
-        )
-        powers = self.elementwise(xp.exp, Pair(pair.value - top, pair.reference - top))
-        total = Pair(*(xp.sum(p, axis=axis, keepdims=True) for p in powers))
-        share = self.quotient(powers, total)
-        return Pair(*(xp.where(masked, xp.zeros_like(s), s) for s in share))
+        both = LogSums(self.xp, self.stop(pair.value), pair.reference, axis)
+        surrogate = both.slope * (pair.value - both.through(pair.value))
+        shares = self.keep(both.shares, surrogate), both.shares_before
+        return Pair(*(self.xp.where(masked, self.xp.zeros_like(s), s) for s in shares))
 
-    def log_softmax(self, pair: Pair, axis: int) -> Pair:
+    def log_softmax(self, pair: Pair, axis: Axes) -> Pair:
         """The input less the logarithm of the sum of its powers."""
-        xp = self.xp
         pair, _ = self._unmasked(pair)
-        top = xp.maximum(
-            xp.max(self.stop(pair.value), axis=axis, keepdims=True),
-            xp.max(pair.reference, axis=axis, keepdims=True),
-        )
-        shifted = Pair(pair.value - top, pair.reference - top)
-        powers = self.elementwise(xp.exp, shifted)
-        total = Pair(*(xp.sum(p, axis=axis, keepdims=True) for p in powers))
-        logarithm = self.elementwise(xp.log, total)
-        return Pair(*(s - t for s, t in zip(shifted, logarithm, strict=True)))
+        both = LogSums(self.xp, self.stop(pair.value), pair.reference, axis)
+        surrogate = pair.value - both.through(pair.value)
+        return Pair(self.keep(both.log_shares, surrogate), both.log_shares_before)
 
     def normalised(self, pair: Pair, axes: tuple[int, ...], epsilon: float, centred: bool) -> Pair:
         """What a layer normalisation does before its weights: (x − mean) / √(variance + ε)."""
@@ -240,14 +229,15 @@ class Pairs:
         return self.keep(y, xp.where(flipped, through, natural))
 
     def _unmasked(self, pair: Pair) -> tuple[Pair, Array]:
-        """The pair with a low number where both are −∞, as masks make it, and where that is.
+        """The pair with a low number for each −∞, as masks make it, and where both are.
 
         The difference of −∞ and −∞ is none, so nothing is handed on there.
         """
         xp = self.xp
-        masked = xp.logical_and(xp.isinf(self.stop(pair.value)), xp.isinf(pair.reference))
+        hidden = [xp.isinf(self.stop(v)) for v in pair]
         low = xp.full_like(pair.reference, 0.25 * float(xp.finfo(pair.reference.dtype).min))
-        return Pair(*(xp.where(masked, low, v) for v in pair)), masked
+        shown = Pair(*(xp.where(h, low, v) for h, v in zip(hidden, pair, strict=True)))
+        return shown, xp.logical_and(*hidden)
 
     def _mean(self, pair: Pair) -> Array:
         return self.stop((pair.value + pair.reference) * 0.5)
