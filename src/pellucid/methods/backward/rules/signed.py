@@ -95,17 +95,24 @@ class ZPlus(_Signed):
 
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         assert streams is not None
-        return streams.shares["for"] * self._slope(made, z, streams)
+        total = made.stop(streams.shares["for"]) + self._extra(made, z, streams)
+        return streams.shares["for"] * (made.holding(z) / total)
 
     def explained(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         assert streams is not None
-        return made.adapter.sloped(z, streams.shares["for"], self._slope(made, z, streams))
+        total, extra = made.stop(streams.shares["for"]), self._extra(made, z, streams)
+        if tuple(total.shape) == tuple(z.shape):
+            total += extra  # in place where a framework can: it is seen no more
+        else:
+            total = total + extra
+        return made.adapter.sloped(z, streams.shares["for"], made.holding(z) / total)
 
-    def _slope(self, made: Arithmetic, z: Array, streams: Streams) -> Array:
-        total, extra = made.stop(streams.shares["for"]), made.margin(z, None)
-        if streams.bias is not None and self.bias:
-            extra = extra + made.xp.maximum(streams.bias, made.xp.zeros_like(streams.bias))
-        return made.holding(z) / (total + extra)
+    def _extra(self, made: Arithmetic, z: Array, streams: Streams) -> Array | float:
+        """ε, and what a bias speaks for."""
+        extra = made.margin(z, None)
+        if streams.bias is None or not self.bias:
+            return extra
+        return extra + made.xp.maximum(streams.bias, made.xp.zeros_like(streams.bias))
 
 
 @dataclass(frozen=True)
