@@ -281,6 +281,16 @@ class Adapter(ABC):
     ) -> Callable[..., Array]:
         """`fn(*arrays)` whose derivative is `backward(cotangent, *arrays)`."""
 
+    def derived(
+        self,
+        fn: Callable[..., Array],
+        arrays: tuple[Array, ...],
+        value: Array,
+        pullback: Callable[[Array], Any],
+    ) -> Array:
+        """`value`, known to be `fn(*arrays)`, whose derivative is `pullback(cotangent)`."""
+        return self.custom_vjp(fn, lambda cotangent, *_: pullback(cotangent))(*arrays)
+
     @abstractmethod
     def weights(self, select: Callable[[str], bool] | None = None) -> dict[str, Array]: ...
 

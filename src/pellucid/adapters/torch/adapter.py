@@ -22,7 +22,7 @@ from pellucid.adapters.protocol import (
     Tier,
 )
 from pellucid.adapters.torch.cut import open_at
-from pellucid.adapters.torch.derivatives import are_one, custom_vjp, sloped
+from pellucid.adapters.torch.derivatives import are_one, custom_vjp, derived, sloped
 from pellucid.adapters.torch.layers import (
     call_path,
     exit_hook,
@@ -30,11 +30,7 @@ from pellucid.adapters.torch.layers import (
     layer_calls,
     list_layers,
 )
-from pellucid.adapters.torch.modes import (
-    FrozenWeights,
-    InterceptMode,
-    map_tensors,
-)
+from pellucid.adapters.torch.modes import FrozenWeights, InterceptMode, map_tensors
 from pellucid.adapters.torch.peeling import LastLayers, Peeling
 from pellucid.adapters.torch.position import Position, watching
 from pellucid.adapters.torch.reading import ModuleReading, Reading
@@ -279,9 +275,10 @@ class TorchAdapter(Adapter):
     def sloped(self, value: Array, x: Array, slope: Array) -> Array:
         return sloped(value, x, slope)
 
-    def custom_vjp(
-        self, fn: Callable[..., Array], backward: Callable[..., Any]
-    ) -> Callable[..., Array]:
+    def derived(self, fn: Any, arrays: Leaves, value: Array, pullback: Any) -> Array:
+        return derived(arrays, value, pullback)
+
+    def custom_vjp(self, fn: Any, backward: Any) -> Callable[..., Array]:
         return custom_vjp(fn, backward)
 
     def weights(self, select: Callable[[str], bool] | None = None) -> dict[str, Array]:

@@ -44,6 +44,26 @@ def custom_vjp(
     return lambda *arrays: Custom.apply(*(a.clone() for a in arrays))
 
 
+def derived(
+    arrays: tuple[torch.Tensor, ...], value: torch.Tensor, pullback: Callable[[torch.Tensor], Any]
+) -> torch.Tensor:
+    """`value`, whose derivative in `arrays` is `pullback(cotangent)`; nothing is kept of them."""
+    given = pullback, (value.detach(),)
+    return _Derived.apply(*given, *arrays)  # pyright: ignore[reportReturnType]
+
+
+class _Derived(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pullback, value, *arrays):  # type: ignore[override]
+        ctx.pullback = pullback
+        return value[0]  # see `_Sloped`
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> Any:  # type: ignore[override]
+        found = ctx.pullback(cotangent)
+        return None, None, *(found if isinstance(found, tuple) else (found,))
+
+
 def are_one(a: object, b: object) -> bool:
     """Whether two are one tensor, or one the copy that a run makes of its input, the other."""
     if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):

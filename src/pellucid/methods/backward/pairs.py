@@ -19,6 +19,10 @@ class Pair(NamedTuple):
     reference: Array
 
 
+Pulled = tuple[Array, Callable[[Array], tuple[Array, ...]]]
+"""A function's value, and what takes a derivative of it to its inputs."""
+
+
 class Pairs:
     """The rules of DeepLIFT on pairs, in the arithmetic of one framework."""
 
@@ -134,8 +138,13 @@ class Pairs:
         return Pair(self.keep(y, surrogate * factor), y_reference)
 
     def maximum(
-        self, function: Callable[..., Array], pairs: tuple[Pair, ...], *, least: bool
-    ) -> Pair:
+        self,
+        function: Callable[..., Array],
+        pairs: tuple[Pair, ...],
+        earlier: Pulled,
+        *,
+        least: bool,
+    ) -> Array:
         """Each output is one of the inputs: Δy goes to the winner, now or in the reference.
 
         Where the output grew, the input that is the largest now has grown at least as much; where
@@ -144,12 +153,13 @@ class Pairs:
         (`least`) it is the other way round: one that grew has left its earlier winner behind.
         A winner that stands still hands its own derivative on only where the output stands still
         too: where that fell, it fell with its earlier winner, and owes nothing to this one.
+        `earlier` is what `pulling` finds of the references.
         """
         xp, adapter = self.xp, self.adapter
         values = tuple(self.stop(p.value) for p in pairs)
         references = tuple(p.reference for p in pairs)
-        y, to_winner = _pulling(adapter, function, values)
-        y_reference, to_earlier = _pulling(adapter, function, references)
+        y, to_winner = self.pulling(function, values)
+        y_reference, to_earlier = earlier
         change = y - y_reference
         growth = change * xp.astype(change >= 0, change.dtype)
         loss = change - growth
@@ -175,20 +185,25 @@ class Pairs:
         else:
             factors = inverses
 
-        def backward(cotangent: Array, *given: Array) -> Any:
+        def backward(cotangent: Array) -> Any:
             found = []
             to_now, to_before = to_winner(cotangent * now), to_earlier(cotangent * before)
             plain = () if at_once else to_winner(cotangent * unmoved)
             for k, (one, other) in enumerate(zip(to_now, to_before, strict=True)):
-                through = one * factors[k]
-                through += other * inverses[k]  # in place where a framework can
+                one *= factors[k]  # in place where a framework can: both are this pass's own
+                other *= inverses[k]
+                one += other
                 if not at_once:
-                    through += plain[k] * plainly[k]
-                found.append(through)
+                    one += plain[k] * plainly[k]
+                found.append(one)
             return tuple(found) if len(found) > 1 else found[0]
 
-        made = adapter.custom_vjp(function, backward)(*(p.value for p in pairs))
-        return Pair(made, y_reference)
+        return adapter.derived(function, tuple(p.value for p in pairs), y, backward)
+
+    def pulling(self, function: Callable[..., Array], at: tuple[Array, ...]) -> Pulled:
+        """The function's value, and what takes derivatives of it to its inputs."""
+        value, _, pullback = self.adapter.vjp(lambda given: (function(*given), None), at)
+        return self.stop(value), pullback
 
     def _wins_once(self, to_winner: Callable[[Array], tuple[Array, ...]], y: Array) -> bool:
         """Whether no input is the winner of two outputs or shares one, as far as is known."""
@@ -241,14 +256,6 @@ class Pairs:
 
     def _mean(self, pair: Pair) -> Array:
         return self.stop((pair.value + pair.reference) * 0.5)
-
-
-def _pulling(
-    adapter: Adapter, function: Callable[..., Array], at: tuple[Array, ...]
-) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
-    """The function's value, and what takes a derivative of it to its inputs, as often as wanted."""
-    value, _, pullback = adapter.vjp(lambda given: (function(*given), None), at)
-    return adapter.stop_gradient(value), pullback
 
 
 def _resolution(xp: Any, x: Array) -> float:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pellucid.adapters.protocol import Intercept, Operation
+from pellucid.adapters.protocol import Adapter, Intercept, Operation
+from pellucid.methods.backward.pairs import Pulled
 from pellucid.running.intercepted import OtherOperationsError
 from pellucid.running.outputs import check_outputs, model_errors, single_output
 from pellucid.types import Array, Leaves, Outputs
@@ -35,6 +36,7 @@ class ReferenceRun:
 
     def __init__(self, stop_gradient: Callable[[Array], Array]) -> None:
         self._seen: dict[int, Seen] = {}
+        self._pulled: dict[int, Pulled] = {}
         self._stop = stop_gradient
 
     @property
@@ -82,6 +84,18 @@ class ReferenceRun:
             )
         pairs = zip(op.inputs, seen.inputs, strict=True)
         return tuple(own if other is None else other for own, other in pairs)
+
+    def once(self, op: Operation, find: Callable[[], Pulled], adapter: Adapter) -> Pulled:
+        """What is found of an operation's reference alone, for all that is compared with it.
+
+        Kept where it is numbers: what a trace finds is no use to another.
+        """
+        kept = self._pulled.get(op.index)
+        if kept is None:
+            kept = find()
+            if all(op.live) and adapter.is_known(kept[0]):
+                self._pulled[op.index] = kept
+        return kept
 
 
 def compiled_reference(

@@ -80,7 +80,11 @@ def referring(
 
 def rescaled(pairs: Pairs, op: Operation, rule: str, reference: ReferenceRun) -> Array:
     """The operation by its rule."""
-    return op() if rule == "linear" else _RULES[rule](pairs, op, reference.inputs(op))
+    if rule == "linear":
+        return op()
+    if rule == "maximum":
+        return _maximum(pairs, op, reference)
+    return _RULES[rule](pairs, op, reference.inputs(op))
 
 
 def _live(op: Operation) -> list[int]:
@@ -101,10 +105,12 @@ def _elementwise(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> A
     return made.value
 
 
-def _maximum(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
-    places = _live(op)
-    both = tuple(Pair(op.inputs[i], reference[i]) for i in places)
-    return pairs.maximum(at(op, places), both, least=op.form == "minimum").value
+def _maximum(pairs: Pairs, op: Operation, reference: ReferenceRun) -> Array:
+    places, before = _live(op), reference.inputs(op)
+    function, references = at(op, places), tuple(before[i] for i in places)
+    both = tuple(Pair(op.inputs[i], r) for i, r in zip(places, references, strict=True))
+    earlier = reference.once(op, lambda: pairs.pulling(function, references), pairs.adapter)
+    return pairs.maximum(function, both, earlier, least=op.form == "minimum")
 
 
 def _select(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
@@ -196,7 +202,6 @@ def _attention(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Arr
 
 _RULES: dict[str, Callable[[Pairs, Operation, tuple[Array, ...]], Array]] = {
     "rescale": _elementwise,
-    "maximum": _maximum,
     "select": _select,
     "product": _product,
     "quotient": _quotient,
