@@ -88,19 +88,40 @@ def test_symmetric_relevance_gain_of_linear_models():
     assert np.std(gains["random"]) == pytest.approx(0.101, abs=0.02)
 
 
-def test_srg_is_the_difference_of_both_orders_over_what_the_score_moves_through(linear):
+def test_srg_is_the_difference_of_both_orders_over_how_far_the_score_falls(linear):
+    """By hand: the quotient of the definition, and the gain in units of the score's range."""
     model, weights, x = linear
-    found = one(linear, contributions(linear), "srg", imputers=["zeros"])["zeros"]
+    found = one(linear, contributions(linear), "srg", imputers=["zeros"])
+    assert list(found) == ["zeros", "zeros, of the range"]
     sample, steps, c = 3, 16, x[3].astype(np.float64) * weights[:, 1]
     order = np.argsort(-c, kind="stable")
     curves = []
     for own in (order[::-1], order):
         left = [c.sum() - c[own[: D * k // steps]].sum() for k in range(steps + 1)]
         curves.append(np.mean([(a + b) / 2 for a, b in zip(left[1:], left[:-1], strict=True)]))
+    gain = curves[0] - curves[1]
+    assert found["zeros"][sample] == pytest.approx(gain / abs(c.sum()), rel=1e-5)
     subject = Subject(wrap(model), x, target=1, imputers=["zeros"])
-    without = (~subject.subsets.reshape(-1, D)) @ c
-    unit = max(abs(c.sum()), without.max() - without.min())
-    assert found[sample] == pytest.approx((curves[0] - curves[1]) / unit, rel=1e-5)
+    without = np.append((~subject.subsets.reshape(-1, D)) @ c, [0, c.sum()])
+    own_range = without.max() - without.min()
+    assert found["zeros, of the range"][sample] == pytest.approx(gain / own_range, rel=1e-5)
+
+
+def test_srg_has_no_number_where_removing_everything_changes_nothing_and_utility_has_one():
+    """Half of the columns speak for and half against, by as much: f(x) = f(x') = 0."""
+    weights = np.tile([1.0, -1.0], 8)
+    x = np.ones((6, 16))
+    maps = {"exact": x * weights, "wrong": -x * weights}
+    card = evaluate(
+        lambda rows: np.asarray(rows) @ weights, x, maps, standard=["C1"], imputers=["zeros"]
+    )
+    assert np.isnan(card.scores["exact"]["srg"]["zeros"]).all()
+    assert "srg has no number where f(x) and f(x'), everything removed, differ by rounding" in str(
+        card
+    )
+    found = card.utilities()
+    assert found["exact"]["credibility"] > 0.5
+    assert found["wrong"]["credibility"] < -0.5
 
 
 def test_spread_of_maps_at_its_floors(linear):

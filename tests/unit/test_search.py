@@ -289,10 +289,10 @@ def test_two_of_different_samples_are_compared_with_the_control_of_those_they_sh
     control = [np.array([0.5, 0.5, 0.5]), np.array([-0.9, -0.9, -0.9])]
     own = {"long": [np.full(3, 0.6), np.full(3, 0.6)], "short": [np.full(3, 0.7)]}
     for runner, chunks in ((anchors["model"], control), *((runners[n], own[n]) for n in own)):
-        runner.records = [Record({"srg": {"": c}}) for c in chunks]
+        runner.records = [Record({"subset_correlation": {"": c}}) for c in chunks]
         runner.samples, runner.evaluations = 3 * len(chunks), 1.0
     goal = Goal({"credibility": 1})
-    race = Race(goal, runners, anchors, 6, 6, (metric_named("C1"),), None, lambda: 0)
+    race = Race(goal, runners, anchors, 6, 6, (metric_named("C2"),), None, lambda: 0)
     assert [r.candidate.name for r in _front(race)] == ["short"]
     shared = race.axes(runners["long"], 3)["credibility"]
     np.testing.assert_allclose(shared, (0.6 - 0.5) / (1 - 0.5))

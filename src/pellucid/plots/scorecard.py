@@ -37,6 +37,7 @@ def scorecard(card: "Scorecard", *, theme: ThemeName = "light") -> Figure:
         for way in dict.fromkeys(
             w for own in card.scores.values() for w in own.get(metric.name, ())
         )
+        if not metric.is_told(way)
     ]
     names = [*card.explanations, *[n for n in card.scores if n in card.controls]]
     across = min(_ACROSS, max(len(panels), 1))

@@ -19,6 +19,9 @@ RULES = {
 }
 
 
+BETTER = {
+    "higher": "more is better", "lower": "less is better", "": "says how the numbers came about",
+}  # fmt: skip
 MEASURED_ONCE = {"scalability", "speed"}
 """Axes on which only some samples are measured at all."""
 
@@ -86,7 +89,7 @@ def scorecard_view(card: "Scorecard") -> ScorecardView:
         axes.setdefault(metric.axis, []).append(
             ScoreRow(
                 metric.identifier, name.replace("_", " "), way.replace("_", " "),
-                "more is better" if metric.better == "higher" else "less is better",
+                BETTER[metric.direction(way)],
                 metric.what if name not in told else "", cells,
             )
         )  # fmt: skip
@@ -139,5 +142,5 @@ def _gates(card: "Scorecard") -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _share(value: float) -> tuple[str, int]:
-    """A utility in words, and the width of its bar in percent."""
-    return ("–", 0) if np.isnan(value) else (f"{value:.2f}", round(100 * max(value, 0.0)))
+    """A utility in words, and the width of its bar in percent; from 1 on it is full."""
+    return ("–", 0) if np.isnan(value) else (f"{value:.2f}", round(100 * min(max(value, 0.0), 1.0)))

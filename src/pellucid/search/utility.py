@@ -6,6 +6,7 @@ import numpy as np
 
 from pellucid.search.record import Record, Scores
 from pellucid.standard.metric import AXES, Metric
+from pellucid.standard.utilities import utility
 
 _DRAWS = 2000
 _BOUND_DRAWS = 4000
@@ -38,11 +39,11 @@ def axis_utilities(
 ) -> dict[str, np.ndarray]:
     """Each sample's utility on each axis, `(n,)`: 0 is the random control, 1 the ideal.
 
-    u = (m − r) / (m_ideal − r), between −1 and 1, with r the median of the random control over the
-    samples: the mean over a score's ways, then over the axis' scores. A score that this
-    explanation lacks where the control has one counts 0; NaN where the control has none either, or
-    nothing of the axis is asked. Speed is 1 − log₁₀(evaluations) / 4 of one sample's explanation:
-    counted at the model, so that it is the same on every machine.
+    u = (m − r) / (m_ideal − r), see `standard.utilities.utility`, with r the median of the random
+    control over the samples: the mean over a score's ways, then over the axis' scores. A score that
+    this explanation lacks where the control has one counts 0; NaN where the control has none
+    either, or nothing of the axis is asked. Speed is 1 − log₁₀(evaluations) / 4 of one sample's
+    explanation: counted at the model, so that it is the same on every machine.
     """
     found = {axis: np.full(count, np.nan) for axis in AXES}
     for axis in AXES:
@@ -61,15 +62,13 @@ def axis_utilities(
 
 def _of_metric(metric: Metric, own: Scores, anchor: Scores, count: int) -> np.ndarray | None:
     each = []
-    ideal = metric.ideal
-    for way, control in metric.scored(anchor.get(metric.name, {})):
+    held = dict(metric.for_utility(own.get(metric.name, {})))
+    for way, control in metric.for_utility(anchor.get(metric.name, {})):
         known = control[~np.isnan(control)]
-        if ideal is None or not known.size or np.isclose(ideal, np.median(known)):
-            continue
-        floor = float(np.median(known))
-        values = own.get(metric.name, {}).get(way, np.full(count, np.nan))
-        utility = np.clip((values - floor) / (ideal - floor), -1, 1)
-        each.append(np.where(np.isnan(utility) & ~np.isnan(control), 0.0, utility))
+        values = held.get(way, np.full(count, np.nan))
+        found = utility(metric, values, float(np.median(known)) if known.size else np.nan)
+        if known.size and not np.isclose(metric.ideal or 0.0, np.median(known)):
+            each.append(np.where(np.isnan(found) & ~np.isnan(control), 0.0, found))
     return _mean_of_known(each) if each else None
 
 

@@ -72,16 +72,17 @@ def contests(
 ) -> tuple[Contest, ...]:
     """Each score of `JUDGED_BY` against each control; `{metric: {way: (n,)}}` each.
 
-    A sample for which only the control has no number counts for neither.
+    In the units of utilities, in which no sample weighs more because its score hardly moves. A
+    sample for which only the control has no number counts for neither.
     """
     raw: list[Contest] = []
     for name in JUDGED_BY:
         if name not in own:
             continue
         sign = 1.0 if metrics[name].better == "higher" else -1.0
-        for way, values in own[name].items():
+        for way, values in metrics[name].for_utility(own[name]):
             for control, scores in controls.items():
-                other = scores.get(name, {}).get(way)
+                other = dict(metrics[name].for_utility(scores.get(name, {}))).get(way)
                 if other is None:
                     continue
                 difference = sign * (values - other)

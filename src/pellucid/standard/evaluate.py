@@ -304,4 +304,10 @@ def _checked(metric: Metric, returned: Any, case: Case) -> Ways:
             )
         of_the_map = metric.axis in {"interpretability", "credibility"}
         found[str(way)] = np.where(of_the_map & case.without_numbers, np.nan, array)
+    lost = [way for way, _ in metric.scored(found) if way + metric.utility_of not in found]
+    if lost:
+        raise InputError(
+            f"Expected {metric.name} to return {lost[0] + metric.utility_of!r} beside {lost[0]!r}:"
+            " its utility_of says so."
+        )
     return found

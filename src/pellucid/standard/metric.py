@@ -43,6 +43,8 @@ class Metric:
     limit: float | None = None
     told: frozenset[str] = frozenset()
     """Ways that say how a number came about and are no score."""
+    utility_of: str = ""
+    """Ends the names of the ways that utilities are of, where the score's own unit is no fit."""
     without: str = ""
     """Where a sample has no number (NaN), to follow "has no number where"."""
     cost: str = ""
@@ -58,9 +60,21 @@ class Metric:
         """One sentence, the first of the function's own description."""
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
+    def is_told(self, way: str) -> bool:
+        """Whether a way only says how a number came about, and counts in no rank or limit."""
+        return way in self.told or bool(self.utility_of and way.endswith(self.utility_of))
+
+    def direction(self, way: str) -> str:
+        """Which way is better: "higher", "lower", or "" of what only says how it came about."""
+        return "" if self.is_told(way) else self.better
+
     def scored(self, ways: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
         """The ways that are scores, with their numbers."""
-        return [(way, values) for way, values in ways.items() if way not in self.told]
+        return [(way, values) for way, values in ways.items() if not self.is_told(way)]
+
+    def for_utility(self, ways: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+        """The ways that are scores, with the numbers that their utility is made of."""
+        return [(way, ways[way + self.utility_of]) for way, _ in self.scored(ways)]
 
     def passes(self, values: np.ndarray) -> np.ndarray:
         """Whether each sample passes the gate; NaN does not."""
@@ -86,6 +100,7 @@ def register_metric(
     ideal: float | None = None,
     limit: float | None = None,
     told: Collection[str] = (),
+    utility_of: str = "",
     without: str = "",
     cost: str = "",
     source: str = "",
@@ -95,8 +110,10 @@ def register_metric(
     The function returns one number a sample, `(n,)`: see `Case` for what it may ask. `needs` says
     what must be there: "forward" (it runs the model), "explainer" (it makes explanations anew),
     "masks" (where the objects are) or "weights"; where that is missing the metric is skipped with
-    a reason. `told` names ways that are shown and count in no utility, rank or limit. `without`
-    says where a sample has no number (NaN), for the scorecard to tell: "the map is constant".
+    a reason. `told` names ways that are shown and count in no utility, rank or limit. With
+    `utility_of`, utilities are of the ways `way + utility_of`, told beside each `way`, and have no
+    bounds: for scores whose unit may be next to nothing. `without` says where a sample has no
+    number (NaN), for the scorecard to tell: "the map is constant".
 
     Raises `MethodError` for a name that is built in or no identifier, and for an axis, a direction
     or a need that there is not.
@@ -120,7 +137,7 @@ def register_metric(
     def register(function: F) -> F:
         _REGISTERED[name] = Metric(
             name, axis, better, function, needed, identifier, limits, ideal, limit,
-            frozenset(told), without, cost,
+            frozenset(told), utility_of, without, cost,
             source or f"{function.__module__}.{function.__qualname__}",
         )  # fmt: skip
         return function

@@ -46,42 +46,61 @@ def area(curve: np.ndarray) -> np.ndarray:
     return (curve[:, 1:] + curve[:, :-1]).mean(axis=1) / 2
 
 
-def unit_of(case: Case, imputer: str) -> np.ndarray:
-    """What the score moves through when features are removed, `(n,)`: the unit of C1.
+OF_RANGE = ", of the range"
+"""Ends the name of the way that tells the gain in units of the score's range."""
 
-    The larger of |f(x) − f(x')| and the range of f over the random subsets of C2: the same for all
-    explanations of a sample. NaN where the score does not move.
-    """
-    some = case.subject.subset_scores(imputer).reshape(case.count, -1)
-    moved = some.max(axis=1) - some.min(axis=1)
+
+def distance(case: Case, imputer: str) -> np.ndarray:
+    """|f(x) − f(x')|, the unit of C1, `(n,)`; NaN where that is rounding."""
     full, empty = case.subject.scores, case.subject.empty_scores(imputer)
-    unit = np.maximum(np.abs(full - empty), moved)
-    return np.where(unit > 1e-6 * np.maximum(np.abs(full) + np.abs(empty), 1e-30), unit, np.nan)
+    return _beyond_rounding(np.abs(full - empty), full, empty)
+
+
+def range_of(case: Case, imputer: str) -> np.ndarray:
+    """What the score moves through when features are removed, `(n,)`: the unit of C1's utility.
+
+    The range of f over x, x' and the random subsets of C2: the same for all explanations of a
+    sample. NaN where the score does not move.
+    """
+    full, empty = case.subject.scores, case.subject.empty_scores(imputer)
+    some = case.subject.subset_scores(imputer).reshape(case.count, -1)
+    each = np.concatenate([full[:, None], empty[:, None], some], axis=1)
+    return _beyond_rounding(each.max(axis=1) - each.min(axis=1), full, empty)
+
+
+def _beyond_rounding(size: np.ndarray, full: np.ndarray, empty: np.ndarray) -> np.ndarray:
+    return np.where(size > 1e-6 * np.maximum(np.abs(full) + np.abs(empty), 1e-30), size, np.nan)
 
 
 @register_metric(
-    "srg", better="higher", needs=("forward",), identifier="C1", ideal=1.0,
-    cost="32 F an imputer", source="Blücher et al. 2024, eq. 5 (symmetric relevance gain)",
-    without="the score does not move while features are removed",
+    "srg", better="higher", needs=("forward",), identifier="C1", ideal=1.0, utility_of=OF_RANGE,
+    cost="32 F an imputer, and those of C2 once",
+    source="Blücher et al. 2024, eq. 5 (symmetric relevance gain)",
+    without="f(x) and f(x'), everything removed, differ by rounding alone",
 )  # fmt: skip
 def srg(case: Case) -> dict[str, np.ndarray]:
     """Area under the score, least important removed first, minus most important first.
 
-    (AUC_least − AUC_most) / u, each curve in 16 steps and averaged by the trapezoid rule; u is the
-    larger of |f(x) − f(x')| and the range of f over the random subsets of `subset_correlation`,
-    the same for all explanations. About 0 for a map that knows nothing, 0 for one that is the same
-    everywhere, about 1 for one that finds all. NaN where the score does not move. What is removed
-    as one are the cells of a grid in large images, single positions elsewhere (`Subject.unit_of`).
-    Departs from |f(x) − f(x')| alone as the unit: where what is put in place of the features says
-    the same as they do, that quotient says how little, and not how well they are ordered.
-    """
+    (AUC_least − AUC_most) / |f(x) − f(x')|, each curve in 16 steps and averaged by the trapezoid
+    rule. About 0 for a map that knows nothing, 0 for one that is the same everywhere; no upper
+    bound, for what speaks against the class may move the score further than everything together.
+    NaN where |f(x) − f(x')| is rounding. What is removed as one are the cells of a grid in large
+    images, single positions elsewhere (`Subject.unit_of`).
 
-    def of(imputer: str) -> np.ndarray:
+    Where what is put in says much the same as the features, |f(x) − f(x')| is next to nothing and
+    the quotient says how little, not how well the map orders. The ways ", of the range" tell the
+    same gain in units of the range of f over x, x' and the random subsets of `subset_correlation`,
+    the same for all explanations: utilities are of that, without a bound above, and 1 is a gain as
+    large as that range.
+    """
+    found: dict[str, np.ndarray] = {}
+    for imputer in case.subject.imputers:
         last = removal_curve(case, imputer, most_first=False)
         first = removal_curve(case, imputer, most_first=True)
-        return (area(last) - area(first)) / unit_of(case, imputer)
-
-    return dict(case.of_each_imputer(of))
+        gain = area(last) - area(first)
+        found[imputer] = gain / distance(case, imputer)
+        found[imputer + OF_RANGE] = gain / range_of(case, imputer)
+    return found
 
 
 @register_metric(

@@ -12,6 +12,7 @@ from pellucid.errors import InputError
 from pellucid.standard.controls import FEWEST, FIXED, LEVEL, Contest
 from pellucid.standard.metric import AXES, Metric
 from pellucid.standard.statistics import Summary, holm, paired_p, summarise
+from pellucid.standard.utilities import utility
 from pellucid.types import Evaluations
 
 Ways = Mapping[str, np.ndarray]
@@ -110,7 +111,7 @@ class Scorecard:
                             "metric": metric.name,
                             "identifier": metric.identifier,
                             "way": way,
-                            "better": metric.better,
+                            "better": metric.direction(way),
                             **told._asdict(),
                             "passed": self._share_passed(metric, values),
                         }
@@ -161,7 +162,8 @@ class Scorecard:
         """Each explanation's score on each axis: 0 is the random control, 1 the ideal.
 
         u = (m − m_random) / (m_ideal − m_random) for the medians of each score that has an ideal,
-        between −1 and 1, the mean over its ways, then over the axis' scores; gates stay out.
+        at least −1 but for C1 (see `standard.removal.srg`), whose gain has no bounds; the mean over
+        its ways, then over the axis' scores; gates stay out.
         Speed is 1 − log₁₀(forwards) / 4: 1 for one forward, 0 for ten thousand. NaN where nothing
         of an axis could be asked.
         """
@@ -177,7 +179,12 @@ class Scorecard:
             random = self.scores.get("random", {}).get(metric.name, {})
             if metric.ideal is None or metric.is_gate:
                 continue
-            own = [_utility(metric, v, random[w]) for w, v in metric.scored(ways) if w in random]
+            controls = dict(metric.for_utility(random))
+            own = [
+                _utility(metric, values, controls[way])
+                for way, values in metric.for_utility(ways)
+                if way in controls
+            ]
             known = [u for u in own if not np.isnan(u)]
             if known:
                 found[metric.axis].append(float(np.mean(known)))
@@ -278,10 +285,7 @@ class Scorecard:
 def _utility(metric: Metric, values: np.ndarray, random: np.ndarray) -> float:
     """Where the median stands between that of the random control and the ideal."""
     own, floor = summarise(values).median, summarise(random).median
-    ideal = metric.ideal
-    if ideal is None or np.isnan(own) or np.isnan(floor) or np.isclose(ideal, floor):
-        return np.nan
-    return float(np.clip((own - floor) / (ideal - floor), -1, 1))
+    return float(utility(metric, np.asarray(own), floor))
 
 
 def _mean_ranks(columns: list[np.ndarray], rows: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ def scorecard_text(card: "Scorecard") -> str:
     for metric in card.metrics:
         ways = {w: None for n in names for w in card.scores[n].get(metric.name, {})}
         for way in ways:
-            label = f"{metric.name}{f' ({way})' if way else ''} {_arrow(metric.better)}"
+            arrow = _arrow(metric.direction(way))
+            label = f"{metric.name}{f' ({way})' if way else ''} {arrow}".rstrip()
             cells = [_cell(card, n, metric.name, way) for n in names]
             rows.append([metric.identifier, label, *cells])
     lines += columns(rows)
@@ -57,7 +58,7 @@ def summary_words(told: Summary) -> str:
 
 
 def _arrow(better: str) -> str:
-    return "↑" if better == "higher" else "↓"
+    return {"higher": "↑", "lower": "↓"}.get(better, "")
 
 
 def _cell(card: "Scorecard", name: str, metric: str, way: str) -> str:
