@@ -33,6 +33,11 @@ class Bench:
     used: int = 0
     race: Race | None = None
 
+    def certifying(self, imputers: tuple[str, ...]) -> tuple[Judge, Gating]:
+        """Who judges and who asks the gates of the samples put aside, with these imputers."""
+        halves, told = self.field.held_out_with(imputers), ",".join(imputers)
+        return self.judging(f"certify with {told}", halves), self.gating(f"with {told}", halves)
+
     def judging(self, stage: str, halves: Mapping[str, Half]) -> Judge:
         """The judge of a stage, on these halves of the samples."""
 
@@ -59,7 +64,7 @@ class Bench:
 
         return one
 
-    def gating(self, halves: Mapping[str, Half]) -> Gating:
+    def gating(self, told: str, halves: Mapping[str, Half]) -> Gating:
         """Who asks the gates of a candidate, of these halves of the samples."""
 
         def both(
@@ -68,11 +73,11 @@ class Bench:
             half = halves[candidate.model]
             found = [
                 self._kept(
-                    f"{_key('gates', candidate, 0, count)} controls",
+                    f"{_key(f'gates {told}', candidate, 0, count)} controls",
                     lambda left: judge_controls(candidate, half, count, known=known, limit=left),
                 )
             ]
-            key = f"{_key('gates', candidate, 0, count)} weights"
+            key = f"{_key(f'gates {told}', candidate, 0, count)} weights"
             # Two explanations, begun only where they will fit; the third is at hand.
             needed = 2 * evaluations * count if half.model.supports >= Tier.TRAINABLE else 0
             needed += 0 if (candidate.name, 0, count) in half.made else evaluations * count

@@ -52,7 +52,8 @@ class Certificate:
 
     `beats_random` says whether the chosen one is better than the random control there beyond
     chance, `gates` which gates of the standard it passes there (C4, C7 and C8): what could not be
-    asked says why.
+    asked says why. `favoured` are finalists and candidates on the front whose own baseline is one
+    of the imputers: none, wherever an imputer is left that is nobody's.
     """
 
     samples: int
@@ -60,6 +61,7 @@ class Certificate:
     lines: tuple[Line, ...]
     beats_random: bool
     gates: tuple[Gate, ...] = ()
+    favoured: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> Line | None:
@@ -80,6 +82,7 @@ def certify(
     *,
     samples: int,
     imputers: tuple[str, ...],
+    favoured: tuple[str, ...] = (),
     seed: int,
 ) -> Certificate:
     """Judge the finalists, the chosen one first, on all held-out samples.
@@ -118,6 +121,7 @@ def certify(
         _lines([r.candidate.name for r in finalists], utilities, axes, faults, seed),
         _beats_random(race, records[first.name], anchors[first.model], samples),
         gates,
+        favoured,
     )
 
 

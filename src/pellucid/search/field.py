@@ -33,10 +33,18 @@ class Field:
     seed: int
     target: Any
     notes: tuple[str, ...]
+    certifiers: tuple[str, ...]
+    """Imputers that may certify, the usual one first."""
+    several: bool
+    """Whether all of them do that are nobody's own baseline, or the first one."""
     given: str
     """A hash of the target, the masks, the background and the parameters searched."""
     unknown: tuple[str, ...] = ()
     """Functions among them that no hash can tell from others."""
+
+    def held_out_with(self, imputers: tuple[str, ...]) -> dict[str, Half]:
+        """The held-out halves, features removed in these ways."""
+        return {n: h.with_imputers(imputers) for n, h in self.held_out.items()}
 
     def head(self) -> dict[str, Any]:
         """What decides the records, for the file that holds them."""
@@ -51,7 +59,7 @@ class Field:
             "inputs": digest.hexdigest(),
             "target": told(self.target) if callable(self.target) else repr(self.target),
             "metrics": [m.name for m in self.metrics],
-            "imputers": [list(some.imputers), list(next(iter(self.held_out.values())).imputers)],
+            "imputers": [list(some.imputers), list(self.certifiers)],
             "seed": self.seed,
             "target, masks, background or parameters": self.given,
         }

@@ -45,9 +45,8 @@ class Log:
         return sum(record.spent for record in self._records.values())
 
     def spent_besides(self, *stages: str) -> int:
-        """The same without the records of these stages."""
-        begins = tuple(f"{stage} |" for stage in stages)
-        return sum(r.spent for key, r in self._records.items() if not key.startswith(begins))
+        """The same without the records of stages that begin so."""
+        return sum(r.spent for key, r in self._records.items() if not key.startswith(stages))
 
     def get(self, key: str) -> Record | None:
         return self._records.get(key)

@@ -6,11 +6,13 @@ import numpy as np
 
 from pellucid.explainer import Explainer
 from pellucid.reproduce import code_of
-from pellucid.search.certificate import Certificate, Gating, certify
+from pellucid.search.bench import Bench
+from pellucid.search.certificate import Certificate, certify
+from pellucid.search.certifying import certified_by_own, certifiers
 from pellucid.search.field import Field
 from pellucid.search.limits import broken
 from pellucid.search.log import Log
-from pellucid.search.race import FEW, Judge, Race, Runner
+from pellucid.search.race import FEW, Race, Runner
 from pellucid.search.result import SearchResult, Trial
 from pellucid.search.space import Candidate
 from pellucid.search.utility import mean_interval, mean_of
@@ -21,8 +23,7 @@ FINALISTS = 4
 
 def outcome(
     race: Race,
-    judge: Judge,
-    gating: Gating,
+    bench: Bench,
     asked: Field,
     log: Log,
     *,
@@ -31,12 +32,18 @@ def outcome(
     """The result; certifies on the way."""
     fitting = [r for r in race.alive if not _broken(race, r)]
     certificate = None
-    held = next(iter(asked.held_out.values()))
+    front = _front(race)
     if fitting:
         finalists, samples, gated = _finalists(race, fitting, log.spent_besides("certify", "gates"))
+        named = [r.candidate for r in finalists]
+        shown = [*named, *(r.candidate for r in front)]
+        imputers = certifiers(
+            asked.certifiers, [shown, named, named[:1]], all_of_them=asked.several
+        )
+        judge, gating = bench.certifying(imputers)
         certificate = certify(
             race, finalists, judge, gating if gated else None, samples=samples,
-            imputers=held.imputers, seed=asked.seed,
+            imputers=imputers, favoured=certified_by_own(shown, imputers), seed=asked.seed,
         )  # fmt: skip
     chosen = fitting[0] if fitting else None
     open_rivals = [
@@ -45,9 +52,13 @@ def outcome(
         if r.open or (r is not chosen and r.dropped is None)
     ]
     winner, met, verdict = _verdict(race, chosen, certificate, open_rivals)
-    front = _front(race)
     tuned = next(iter(asked.tuning.values()))
     notes = [*asked.notes, *race.notes]
+    if certificate is not None and certificate.favoured:
+        notes.append(
+            f"{', '.join(certificate.imputers)} certifies and is what"
+            f" {', '.join(certificate.favoured)} hides features with: that favours it."
+        )
     if log.resumed:
         notes.append(f"{log.resumed} of the records are from an earlier run.")
     return SearchResult(

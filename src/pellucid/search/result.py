@@ -108,6 +108,10 @@ class SearchResult:
         """Python that explains with what was chosen, and that searches again."""
         return self.code
 
+    def remarks(self) -> list[str]:
+        """What a reader must know before believing the result."""
+        return list(self.notes)
+
     def document(self) -> dict[str, Any]:
         """All of it as plain data, as JSON holds it."""
         certificate = self.certificate
@@ -126,6 +130,7 @@ class SearchResult:
             else {
                 "samples": certificate.samples,
                 "imputers": list(certificate.imputers),
+                "favoured": list(certificate.favoured),
                 "beats_random": certificate.beats_random,
                 "gates": [_finite(vars(g)) for g in certificate.gates],
                 "lines": lines,

@@ -60,6 +60,10 @@ class Half:
     """
     _held: tuple[tuple[int, int], Subject] | None = field(default=None, init=False)
 
+    def with_imputers(self, imputers: tuple[str, ...]) -> "Half":
+        """The same samples, features removed in other ways."""
+        return self if imputers == self.imputers else replace(self, imputers=imputers)
+
     @property
     def count(self) -> int:
         return len(self.arrays[0])

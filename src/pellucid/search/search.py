@@ -16,6 +16,7 @@ from pellucid.errors import InputError
 from pellucid.explaining.before import check_seed
 from pellucid.model import Model
 from pellucid.search.bench import Bench
+from pellucid.search.certifying import imputers_of
 from pellucid.search.field import Field
 from pellucid.search.fingerprints import UNKNOWN, fingerprint, told
 from pellucid.search.gates import rows_of_controls
@@ -28,7 +29,7 @@ from pellucid.search.record import Record
 from pellucid.search.result import SearchResult
 from pellucid.search.samples import half_of, split
 from pellucid.search.space import candidates, usual_space
-from pellucid.standard.imputers import default_names, fillings
+from pellucid.standard.imputers import fillings
 from pellucid.standard.metric import Metric
 from pellucid.types import TargetLike, is_array
 
@@ -63,10 +64,12 @@ def search(
     `labels` those that are right less often beyond chance are dropped first. `goal`: a `Goal`, or
     a TOML file of one. `masks`, `background`, `target`, `batch_size` are those of
     `pellucid.evaluate`; methods that compare with a data set get `background`, where it is given.
-    `imputers`: the first one is raced with, the others certify. Without a budget in the goal a
-    third of what judging everything would take is spent at most, as measured in the first round
-    (with few samples: what that round and a certificate take). `file` keeps what was found as it
-    comes: the same call goes on from there.
+    `imputers`: the first one is raced with, the others certify, but for what is the baseline of a
+    candidate on the front, as long as that leaves one; None: two that fit, so chosen.
+
+    Without a budget in the goal a third of what judging everything would take is spent at most, as
+    measured in the first round (with few samples: what that round and a certificate take). `file`
+    keeps what was found as it comes: the same call goes on from there.
 
     The budget is never exceeded: evaluations, forward, backward or through a part of the model,
     are counted where it runs, and refused beyond it.
@@ -127,7 +130,8 @@ def _field(
     }
     own = rows[first]
     many = min(len(chosen), len(kept)) if own is None else len(own[0])
-    race_with, certify_with, notes = _imputers(imputers, batches[first].dims[0], many)
+    race_with, certify_with, notes = imputers_of(imputers, batches[first].dims[0], many)
+    several = imputers is not None
     halves = [
         {
             name: half_of(
@@ -136,7 +140,9 @@ def _field(
             )
             for name, m in models.items()
         }
-        for part, names in ((chosen, race_with), (kept, certify_with))
+        for part, names in (
+            (chosen, race_with), (kept, certify_with if several else certify_with[:1])
+        )
     ]  # fmt: skip
     metrics = goal.asked(masks=masks is not None)
     _check_ranks(goal, metrics)
@@ -146,7 +152,8 @@ def _field(
     return Field(
         models, batches[first], candidates(space, list(models), given),
         metrics, halves[0], halves[1], accuracy, out, looked.spent,
-        seed, target, notes, *_held_by_hash(target, masks, background, space),
+        seed, target, notes, certify_with, several,
+        *_held_by_hash(target, masks, background, space),
     )  # fmt: skip
 
 
@@ -196,19 +203,6 @@ def _accuracies(
     return {name: float(own.mean()) for name, own in found.items()}, out
 
 
-def _imputers(
-    given: Sequence[str] | None, dims: tuple[str, ...], rows: int
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """What to race with, what to certify with, and a remark."""
-    names = default_names(dims, rows) if given is None else tuple(given)
-    if not names:
-        raise InputError("Expected imputers, or None for two that fit.")
-    if len(names) > 1:
-        return names[:1], names[1:], ()
-    note = f"Certified with the imputer of the race, {', '.join(names)}: no other is given."
-    return names, names, (note,)
-
-
 def _searched(
     field: Field, goal: Goal, file: Any, progress: Progress | None, began: float
 ) -> SearchResult:
@@ -234,6 +228,5 @@ def _searched(
             runner.drop(0, field.out[runner.candidate.model])
     race.run()
     return outcome(
-        race, bench.judging("certify", field.held_out), bench.gating(field.held_out), field, log,
-        seconds=lambda: time.perf_counter() - began,
+        race, bench, field, log, seconds=lambda: time.perf_counter() - began,
     )  # fmt: skip

@@ -32,7 +32,7 @@ SPATIAL: Mapping[str, Mapping[str, Any]] = {
 FLAT: Mapping[str, Mapping[str, Any]] = {
     "saliency": {},
     "gradient_x_input": {},
-    "integrated_gradients": {"baseline": ["zeros", "mean"]},
+    "integrated_gradients": {},
     "smoothgrad": {"samples": 25, "noise": [0.1, 0.2]},
     "expected_gradients": {"samples": 50},
     "deeplift": {},
@@ -41,9 +41,9 @@ FLAT: Mapping[str, Mapping[str, Any]] = {
     "kernel_shap": {"budget": [128, 512]},
     "permutation_shap": {"budget": 512},
     "lime": {},
-    "occlusion": {"baseline": ["zeros", "mean"]},
+    "occlusion": {},
 }
-"""The same for tables."""
+"""The same for tables, where the mean of a row's own columns is no baseline."""
 
 ANCHOR = "random"
 """The control whose scores are the zero of the utilities."""

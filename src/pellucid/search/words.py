@@ -47,9 +47,10 @@ def _certificate(found: "SearchResult") -> list[str]:
             lead = interval(line.lead, line.lead_low, line.lead_high)
         p = "" if line.p is None else f"{line.p:.2g}"
         rows.append([line.name, interval(line.utility, line.low, line.high), lead, p])
+    own = f" (the own baseline of {', '.join(held.favoured)})" if held.favoured else ""
     word = "better than" if held.beats_random else "not told apart from"
     return [
-        f"certificate: {held.samples} fresh samples, imputers {', '.join(held.imputers)}; the"
+        f"certificate: {held.samples} fresh samples, imputers {', '.join(held.imputers)}{own}; the"
         f" chosen one is {word} the random control",
         *columns(rows),
         *(f"gate {g.identifier} {g.name}: {_WORDS[g.passed]} ({g.told})" for g in held.gates),

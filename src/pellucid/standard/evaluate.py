@@ -23,6 +23,7 @@ from pellucid.standard.controls import FIXED, JUDGED_BY, contests, own_controls
 from pellucid.standard.given import Given, made_or_given
 from pellucid.standard.masks import make_masks
 from pellucid.standard.metric import Metric, default_metrics, metric_named
+from pellucid.standard.references import favoured
 from pellucid.standard.scorecard import Scorecard, Ways
 from pellucid.standard.subject import Subject
 from pellucid.types import TargetLike
@@ -251,6 +252,9 @@ def _judged(
         seconds=time.perf_counter() - began,
         notes=(
             *(f"{name} could not be made: {why}" for name, why in failures.items()),
+            *favoured(
+                {n: e for n, e in found.items() if n not in FIXED}, _judging(subject, scores)
+            ),
             *(
                 r
                 for name, c in cases.items()
@@ -259,6 +263,12 @@ def _judged(
             ),
         ),
     )
+
+
+def _judging(subject: Subject, scores: Mapping[str, Mapping[str, Ways]]) -> tuple[str, ...]:
+    """The imputers that a score was asked with."""
+    ways = {w for own in scores.values() for found in own.values() for w in found}
+    return tuple(name for name in subject.imputers if name in ways)
 
 
 def asked(
