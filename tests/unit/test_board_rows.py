@@ -81,3 +81,53 @@ def test_warnings_of_examples_say_which_rows_those_are():
     assert [w for w in made.warnings if w.startswith("Examples")] == [
         f"Examples (samples 0, 1, … are rows {words}): {w}" for w in made.explanation.warnings
     ]
+
+
+def of_places():
+    """A digits network that weighs each place by itself, as most small ones do, trained a second;
+    averaged gradients say nothing there."""
+    import torch
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    x = (data.images[:, None] / 16).astype(np.float32)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(), torch.nn.Linear(128, 10),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for _ in range(40):
+        loss = torch.nn.functional.cross_entropy(
+            network(torch.tensor(x[:1000])), torch.tensor(data.target[:1000])
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network.eval(), x[1000:1300], data.target[1000:1300]
+
+
+def test_examples_are_explained_by_a_method_that_says_something():
+    network, x, labels = of_places()
+    plain = pellucid.explain(network, x, "gradcam")
+    assert (~plain.values.reshape(len(x), -1).any(axis=1)).mean() > 0.3
+    made = pellucid.board(network, x, labels, examples=2)
+    assert made.explanation.method == "integrated_gradients"
+    assert made.explanation.values.reshape(len(made.explanation), -1).any(axis=1).all()
+    note = next(n for n in made.notes if "explained by integrated_gradients" in n)
+    assert "the maps of gradcam are zero everywhere" in note
+    stage = next(s for s in made.stages if s.name == "examples")
+    assert stage.evaluations > made.explanation.evaluations.forward
+    asked = pellucid.board(network, x, labels, examples=2, method="gradcam")
+    assert asked.explanation.method == "gradcam"
+
+
+def test_a_report_leaves_out_what_is_zero_for_every_sample():
+    network, x, _ = of_places()
+    empty = ~pellucid.explain(network, x, "gradcam").values.reshape(len(x), -1).any(axis=1)
+    some = pellucid.report(network, x[empty][:3], evaluate=False)
+    methods = {a.explanation.method for i in some.study.items for a in i.answers}
+    assert methods == {"integrated_gradients", "occlusion"}
+    assert any(n.startswith("gradcam is left out") and "relu=False" in n for n in some.study.notes)
+    asked = pellucid.report(network, x[empty][:3], evaluate=False, methods=["gradcam", "saliency"])
+    assert {a.explanation.method for a in asked.study.items[0].answers} == {"gradcam", "saliency"}

@@ -145,6 +145,66 @@ def test_the_code_makes_it_again(tmp_path, monkeypatch):
     assert (tmp_path / "report.html").exists()
 
 
+def same_again(made, names):
+    """The report and each explanation in it, made by its own code, value for value."""
+    exec(compile(made.reproduce(), "script", "exec"), names)
+    items, others = made.study.items, names["report"].study.items
+    assert [i.name for i in items] == [i.name for i in others]
+    for item, other in zip(items, others, strict=True):
+        for a, b in zip(item.answers, other.answers, strict=True):
+            assert np.array_equal(a.explanation.values[a.sample], b.explanation.values[b.sample])
+    # Each `explanation = ` was run; the last is that of the last method, of the samples drawn.
+    last = items[0].answers[-1]
+    kept = names["explanation"]
+    assert kept.method == last.explanation.method
+    for item in items:
+        a = item.answers[-1]
+        assert np.array_equal(a.explanation.values[a.sample], kept.values[a.sample])
+
+
+@pytest.mark.parametrize("kind", ["frame", "array", "rows"])
+def test_the_code_of_a_table_draws_its_rows_and_its_background(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    x = of_numbers(TABLE)
+    x = {"frame": x, "array": x.to_numpy(), "rows": x.to_numpy().tolist()}[kind]
+    forest = RandomForestClassifier(5, random_state=0).fit(x, LABELS)
+    made = report(forest, x, LABELS, examples=5, evaluate=False, seed=3, title="Five rows",
+                  board_options={"examples": 0})  # fmt: skip
+    assert len({i.answers[0].question for i in made.study.items}) == 2
+    same_again(made, {"model": forest, "x": x, "y": LABELS})
+
+
+def test_the_code_of_pictures_of_several_classes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3)
+    ).eval()
+    x = np.random.default_rng(5).normal(size=(20, 1, 8, 8)).astype(np.float32)
+    made = report(network, x, examples=6, evaluate=False, methods=["gradcam", "saliency"])
+    assert len({i.answers[0].question for i in made.study.items}) > 1
+    same_again(made, {"model": network, "x": x})
+
+
+def test_the_code_of_several_inputs_and_of_a_background_of_the_users(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network, x = build("two_inputs", "torch")
+    made = report(network, x, examples=2, evaluate=False, methods=["saliency"])
+    same_again(made, {"model": network, "x": x})
+    rows = of_numbers(TABLE)
+    made = report(FOREST, rows, examples=3, evaluate=False, methods=[
+        "occlusion", ("kernel_shap", {"background": rows[:9], "budget": 200})])  # fmt: skip
+    assert "'background': background" in made.reproduce()
+    same_again(made, {"model": FOREST, "x": rows, "background": rows[:9]})
+
+
+def test_an_argument_of_pages_is_named():
+    network, x = build("dense", "torch")
+    long = [f"sample {i} " + "x" * 900 for i in range(len(x))]
+    made = report(network, x, examples=1, evaluate=False, methods=["saliency"], names=long)
+    assert "names=names" in made.reproduce()
+
+
 def test_targets_one_a_sample_go_with_the_samples_drawn():
     network, x = build("cnn", "torch")
     made = report(network, x, target=[0, 1, 2, 0, 1], examples=2, evaluate=False,

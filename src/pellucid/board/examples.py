@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,25 @@ class ExampleGroup:
     title: str
     what: str
     examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The groups, the explanation of their rows, its cost, what is to be said, what to warn of."""
+
+    groups: tuple[ExampleGroup, ...] = ()
+    explanation: Explanation | None = None
+    forward: int = 0
+    note: str = ""
+    warning: str = ""
+
+
+class _Found(NamedTuple):
+    """An explanation, the forward passes that led to it, and why it is not of the first method."""
+
+    explanation: Explanation | None = None
+    forward: int = 0
+    note: str = ""
 
 
 def chosen_rows(answers: Answers, each: int) -> list[tuple[str, str, np.ndarray]]:
@@ -80,29 +99,31 @@ def make_examples(
     seed: int,
     batch_size: int | str,
     at: np.ndarray,
-) -> tuple[tuple[ExampleGroup, ...], Explanation | None, str]:
-    """The groups, one explanation of all their rows, and why there is none where there is none.
+) -> Examples:
+    """The groups, and one explanation of all their rows.
 
     `at` are the numbers in the data set of the batch's rows.
     """
     groups = [g for g in chosen_rows(answers, each) if len(g[2])]
     if not groups:
-        return (), None, ""
+        return Examples()
     rows = np.unique(np.concatenate([g[2] for g in groups]))
+    found, why = _Found(), ""
     try:
-        explanation = _explanation(model, batch, rows, method, parameters, seed, batch_size)
-        why = ""
+        found = _explanation(model, batch, rows, method, parameters, seed, batch_size)
     except (CapabilityError, LayerError, MethodError, ModelError) as error:
         if method is not None:
             raise
-        explanation, why = None, f"The examples have no explanation: {str(error).splitlines()[0]}"
-    places = {int(row): i for i, row in enumerate(rows)} if explanation is not None else {}
-    return (
+        why = f"The examples have no explanation: {str(error).splitlines()[0]}"
+    places = {int(row): i for i, row in enumerate(rows)} if found.explanation is not None else {}
+    return Examples(
         tuple(
             ExampleGroup(title, what, tuple(_example(answers, int(r), places, at) for r in own))
             for title, what, own in groups
         ),
-        explanation,
+        found.explanation,
+        found.forward,
+        found.note,
         why,
     )
 
@@ -125,16 +146,17 @@ def _explanation(
     parameters: Mapping[str, Any],
     seed: int,
     batch_size: int | str,
-) -> Explanation:
+) -> _Found:
     """The rows explained, from the arrays the model takes; shown as the user's own pictures."""
     x = model.adapter.as_given(tuple(a[rows] for a in batch.arrays))
     past = replace(model, preprocess=None)
     options = {"seed": seed, "batch_size": batch_size}
     if method is not None:
-        found = explain(past, x, method, **options, **parameters)
+        made = explain(past, x, method, **options, **parameters)
+        found = _Found(made, made.evaluations.forward)
     else:
-        found = _by_first_that_fits(past, x, batch, rows, options)
-    return as_shown(found, batch, rows)
+        found = _by_first_that_fits(past, x, batch, options)
+    return found._replace(explanation=as_shown(found.explanation, batch, rows))
 
 
 def as_shown(found: Explanation, batch: Batch, rows: np.ndarray) -> Explanation:
@@ -146,17 +168,39 @@ def as_shown(found: Explanation, batch: Batch, rows: np.ndarray) -> Explanation:
     return replace(found, parts=tuple(parts))
 
 
-def _by_first_that_fits(
-    model: Model, x: Any, batch: Batch, rows: np.ndarray, options: dict[str, Any]
-) -> Explanation:
-    tried = fitting(model, batch, int(options["seed"]))
-    for name, parameters in tried[:-1]:
+def _by_first_that_fits(model: Model, x: Any, batch: Batch, options: dict[str, Any]) -> _Found:
+    """The first method that the model allows and whose maps say something of every row.
+
+    Where none does, the one with the fewest empty maps, the first at ties: Grad-CAM of a layer
+    that is followed by weights of each place is often nothing but zeros.
+    """
+    made: list[Explanation] = []
+    failed: Exception | None = None
+    for name, parameters in fitting(model, batch, int(options["seed"])):
         try:
-            return explain(model, x, name, **options, **parameters)
-        except (CapabilityError, LayerError):  # the next one needs less of the model
+            made.append(explain(model, x, name, **options, **parameters))
+        except (CapabilityError, LayerError) as error:  # the next one needs less of the model
+            failed = error
             continue
-    name, parameters = tried[-1]
-    return explain(model, x, name, **options, **parameters)
+        if not empty_maps(made[-1]).any():
+            break
+    if not made:
+        raise failed or CapabilityError("No method fits these inputs.")
+    counts = [int(empty_maps(e).sum()) for e in made]
+    best = made[int(np.argmin(counts))]
+    note = ""
+    if best is not made[0]:
+        note = (
+            f"The examples are explained by {best.method}: the maps of {made[0].method} are zero"
+            f" everywhere for {counts[0]} of {len(made[0])} of them."
+        )
+    return _Found(best, sum(e.evaluations.forward for e in made), note)
+
+
+def empty_maps(e: Explanation) -> np.ndarray:
+    """`(n,)`: whether every value of a sample is zero."""
+    filled = [p.values.reshape(len(e), -1).any(axis=1) for p in e.parts]
+    return ~np.any(filled, axis=0)
 
 
 def fitting(model: Model, batch: Batch, seed: int) -> list[tuple[str, dict[str, Any]]]:

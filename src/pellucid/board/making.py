@@ -154,13 +154,13 @@ def _made(
     )
     stages.append(_stage("importance", len(rows) if importance else 0, spent, began))
     began = time.perf_counter()
-    groups, explanation, silent = make_examples(
+    shown_rows = make_examples(
         model, batch, answers, each=each, method=method, parameters=parameters, seed=seed,
         batch_size=batch_size, at=at,
     )  # fmt: skip
-    explained = 0 if explanation is None else explanation.evaluations.forward
+    groups, explanation = shown_rows.groups, shown_rows.explanation
     number = 0 if explanation is None else len(explanation)
-    stages.append(_stage("examples", number, explained, began))
+    stages.append(_stage("examples", number, shown_rows.forward, began))
     facts = {k: v for k, v in provenance(model).items() if isinstance(v, str | int | float)}
     return Board(
         title=title,
@@ -181,10 +181,10 @@ def _made(
         stages=tuple(stages),
         seed=seed,
         model=facts,
-        notes=tuple(n for n in (*answers.notes, why) if n) + _left_out(columns),
+        notes=tuple(n for n in (*answers.notes, why, shown_rows.note) if n) + _left_out(columns),
         warnings=(
             *warnings,
-            *filter(None, [silent]),
+            *filter(None, [shown_rows.warning]),
             *_of_examples(explanation, groups),
         ),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pellucid.board import Board, board
-from pellucid.board.examples import as_shown, fitting
+from pellucid.board.examples import as_shown, empty_maps, fitting
 from pellucid.comparison import Comparison
 from pellucid.counting import Tally, tallied
 from pellucid.errors import CapabilityError, InputError, PellucidError
@@ -30,6 +30,7 @@ from pellucid.types import TargetLike
 if TYPE_CHECKING:
     from pellucid.reports.items import Study
 
+TITLE = "What this model does, and why"
 EXAMPLES = 12
 JUDGED = 8
 """Samples that are judged by the standard: each asks for hundreds of evaluations."""
@@ -50,7 +51,7 @@ def report(
     examples: int = EXAMPLES,
     evaluate: bool | Mapping[str, Any] = True,
     names: Sequence[str] | None = None,
-    title: str = "What this model does, and why",
+    title: str = TITLE,
     board_options: Mapping[str, Any] | None = None,
     seed: int = 0,
     batch_size: int | str = "auto",
@@ -93,6 +94,8 @@ def report(
     part = held.adapter.as_given(tuple(a[rows] for a in batch.arrays))
     which = target_of_rows(target, rows, len(batch))
     found = clock.of("explanations", lambda: _compared(explainer, part, which, notes))
+    if methods is None:
+        found = _that_say_something(found, notes)
     card = None
     if evaluate is not False:
         options = {"seed": int(seed), "batch_size": batch_size}
@@ -109,8 +112,12 @@ def report(
             lambda: _board(wrapped, x, y, dict(board_options or {}), seed, batch_size, notes),
         )
     script = script_of(
-        wrapped, list(found.explanations.values()), asked=asked if methods else None,
-        labels=y is not None, target=target, examples=examples, evaluate=evaluate, seed=int(seed),
+        x, [_of_the_users(e, wrapped) for e in found.explanations.values()], rows,
+        count=len(batch), inputs=len(batch.arrays), asked=asked if methods else None,
+        labels=y is not None, seed=int(seed), arguments={
+            "target": target, "examples": examples, "evaluate": evaluate, "names": names,
+            "title": None if title == TITLE else title, "board_options": board_options,
+        },
     )  # fmt: skip
     made = Report(
         study=_study(wrapped, shown, rows, names, title, script, notes, card),
@@ -154,6 +161,11 @@ def _drawn(count: int, examples: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 70]).permutation(count)[:examples])
 
 
+def _of_the_users(e: Explanation, wrapped: Model) -> Explanation:
+    """`e`, made past the user's preprocessing, as one of the model that has it."""
+    return replace(e, provenance={**e.provenance, "preprocess": wrapped.preprocess is not None})
+
+
 def _structure(wrapped: Model, held: Model, batch: Batch, notes: list[str]) -> Structure | None:
     first = held.adapter.as_given(tuple(a[:1] for a in batch.arrays))
     try:
@@ -171,6 +183,23 @@ def _compared(explainer: Explainer, part: Any, target: Any, notes: list[str]) ->
         raise CapabilityError(f"None of the methods could explain this model.\n  {reasons}")
     notes += [f"{name}: {why.splitlines()[0]}" for name, why in found.failures.items()]
     return found
+
+
+def _that_say_something(found: Comparison, notes: list[str]) -> Comparison:
+    """Without the methods whose every map is zero, which nobody asked for; all if none is left."""
+    empty = {name for name, e in found.explanations.items() if empty_maps(e).all()}
+    if not empty or len(empty) == len(found.explanations):
+        return found
+    for name in sorted(empty):
+        why = next((w for w in found.explanations[name].warnings if "zero everywhere" in w), "")
+        notes.append(f"{name} is left out, for each of its maps is zero{_reason(why)}.")
+    kept = {name: e for name, e in found.explanations.items() if name not in empty}
+    return replace(found, explanations=kept)
+
+
+def _reason(warning: str) -> str:
+    said = warning.partition("zero everywhere: ")[2]
+    return f": {said}" if said else ""
 
 
 def _judged(
