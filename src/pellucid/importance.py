@@ -11,6 +11,8 @@ from pellucid.explanation import Explanation, shorten
 from pellucid.methods.registry import registered
 from pellucid.units import by_unit
 
+ROUNDING = 1e-9
+"""A mean below this is taken as none."""
 _AT_ONCE = 64
 """Bootstrap draws held at a time."""
 
@@ -31,6 +33,10 @@ class Importance:
     def top(self, k: int) -> "Importance":
         """The k columns that count most."""
         return replace(self, rows=self.rows[:k])
+
+    def beyond_chance(self) -> "Importance":
+        """The columns whose whole interval lies above zero, and above rounding."""
+        return replace(self, rows=tuple(r for r in self.rows if r[2] > ROUNDING))
 
     def __iter__(self) -> Any:
         return iter(self.rows)

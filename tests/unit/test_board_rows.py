@@ -1,9 +1,12 @@
 """What a board says of rows: their numbers in the data set, and no slices made of the errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import pellucid
+from pellucid.plain import readable
 
 CLASSES = ("cat", "dog", "bird")
 
@@ -131,3 +134,52 @@ def test_a_report_leaves_out_what_is_zero_for_every_sample():
     assert any(n.startswith("gradcam is left out") and "relu=False" in n for n in some.study.notes)
     asked = pellucid.report(network, x[empty][:3], evaluate=False, methods=["gradcam", "saliency"])
     assert {a.explanation.method for a in asked.study.items[0].answers} == {"gradcam", "saliency"}
+
+
+def a_table(labels):
+    x = np.random.default_rng(2).normal(size=(300, 3)).astype(np.float32)
+    return (lambda a: np.stack([-a[:, 1], a[:, 1]], axis=1)), x, labels(x)
+
+
+@pytest.mark.parametrize("labels", [lambda x: (x[:, 1] < 0).astype(int), lambda x: x[:, 0] * 0])
+def test_columns_of_no_importance_are_not_named(labels):
+    model, x, y = a_table(labels)
+    made = pellucid.board(model, x, y.astype(int), examples=1, feature_names=["a", "b", "c"])
+    named = [r[0] for r in made.importance.beyond_chance().rows]
+    assert not {"a", "c"} & set(named)
+    said = next(line for line in str(made).splitlines() if "counts most" in line)
+    assert said == f"  counts most: {', '.join(named) or 'no column, beyond chance'}"
+    page = made.to_html()
+    assert ("No column counts beyond chance." in page) == (not named)
+
+
+def test_a_column_that_counts_is_named_alone():
+    model, x, y = a_table(lambda x: (x[:, 1] > 0).astype(int))
+    made = pellucid.board(model, x, y, examples=1, feature_names=["a", "b", "c"])
+    assert [r[0] for r in made.importance.beyond_chance().rows] == ["b"]
+    assert "  counts most: b\n" in str(made)
+
+
+def test_a_model_that_is_always_sure_has_no_least_sure_rows():
+    _, x, y = a_table(lambda x: (x[:, 1] > 0.1).astype(int))
+    made = pellucid.board(lambda a: np.eye(2)[(a[:, 1] > 0).astype(int)], x, y, examples=2)
+    assert [g.title for g in made.examples] == ["Surely wrong", "Surely right"]
+
+
+def test_rounding_is_no_reason():
+    from pellucid.reports.words import meaning
+
+    x = np.array([[1.0, 2.0, 3.0]])
+    made = pellucid.explain(lambda a: a[:, 1:2], x, "occlusion", target=0)
+    values = np.array([[1e-16, 2.0, -1e-16]], np.float32)
+    made = replace(made, parts=(replace(made.parts[0], values=values),))
+    assert meaning(made)[1].startswith("Strongest for the output: feature 1.")
+
+
+def test_a_report_says_each_sample_s_label_and_a_number_s_tree_once():
+    x = np.random.default_rng(2).normal(size=(80, 2)).astype(np.float32)
+    made = pellucid.report(lambda a: a[:, :1], x, x[:, 0].round(2), examples=2, evaluate=False)
+    for item in made.study.items:
+        label = x[int(item.name.split()[1]), 0].round(2)
+        assert item.caption == f"Its label is {readable(label)}."
+    assert made.tree.title == "A tree that imitates the output"

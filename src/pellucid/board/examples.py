@@ -78,13 +78,16 @@ def chosen_rows(answers: Answers, each: int) -> list[tuple[str, str, np.ndarray]
     surest = np.argsort(-top, kind="stable")
     ranked = np.sort(answers.probabilities, axis=1)
     margin = ranked[:, -1] - ranked[:, -2]
+    unsure = np.argsort(margin, kind="stable")
+    unsure = unsure[margin[unsure] < 1 - 1e-6][:each]  # a model that is always sure has none
+    certain = surest[right[surest]]
     return [
         ("Surely wrong", "Wrong answers with the highest probability.",
          surest[~right[surest]][:each]),
         ("Least sure", "The two best classes are closest to each other.",
-         np.argsort(margin, kind="stable")[:each]),
+         unsure),
         ("Surely right", "Right answers with the highest probability.",
-         surest[right[surest]][:each]),
+         certain[~np.isin(certain, unsure)][:each]),
     ]  # fmt: skip
 
 
@@ -153,10 +156,9 @@ def _explanation(
     options = {"seed": seed, "batch_size": batch_size}
     if method is not None:
         made = explain(past, x, method, **options, **parameters)
-        found = _Found(made, made.evaluations.forward)
-    else:
-        found = _by_first_that_fits(past, x, batch, options)
-    return found._replace(explanation=as_shown(found.explanation, batch, rows))
+        return _Found(as_shown(made, batch, rows), made.evaluations.forward)
+    made, forward, note = _by_first_that_fits(past, x, batch, options)
+    return _Found(as_shown(made, batch, rows), forward, note)
 
 
 def as_shown(found: Explanation, batch: Batch, rows: np.ndarray) -> Explanation:
@@ -168,7 +170,9 @@ def as_shown(found: Explanation, batch: Batch, rows: np.ndarray) -> Explanation:
     return replace(found, parts=tuple(parts))
 
 
-def _by_first_that_fits(model: Model, x: Any, batch: Batch, options: dict[str, Any]) -> _Found:
+def _by_first_that_fits(
+    model: Model, x: Any, batch: Batch, options: dict[str, Any]
+) -> tuple[Explanation, int, str]:
     """The first method that the model allows and whose maps say something of every row.
 
     Where none does, the one with the fewest empty maps, the first at ties: Grad-CAM of a layer
@@ -194,7 +198,7 @@ def _by_first_that_fits(model: Model, x: Any, batch: Batch, options: dict[str, A
             f"The examples are explained by {best.method}: the maps of {made[0].method} are zero"
             f" everywhere for {counts[0]} of {len(made[0])} of them."
         )
-    return _Found(best, sum(e.evaluations.forward for e in made), note)
+    return best, sum(e.evaluations.forward for e in made), note
 
 
 def empty_maps(e: Explanation) -> np.ndarray:

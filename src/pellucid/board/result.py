@@ -124,17 +124,23 @@ class Board:
         sampled = "" if self.rows == self.count else f" (sampled from {self.count:,})"
         lines = [f"{self.title}: {self.task} of {self.rows:,} rows{sampled}"]
         for s in self.performance.scores[:6]:
-            interval = "" if np.isnan(s.low) else f" ({s.low:.4g} to {s.high:.4g})"
-            lines.append(f"  {s.name} {s.value:.4g}{interval}")
+            interval = "" if np.isnan(s.low) else f" ({_four(s.low)} to {_four(s.high)})"
+            lines.append(f"  {s.name} {_four(s.value)}{interval}")
         if self.slices is not None:
             lines += [f"  errs more where {s}" for s in self.slices.found[:3]]
             if not self.slices.found:
                 lines.append(f"  no slice errs more than the rest (alpha {self.slices.alpha:g})")
         if self.importance is not None:
-            lines.append("  counts most: " + ", ".join(r[0] for r in self.importance.rows[:3]))
+            most = ", ".join(r[0] for r in self.importance.beyond_chance().rows[:3])
+            lines.append(f"  counts most: {most or 'no column, beyond chance'}")
         lines.append(f"  {self.evaluations:,} forward passes, {self.seconds:.1f} s")
         return "\n".join(lines + [f"  warning: {w}" for w in self.warnings])
 
     def __repr__(self) -> str:
         """The same as `str`: pages are a call away."""
         return str(self)
+
+
+def _four(value: float) -> str:
+    """Four figures, without what is only rounding beside 1."""
+    return f"{0.0 if abs(value) < 1e-12 else value:.4g}"

@@ -110,8 +110,8 @@ def _one_sample(wrapped: Model, held: Any, x: Any, notes: list[str]) -> Leaves |
             given = zeros_for(wrapped)
         except InputError:
             notes.append(
-                "It does not say which shape its inputs have; give one, inspect(model, x), to see"
-                " shapes, the graph and the work of a run."
+                "It does not say which shape its inputs have; give one, inspect(model, x) or"
+                " --shape in a command, to see shapes, the graph and the work of a run."
             )
             return None
     # Zeros are in the model's own form already.

@@ -37,7 +37,7 @@ def without_layers(wrapped: Model) -> str:
     """What to do about a model that shows no layers and no weights."""
     if wrapped.framework == "sklearn":
         return (
-            "Models of scikit-learn have no layers: pellucid.inside.surrogate and"
+            "Models of scikit-learn have no layers: pellucid.inside.surrogate_tree and"
             " pellucid.inside.embedding look at what they do."
         )
     return "Wrap the model itself rather than its predict function."

@@ -53,7 +53,13 @@ class SurrogateTree:
         kind = "A list of rules" if self.nodes[0].listed else "A tree"
         if self.classes:
             return f"{kind} that imitates {self.target_name}"
-        return f"{kind} that imitates the {self.explained} of {self.target_name}"
+        return f"{kind} that imitates {self.score_name}"
+
+    @property
+    def score_name(self) -> str:
+        """The score that is imitated, in words."""
+        alone = self.target_name == "the output"
+        return f"the {self.explained}" if alone else f"the {self.explained} of {self.target_name}"
 
     def apply(self, x: Any) -> np.ndarray:
         """The number of the leaf that each row ends in, `(n,)`; `x` as it was for the model."""

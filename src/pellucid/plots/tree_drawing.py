@@ -69,7 +69,7 @@ def _legend(found: "SurrogateTree", palette: Palette, y: float, width: float) ->
     marks: list[Mark] = []
     x = _MARGIN
     if not found.classes:
-        score = f"{found.explained} of {found.target_name}"
+        score = found.score_name.removeprefix("the ")
         ends = f"{readable(palette.low)} to {readable(palette.high)}"
         text = fitting(f"mean {score}, {ends}", width - 200, 11)
         for i, value in enumerate(np.linspace(palette.low, palette.high, 9)):

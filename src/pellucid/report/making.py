@@ -10,6 +10,7 @@ import numpy as np
 
 from pellucid.board import Board, board
 from pellucid.board.examples import as_shown, empty_maps, fitting
+from pellucid.board.labels import check_labels
 from pellucid.comparison import Comparison
 from pellucid.counting import Tally, tallied
 from pellucid.errors import CapabilityError, InputError, PellucidError
@@ -19,6 +20,7 @@ from pellucid.explanation import Explanation
 from pellucid.inputs.batch import Batch
 from pellucid.inside import Structure, SurrogateTree, inspect, surrogate_tree
 from pellucid.model import Model, wrap
+from pellucid.plain import readable
 from pellucid.report.choosing import with_background
 from pellucid.report.data_card import data_card
 from pellucid.report.result import Cost, Report
@@ -80,6 +82,7 @@ def report(
     batch = held.accept(x)
     check_feature_names(held, batch)
     _check(names, examples, len(batch))
+    labels = None if y is None else check_labels(y, len(batch))
     clock = _Clock()
     notes: list[str] = []
     structure = clock.of("structure", lambda: _structure(wrapped, held, batch, notes))
@@ -120,7 +123,7 @@ def report(
         },
     )  # fmt: skip
     made = Report(
-        study=_study(wrapped, shown, rows, names, title, script, notes, card),
+        study=_study(wrapped, shown, rows, names, labels, title, script, notes, card),
         structure=structure,
         data=data_card(held, batch, y),
         board=behaviour,
@@ -265,6 +268,7 @@ def _study(
     shown: Mapping[str, Explanation],
     rows: np.ndarray,
     names: Sequence[str] | None,
+    labels: np.ndarray | None,
     title: str,
     script: str,
     notes: Sequence[str],
@@ -275,7 +279,11 @@ def _study(
 
     called = [str(names[r]) for r in rows] if names is not None else [f"sample {r}" for r in rows]
     items = [
-        StudyItem(name, [Answer(f"Why {e.target_names[i]}?", e, i) for e in shown.values()])
+        StudyItem(
+            name,
+            [Answer(f"Why {e.target_names[i]}?", e, i) for e in shown.values()],
+            caption="" if labels is None else f"Its label is {readable(labels[rows[i]])}.",
+        )
         for i, name in enumerate(called)
     ]
     first = next(iter(shown.values()))

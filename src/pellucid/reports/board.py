@@ -187,9 +187,10 @@ def _lead(board: "Board") -> str:
             f" {error_in_words(board, worst.rest)} elsewhere. "
         )
     if board.importance is not None and len(board.importance):
-        names = [elide(r[0], 40) for r in board.importance.rows[:3] if r[1] > 0]
-        if names:
-            text += f"What counts most: {', '.join(names)}."
+        names = [elide(r[0], 40) for r in board.importance.beyond_chance().rows[:3]]
+        text += (
+            f"What counts most: {', '.join(names)}." if names else "No column counts beyond chance."
+        )
     return text
 
 

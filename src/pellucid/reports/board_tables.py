@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pellucid.importance import ROUNDING
 from pellucid.plots.style import elide, number, short_name
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def importance(board: "Board") -> tuple[Bar, ...]:
     if board.importance is None:
         return ()
     rows = board.importance.rows[:15]
-    most = max([abs(m) for _, m, _, _ in rows] + [1e-12])
+    most = max([max(abs(m), abs(high)) for _, m, _, high in rows] + [ROUNDING])
     return tuple(
         Bar(elide(n, 48), _small(m), f"{_small(low)} to {_small(high)}",
             round(100 * max(m, 0.0) / most, 1))
@@ -125,7 +126,7 @@ def importance(board: "Board") -> tuple[Bar, ...]:
 
 def _small(value: float) -> str:
     """A loss without what is only rounding."""
-    return number(0.0 if abs(value) < 1e-9 else value)
+    return number(0.0 if abs(value) < ROUNDING else value)
 
 
 def importance_words(board: "Board") -> str:

@@ -247,8 +247,14 @@ def _found_in_series(steps: np.ndarray, target: str, *, of_target: bool = True) 
     )
 
 
+_ROUNDING = 1e-6
+"""Of the strongest value: what is smaller is no reason."""
+
+
 def _found_in_table(explanation: Explanation, sample: int, part: int, target: str) -> str:
-    top = [f for f in top_features(explanation, sample, 3, part=part) if f.attribution]
+    top = top_features(explanation, sample, 3, part=part)
+    least = _ROUNDING * max((abs(f.attribution) for f in top), default=0.0)
+    top = [f for f in top if abs(f.attribution) > least]
     favour = join([elide(f.name, 40) for f in top if f.attribution > 0])
     against = join([elide(f.name, 40) for f in top if f.attribution < 0])
     if favour and against:
