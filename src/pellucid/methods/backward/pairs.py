@@ -144,6 +144,7 @@ class Pairs:
         earlier: Pulled,
         *,
         least: bool,
+        apart: bool = False,
     ) -> Array:
         """Each output is one of the inputs: Δy goes to the winner, now or in the reference.
 
@@ -153,7 +154,8 @@ class Pairs:
         (`least`) it is the other way round: one that grew has left its earlier winner behind.
         A winner that stands still hands its own derivative on only where the output stands still
         too: where that fell, it fell with its earlier winner, and owes nothing to this one.
-        `earlier` is what `pulling` finds of the references.
+        `earlier` is what `pulling` finds of the references. `apart` says that no two outputs look
+        at one input, as in most pooling, so that none wins twice.
         """
         xp, adapter = self.xp, self.adapter
         values = tuple(self.stop(p.value) for p in pairs)
@@ -175,7 +177,7 @@ class Pairs:
             inverse = 1 / xp.where(small, xp.ones_like(difference), difference)
             inverses.append(xp.where(small, xp.zeros_like(inverse), inverse))
             plainly.append(xp.astype(small, inverse.dtype))
-        at_once = self._wins_once(to_winner, y)
+        at_once = apart or self._wins_once(to_winner, y)
         if at_once:
             # What stands still and what moves have winners of their own: one pass reaches both.
             now = xp.where(still, unmoved, now)

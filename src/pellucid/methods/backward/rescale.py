@@ -110,7 +110,9 @@ def _maximum(pairs: Pairs, op: Operation, reference: ReferenceRun) -> Array:
     function, references = at(op, places), tuple(before[i] for i in places)
     both = tuple(Pair(op.inputs[i], r) for i, r in zip(places, references, strict=True))
     earlier = reference.once(op, lambda: pairs.pulling(function, references), pairs.adapter)
-    return pairs.maximum(function, both, earlier, least=op.form == "minimum")
+    slides = op.sliding() if len(places) == 1 else None
+    apart = slides is not None and all(slides.extent(k) <= n for k, n in enumerate(slides.stride))
+    return pairs.maximum(function, both, earlier, least=op.form == "minimum", apart=apart)
 
 
 def _select(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
