@@ -23,8 +23,8 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 REASON = (
-    "half of the time goes into the backward of the two convolutions, once for each class, sample"
-    " and row of the background, which the peer does as well (a profile on one thread)"
+    "in torch more than a third of the time goes into the backward of the two convolutions, once for"
+    " each class, sample and row of the background, which the peer does as well (one thread)"
 )
 
 
