@@ -206,7 +206,7 @@ def test_weights_are_frozen_only_for_the_gradient(training, monkeypatch):
 def test_no_input_is_kept_for_a_gradient_of_weights():
     """A plain pass keeps what goes into each layer with weights; a frozen one does not."""
     torch = pytest.importorskip("torch")
-    from pellucid.adapters.torch.modes import FrozenWeights
+    from pellucid.adapters.torch.frozen import FrozenWeights
 
     net = torch.nn.Sequential(
         torch.nn.Linear(50, 50), torch.nn.BatchNorm1d(50), torch.nn.Linear(50, 50)
@@ -231,7 +231,7 @@ def test_no_input_is_kept_for_a_gradient_of_weights():
 
 def test_batch_normalisation_by_the_batch_s_own_statistics_is_left_alone():
     torch = pytest.importorskip("torch")
-    from pellucid.adapters.torch.modes import FrozenWeights
+    from pellucid.adapters.torch.frozen import FrozenWeights
 
     own = torch.nn.BatchNorm1d(5, track_running_stats=False).eval()
     x = torch.randn(7, 5)

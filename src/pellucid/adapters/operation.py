@@ -24,8 +24,8 @@ class Operation(ABC):
     relu6; product (linear in each of two live inputs), quotient, squared_difference; softmax,
     log_softmax (with `arguments["axis"]`); affine_norm, layer_norm, group_norm,
     instance_norm, rms_norm; euclidean_norm (the root of a sum of squares); maximum, minimum (each
-    output is one of its inputs); select (one of two inputs by a boolean third), boolean (true or
-    false, so without a derivative);
+    output is one of its inputs); order (where the largest are, or all by size); select (one of
+    two inputs by a boolean third), boolean (true or false, so without a derivative);
     dot_product_attention; sigmoid, tanh, erf, clip; rsqrt, power (roots, powers, exponentials:
     parts of formulas more often than units of a network); of linear kinds: convolution, dense,
     scale (by a constant);

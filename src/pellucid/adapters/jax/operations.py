@@ -35,7 +35,7 @@ KINDS: dict[str, str] = {
         " dynamic_slice dynamic_update_slice gather rev convert_element_type reduce_sum"
         " reduce_window_sum reduce_precision copy copy_p stop_gradient real imag complex"
         " optimization_barrier tile split bitcast_convert_type scatter scatter-add"
-        " scatter_add device_put mark neg sharding_constraint split",
+        " scatter_add device_put mark neg sharding_constraint stack unstack",
     ),
     **_each("lookup", "take embedding"),
     **_each("opaque", "while scan cond"),
@@ -61,6 +61,7 @@ FORMS: dict[str, str] = {
     **_each("tanh", "tanh soft_sign"),
     **_each("erf", "erf erfc"),
     **_each("clip", "clamp hard_tanh"),
+    **_each("order", "argmax argmin sort top_k approx_top_k"),
     "rsqrt": "rsqrt",
     **_each("power", "exp exp2 expm1 log log1p sqrt cbrt integer_pow square pow"),
     **_each("move", "reshape transpose squeeze expand_dims convert_element_type copy copy_p"),

@@ -10,7 +10,16 @@ import numpy as np
 from pellucid.adapters.jax.operations import function_name
 from pellucid.adapters.jax.program import Program, Step, evaluate
 
-_BENDING = frozenset({"max", "clamp", "select_n", "mul"})
+_COMPARISONS = frozenset({"gt", "ge", "lt", "le"})
+_BENDS = _COMPARISONS | {"abs", "sign", "max", "min", "clamp", "sqrt"}
+_BY_SLOPE = frozenset({"leaky_relu", "elu"})
+"""Functions that are a ReLU where the slope below zero, an argument of theirs, is zero."""
+
+ENDS = _BY_SLOPE | {"max", "min", "clamp", "select_n", "mul", "div", "add", "sub", "neg"}
+"""Steps that may be the last one of a ReLU that is written out."""
+
+_LONGEST = 8
+"""Steps between a number and the ReLU that is made of it."""
 _PROBES = np.asarray([-7.5, -2.0, -0.5, -1e-3, 0.0, 1e-3, 0.5, 2.0, 6.5, 40.0])
 
 
@@ -20,7 +29,7 @@ def rectifier(program: Program, group: Sequence[int]) -> str | None:
     Found by performing them on a few numbers; what depends on weights is none.
     """
     steps = [program.steps[i] for i in group if program.steps[i].primitive is not None]
-    if not steps or steps[-1].name not in _BENDING:
+    if not steps or not _may_bend(steps):
         return None
     own = {v for step in steps for v in step.outputs}
     given = {v for step in steps for v in step.reads if v not in own}
@@ -66,43 +75,66 @@ def _constants(program: Program, values: set[int]) -> list[Step] | None:
     return [found[i] for i in sorted(found)]
 
 
-def apart(program: Program, segment: Sequence[int]) -> list[tuple[int, ...]] | None:
-    """A region of steps as its ReLUs and all else one by one; None where none is among others.
+def _called(step: Step) -> str:
+    return function_name(step.name, step.params) or step.name
 
-    A choice by a comparison, or a product with one, is looked at together with that comparison.
-    """
-    inside = {i for i in segment if program.steps[i].primitive is not None}
+
+def _may_bend(steps: Sequence[Step]) -> bool:
+    """Whether steps end as a ReLU may, and hold what bends."""
+    if _called(steps[-1]) in _BY_SLOPE:
+        return True
+    return steps[-1].name in ENDS and any(step.name in _BENDS for step in steps)
+
+
+def relus_of(program: Program, region: Sequence[int]) -> list[tuple[int, ...]]:
+    """The steps of each ReLU in a region of steps, however it is written."""
+    inside = {i for i in region if program.steps[i].primitive is not None}
     groups: list[tuple[int, ...]] = []
+    taken: set[int] = set()
     for i in sorted(inside):
         step = program.steps[i]
-        if function_name(step.name, step.params) in {"relu", "relu6"}:
-            groups.append((i,))
-        elif step.name in _BENDING:
-            behind = [i, *_comparison(program, i, inside)]
-            if rectifier(program, sorted(behind)) is not None:
-                groups.append(tuple(sorted(behind)))
-    if not groups or set(groups[0]) == inside:
-        return None
-    taken = {i for group in groups for i in group}
-    return [*groups, *((i,) for i in sorted(inside - taken))]
+        found = None
+        if _called(step) in {"relu", "relu6"}:
+            found = (i,)
+        elif step.name in ENDS or _called(step) in _BY_SLOPE:
+            found = _behind(program, i, inside - taken)
+        if found is not None:
+            groups.append(found)
+            taken.update(found)
+    return groups
 
 
-def _comparison(program: Program, position: int, inside: set[int]) -> list[int]:
-    """The steps from a comparison to this one, which alone reads them."""
-    found: list[int] = []
-    for value in program.steps[position].reads:
+def _behind(program: Program, last: int, inside: set[int]) -> tuple[int, ...] | None:
+    """The steps that make a ReLU of a number, the nearest there is, and end at `last`."""
+    reached, todo = dict[int, None](), [(v, 0) for v in program.steps[last].reads]
+    while todo:
+        value, depth = todo.pop(0)
+        if value in reached or value not in program.live:
+            continue
+        reached[value] = None
         maker = program.producer.get(value)
-        chain: list[int] = []
-        while maker is not None and maker in inside and program.readers.get(value) is not None:
-            step = program.steps[maker]
-            if len(program.readers[value]) > 1:
-                break
-            chain.append(maker)
-            if step.name in {"gt", "ge", "lt", "le"}:
-                found += chain
-                break
-            if step.name not in {"convert_element_type", "copy"}:
-                break
-            (value,) = step.reads[:1]
-            maker = program.producer.get(value)
-    return found
+        if maker in inside and depth < _LONGEST:
+            todo += [(v, depth + 1) for v in program.steps[maker].reads]
+    for base in reached:
+        group = _between(program, base, last, inside)
+        if group is not None and rectifier(program, group) is not None:
+            return group
+    return None
+
+
+def _between(program: Program, base: int, last: int, inside: set[int]) -> tuple[int, ...] | None:
+    """The steps from a value to the last one, which alone needs them; None where they need more."""
+    found, todo = {last}, [v for v in program.steps[last].reads if v != base]
+    while todo:
+        value = todo.pop()
+        if value not in program.live:
+            continue
+        maker = program.producer.get(value)
+        if maker not in inside:
+            return None
+        if maker not in found:
+            found.add(maker)
+            todo += [v for v in program.steps[maker].reads if v != base]
+    made = {v for i in found - {last} for v in program.steps[i].outputs}
+    own = all(r in found for v in made for r in program.readers.get(v, ()))
+    return tuple(sorted(found)) if own and made.isdisjoint(program.outputs) else None

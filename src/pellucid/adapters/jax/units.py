@@ -19,7 +19,7 @@ from pellucid.adapters.jax.operations import (
 )
 from pellucid.adapters.jax.peel import is_shift_beside, softmax_logits
 from pellucid.adapters.jax.program import Program, Step, Value
-from pellucid.adapters.jax.rectifiers import apart, rectifier
+from pellucid.adapters.jax.rectifiers import ENDS, rectifier, relus_of
 
 _WEIGHTED = frozenset({"conv_general_dilated", "dot_general", "ragged_dot"})
 
@@ -111,7 +111,7 @@ def _unit(
         return Unit(index, kind, name, path, call, group, inputs, live, {}, arguments, last.outputs)
     live = tuple(isinstance(v, int) and v in program.live for v in last.inputs)
     name = name_of(last)
-    if name in {"max", "clamp", "select_n"}:
+    if name in ENDS:
         name = rectifier(program, group) or name
     kind = kind_of(name, live)
     weights: dict[str, Value] = {}
@@ -169,11 +169,13 @@ def _regions(program: Program, taken: set[int]) -> list[tuple[int, ...]]:
         regions.setdefault(root, []).append(i)
     found: list[tuple[int, ...]] = []
     for root, members in regions.items():
+        relus = relus_of(program, members)
+        found += relus
+        gated = {i for group in relus for i in group}
         for segment in _segments(program, root, members):
             steps = [i for i in segment if program.steps[i].primitive is not None]
-            parts = apart(program, segment) if len(steps) > 1 else None
-            if parts is not None:
-                found += parts
+            if gated.intersection(steps):  # what is beside a ReLU stands by itself
+                found += [(i,) for i in steps if i not in gated]
             elif len(steps) > 1 and not _has_one_output(program, segment):
                 found += [(i,) for i in steps]
             elif len(steps) > 1:

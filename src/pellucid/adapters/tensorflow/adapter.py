@@ -310,7 +310,7 @@ class TensorFlowAdapter(Adapter):
         kinds: frozenset[str] | None,
         replaced: Mapping[str, tuple[tf.Variable, tf.Tensor]],
     ) -> Outputs:
-        program = trace.program
+        program = trace.for_rules
         exits = {}
         for name in names:
             number, mark = trace.value_of(name, x, peel), trace.marks[name][0]

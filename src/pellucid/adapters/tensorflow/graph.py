@@ -12,9 +12,8 @@ from typing import Any
 import tensorflow as tf
 
 from pellucid.adapters.tensorflow.gradients import CustomGradient, custom_gradients
-from pellucid.adapters.tensorflow.operations import CALLS, READS, SHAPES, kind_of
+from pellucid.adapters.tensorflow.operations import CALLS, READS, SCATTERED, SHAPES, kind_of
 from pellucid.adapters.tensorflow.raw import Perform, function_graph, gradient_name
-from pellucid.adapters.tensorflow.rectifiers import rectifiers
 
 Where = Callable[[Any, int], tuple[str, int]]
 """From a graph and the position of an operation in it to the layer path and call number."""
@@ -57,6 +56,8 @@ class Program:
     outputs: tuple[int, ...] = ()
     numbers: dict[Any, int] = field(default_factory=dict)
     """Number of a symbolic tensor; of its first use where it is in a body called twice."""
+    rectified: Mapping[int, str] = field(default_factory=dict)
+    """The form of steps that are ReLUs and were something else in the graph, by step index."""
 
     def new(self, tensor: tf.Tensor) -> int:
         self.numbers.setdefault(tensor.ref(), len(self.tensors))
@@ -87,11 +88,6 @@ class Program:
     def custom(self) -> dict[int, CustomGradient]:
         """The gradients attached to single steps, by step index."""
         return custom_gradients(self.steps)
-
-    @functools.cached_property
-    def rectifiers(self) -> Mapping[int, str]:
-        """The form of steps that are ReLUs under whatever name, by step index."""
-        return rectifiers(self)
 
     @functools.cached_property
     def used(self) -> frozenset[int]:
@@ -131,6 +127,15 @@ class Program:
         return frozenset(reached)
 
     @functools.cached_property
+    def chosen(self) -> frozenset[int]:
+        """Values without derivatives, such as masks and places, that live real numbers decide."""
+        reached = {v for v in self.live if self.tensors[v].dtype.is_floating}
+        for step in self.steps:
+            if step.type not in SHAPES and any(v in reached for v in step.inputs):
+                reached.update(step.outputs)
+        return frozenset(reached - self.live)
+
+    @functools.cached_property
     def weight_of(self) -> dict[int, Any]:
         """Value number of a read variable (also through casts and reshapes) -> its handle."""
         handles = dict(self.captures)
@@ -159,8 +164,11 @@ class Program:
     def kind(self, step: Step) -> str:
         if step.index in self.custom:
             return "custom_gradient"
-        if step.index in self.rectifiers:
+        if step.index in self.rectified:
             return "activation"
+        where = SCATTERED.get(step.type)
+        if where is not None and step.inputs[where] in self.chosen:
+            return "other"
         return kind_of(step.type, self.liveness(step))
 
     def liveness(self, step: Step) -> tuple[bool, ...]:

@@ -16,11 +16,11 @@ from pellucid.adapters.tensorflow.interpret import (
     interpret,
     performer_of,
     plan,
+    with_relus,
 )
 from pellucid.adapters.tensorflow.loops import Loop
 from pellucid.adapters.tensorflow.operations import LOOPS, form_of
 from pellucid.adapters.tensorflow.raw import Perform, arguments
-from pellucid.adapters.tensorflow.rectifiers import BY_SIGN
 from pellucid.adapters.tensorflow.sliding import sliding_of
 from pellucid.errors import CapabilityError, InputError
 
@@ -71,13 +71,8 @@ class TracedOperation(Operation):
         self.kind, self.name = program.kind(step), step.type
         self.path, self.call, self.index = step.path, step.call, step.index
         self.live, self.inputs = program.liveness(step), tuple(inputs)
-        known = program.rectifiers.get(step.index)
-        self.form = known or form_of(step.type, self.kind, self.live)
+        self.form = program.rectified.get(step.index) or form_of(step.type, self.kind, self.live)
         self.sources = tuple(maker_of(program, v, marks) for v in step.inputs)
-        if known and step.type in BY_SIGN:
-            # The sign it was given is that of this input only; of another, it is another.
-            only = self.live.index(True)
-            perform = lambda given: [tf.nn.relu(given[only])]  # noqa: E731
         self._perform, self._single = perform, single_output(program, step)
         self._places: dict[str, int] = {}
         for place, value in enumerate(step.inputs):
@@ -196,7 +191,7 @@ def _unrolled(
     """A loop turn by turn, the operations of every turn shown."""
     held = {place: program.handle_of.get(value) for place, value in enumerate(step.inputs)}
     handles = {place: handle for place, handle in held.items() if handle is not None}
-    body = loop.body_with(program.liveness(step), handles)
+    body = with_relus(loop.body_with(program.liveness(step), handles))
     todo = plan(body, body.outputs)
     values, turn = list(inputs), 0
     while loop.goes_on(values):

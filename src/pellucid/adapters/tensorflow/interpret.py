@@ -5,7 +5,7 @@ tape outside sees all of it. Inside a trace the same code builds compiled parts 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ from pellucid.adapters.tensorflow.graph import Program, Step, Where, read_graph
 from pellucid.adapters.tensorflow.loops import Body, Loop
 from pellucid.adapters.tensorflow.operations import BRANCHES, LOOPS, READS
 from pellucid.adapters.tensorflow.raw import Perform, function_graph, performer
+from pellucid.adapters.tensorflow.rectifiers import rectifiers
 from pellucid.errors import CapabilityError
 
 Overrides = Mapping[int, tf.Tensor]
@@ -126,6 +127,17 @@ def performer_of(step: Step) -> Perform:
         object.__setattr__(step, "perform", _make_performer(step))
     assert step.perform is not None
     return step.perform
+
+
+def with_relus(program: Program) -> Program:
+    """The program for rules: each ReLU that is written out, a ReLU of the value that it is of."""
+    found = rectifiers(program, performer_of)
+    if not found:
+        return program
+    steps = list(program.steps)
+    for index, relu in found.items():
+        steps[index] = replace(steps[index], inputs=(relu.of,), perform=relu.perform)
+    return replace(program, steps=steps, rectified={i: relu.form for i, relu in found.items()})
 
 
 def _make_performer(step: Step) -> Perform:

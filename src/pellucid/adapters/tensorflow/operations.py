@@ -121,6 +121,16 @@ READS: frozenset[str] = frozenset({"ReadVariableOp"})
 SHAPES: frozenset[str] = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
 """Operations that see only the shape of their input, so that nothing live leaves them."""
 
+SCATTERED: dict[str, int] = {
+    **dict.fromkeys(
+        "TensorScatterUpdate TensorScatterAdd TensorScatterSub TensorScatterMax"
+        " TensorScatterMin".split(),
+        1,
+    ),
+    "ScatterNd": 0,
+}
+"""Operations that write to places, and which of their inputs says to which."""
+
 DATA_SIZED: frozenset[str] = frozenset(
     _each(
         "sized",

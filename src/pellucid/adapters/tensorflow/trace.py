@@ -15,7 +15,7 @@ from pellucid.adapters.keras.calls import CallStack, watched_calls
 from pellucid.adapters.keras.layers import LayerTree, numbered
 from pellucid.adapters.protocol import LayerInfo
 from pellucid.adapters.tensorflow.graph import Program, Step
-from pellucid.adapters.tensorflow.interpret import interpret, plan, read_program
+from pellucid.adapters.tensorflow.interpret import interpret, plan, read_program, with_relus
 from pellucid.adapters.tensorflow.layers import first_tensor, masked_like
 from pellucid.adapters.tensorflow.peel import Ending, confirmed, ending_of
 from pellucid.adapters.tensorflow.raw import Perform
@@ -135,6 +135,11 @@ class Trace:
 
     def _read(self) -> Program:
         return read_program(self._concrete.graph, self._intervals.where)
+
+    @functools.cached_property
+    def for_rules(self) -> Program:
+        """The program in which ReLUs are what they are, however they are written."""
+        return with_relus(self.program)
 
     @functools.cached_property
     def marks(self) -> dict[str, tuple[Mark, int]]:

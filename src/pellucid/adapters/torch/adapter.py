@@ -21,8 +21,10 @@ from pellucid.adapters.protocol import (
     OperationInfo,
     Tier,
 )
+from pellucid.adapters.torch.aliases import detached
 from pellucid.adapters.torch.cut import open_at
 from pellucid.adapters.torch.derivatives import are_one, custom_vjp, derived, sloped
+from pellucid.adapters.torch.frozen import FrozenWeights
 from pellucid.adapters.torch.layers import (
     call_path,
     exit_hook,
@@ -30,9 +32,9 @@ from pellucid.adapters.torch.layers import (
     layer_calls,
     list_layers,
 )
-from pellucid.adapters.torch.modes import FrozenWeights, InterceptMode, map_tensors
+from pellucid.adapters.torch.modes import InterceptMode
 from pellucid.adapters.torch.peeling import LastLayers, Peeling
-from pellucid.adapters.torch.position import Position, watching
+from pellucid.adapters.torch.position import Position, map_tensors, watching
 from pellucid.adapters.torch.reading import ModuleReading, Reading
 from pellucid.adapters.torch.state import quietly
 from pellucid.types import Array, Leaves, Outputs
@@ -207,7 +209,8 @@ class TorchAdapter(Adapter):
             # Liveness is read off requires_grad, so a graph is built even for a plain run.
             stack.enter_context(torch.enable_grad())
             given = [(a if a.requires_grad else _live(a)).clone() for a in x]
-            with peeling.watching(), InterceptMode(peeling.following(intercept), position, kinds):
+            mode = InterceptMode(peeling.following(intercept), position, kinds)
+            with peeling.watching(), mode.aliases, mode:
                 outputs = call(given)
             outputs = peeling.outputs(outputs)
         return outputs if self._is_differentiating else map_tensors(outputs, torch.Tensor.detach)
@@ -270,7 +273,7 @@ class TorchAdapter(Adapter):
         return are_one(a, b)
 
     def stop_gradient(self, a: Array) -> Array:
-        return a.detach()
+        return detached(a)
 
     def sloped(self, value: Array, x: Array, slope: Array) -> Array:
         return sloped(value, x, slope)

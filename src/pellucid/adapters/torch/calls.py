@@ -3,13 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from pellucid.adapters.protocol import Operation
 from pellucid.adapters.sliding import Sliding
 from pellucid.adapters.torch.operations import form_of
+from pellucid.adapters.torch.position import map_tensors
 from pellucid.adapters.torch.sliding import sliding_of
 
 
@@ -145,6 +146,43 @@ def _is_euclidean(name: str, arguments: Mapping[str, Any]) -> bool:
     if name == "linalg_vector_norm" or order is None:
         return order in {None, 2}
     return order == 2 and isinstance(arguments.get("dim"), int)
+
+
+class _Place(NamedTuple):
+    """Where an input goes among the arguments of a call."""
+
+    number: int
+
+
+def again_with(
+    func: Any, args: Any, kwargs: Mapping[str, Any], inputs: tuple[torch.Tensor, ...]
+) -> Callable[..., Any]:
+    """The call as a function of its inputs and weights, which holds on to none of its inputs."""
+    places = iter(range(len(inputs)))
+    own = set(map(id, inputs))
+    take: Any = lambda t: _Place(next(places)) if id(t) in own else t  # noqa: E731
+    places_in_args, places_in_kwargs = map_tensors(args, take), map_tensors(kwargs, take)
+
+    def call(
+        new_inputs: Sequence[torch.Tensor], new_weights: Mapping[str, Any] | None = None
+    ) -> Any:
+        changed = _filled(places_in_kwargs, new_inputs)
+        changed.update({k: v for k, v in (new_weights or {}).items() if k in changed})
+        return func(*_filled(places_in_args, new_inputs), **changed)
+
+    return call
+
+
+def _filled(value: Any, inputs: Sequence[torch.Tensor]) -> Any:
+    if isinstance(value, _Place):
+        return inputs[value.number]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_filled(item, inputs) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_filled(item, inputs) for item in value)
+    if isinstance(value, dict):
+        return {key: _filled(item, inputs) for key, item in value.items()}
+    return value
 
 
 def out_of_place_of(

@@ -16,15 +16,11 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Cut
 from pellucid.adapters.torch.affine import ESCAPES, AffineWatch
+from pellucid.adapters.torch.frozen import WeightFreezer
 from pellucid.adapters.torch.layers import call_number, with_first
-from pellucid.adapters.torch.modes import (
-    WeightFreezer,
-    is_question,
-    map_tensors,
-    name_of,
-)
+from pellucid.adapters.torch.modes import is_question, name_of
 from pellucid.adapters.torch.peeling import Peeling
-from pellucid.adapters.torch.position import Position, tensors_in, watching
+from pellucid.adapters.torch.position import Position, map_tensors, tensors_in, watching
 from pellucid.adapters.torch.reading import Named
 from pellucid.errors import LayerError
 from pellucid.types import Leaves, Outputs

@@ -54,7 +54,7 @@ KINDS: dict[str, str] = {
             " adaptive_avg_pool3d interpolate upsample pixel_shuffle pixel_unshuffle unfold fold"
             " channel_shuffle cumsum identity __get__ t select diagonal swapdims moveaxis hstack"
             " vstack dstack column_stack broadcast_to reshape_as tensor_split ravel rot90 tril triu"
-            " masked_select scatter scatter_add index_add _pack_padded_sequence"
+            " masked_select scatter scatter_add index_add setitem _pack_padded_sequence"
             " _pad_packed_sequence"
         ).split(),
         "route",

@@ -10,9 +10,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.protocol import Intercept, Operation
-from pellucid.adapters.torch.modes import map_tensors, name_of
+from pellucid.adapters.torch.modes import name_of
 from pellucid.adapters.torch.operations import FINAL, PASS
-from pellucid.adapters.torch.position import tensors_in
+from pellucid.adapters.torch.position import map_tensors, tensors_in
 from pellucid.types import Outputs
 
 Names = tuple[str | None, ...]

@@ -1,103 +1,84 @@
 """ReLUs under other names: a maximum with zero, a threshold, a choice by the sign."""
 
 import math
-import weakref
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
 from pellucid.adapters.torch.calls import depends, is_wrapped
+from pellucid.adapters.torch.formulas import Formulas
 
-_ABOVE = frozenset("gt ge __gt__ __ge__ greater greater_equal".split())
-_BELOW = frozenset("lt le __lt__ __le__ less less_equal".split())
-_CASTS = frozenset("to float half double bfloat16 type type_as".split())
-_PRODUCTS = frozenset("mul __mul__ __rmul__ multiply".split())
-_MAXIMA = frozenset("maximum max fmax".split())
+LOOKED_AT = frozenset(
+    "clamp clip clamp_min hardtanh threshold _threshold leaky_relu maximum max fmax".split()
+)
+"""Functions that may be a ReLU by themselves, by the arguments that they are given."""
+
 _CLIPS = frozenset("clamp clip clamp_min hardtanh".split())
+_NAMED = frozenset("relu relu6".split())
 
-LOOKED_AT = (
-    _ABOVE | _BELOW | _CASTS | _PRODUCTS | _MAXIMA | _CLIPS
-    | {"threshold", "_threshold", "where", "masked_fill", "leaky_relu"}
-)  # fmt: skip
-"""Functions that may be a ReLU, or make the sign by which one chooses."""
 
-BY_SIGN = _PRODUCTS | {"where", "masked_fill"}
-"""Functions that are given the sign of their input as well."""
+class Rectified(NamedTuple):
+    """A call that is a ReLU: its form ("relu", "relu6"), of which tensor, and where from."""
+
+    form: str
+    of: torch.Tensor
+    formula: bool
+    """Whether other calls take part in it, so that it is done again as a ReLU."""
+
+    def again(self, inputs: Sequence[torch.Tensor], weights: object = None) -> torch.Tensor:
+        """The ReLU on another input."""
+        return inputs[0].clamp_min(0) if self.form == "relu" else inputs[0].clamp(0, 6)
 
 
 class Rectifiers:
-    """Tells whether a call is a ReLU, following the comparisons with zero of one run."""
+    """Tells whether a call is a ReLU, following what one run does to numbers one by one."""
 
     def __init__(self) -> None:
-        self._signs: dict[int, tuple[weakref.ref[Any], weakref.ref[Any], bool]] = {}
+        self._formulas = Formulas()
 
-    def note(self, name: str, inputs: tuple[Any, ...], given: Mapping[str, Any], out: Any) -> None:
-        """Remember what a comparison of a tensor with zero, or a cast of one, returned."""
-        if not inputs or not isinstance(out, torch.Tensor):
-            return
-        if name in _CASTS:
-            known = self._sign_of(inputs[0])
-            if known is not None:
-                self._signs[id(out)] = weakref.ref(out), weakref.ref(known[0]), known[1]
-        elif name in _ABOVE | _BELOW and _is_zero(list(given.values())[1:]):
-            above = name in _ABOVE
-            self._signs[id(out)] = weakref.ref(out), weakref.ref(inputs[0]), above
+    def note(self, name: str, inputs: tuple[Any, ...], call: Any, out: Any, *, ends: bool) -> None:
+        """Remember what a call returned. With `ends`, it is a ReLU: a number to start from anew."""
+        if not ends and name not in _NAMED and isinstance(out, torch.Tensor):
+            self._formulas.note(name, inputs, call, out)
 
-    def met(self, name: str, inputs: tuple[Any, ...], given: Mapping[str, Any]) -> str:
-        """The form of the call where it is a ReLU ("relu", "relu6") on these inputs, else none."""
-        values = list(given.values())
-        tensors = [tuple(t.shape) for t in (*inputs, *values) if isinstance(t, torch.Tensor)]
-        live = next(t for t in inputs if depends(t))
-        if torch.broadcast_shapes(*tensors) != live.shape:
-            return ""
-        if name in _CLIPS:
-            return _clipped(name, given, values)
-        if name in {"threshold", "_threshold"}:
-            return "relu" if _is_zero(values[1:2]) and _is_zero(values[2:3]) else ""
-        if name == "leaky_relu":
-            return "relu" if given.get("negative_slope") == 0 else ""
-        if name in _MAXIMA:
-            return "relu" if len(values) == 2 and any(_is_zero([v]) for v in values) else ""
-        if name in _PRODUCTS and len(inputs) == 2:
-            return "relu" if self._masks(*inputs) or self._masks(*inputs[::-1]) else ""
-        if name == "where" and len(values) == 3:
-            # The method of a tensor has the condition second.
-            second = isinstance(values[1], torch.Tensor) and values[1].dtype == torch.bool
-            condition, chosen = values[:2][:: -1 if second else 1]
-            return "relu" if self._chooses(condition, chosen, values[2]) else ""
-        if name == "masked_fill" and len(values) == 3:
-            x, hidden, filled = values
-            return "relu" if self._is(hidden, x, above=False) and _is_zero([filled]) else ""
-        return ""
+    def met(
+        self, name: str, inputs: tuple[Any, ...], given: Mapping[str, Any], call: Any
+    ) -> Rectified | None:
+        """What the call is where it is a ReLU on these inputs, else None."""
+        live = [t for t in inputs if depends(t)]
+        if len(live) == 1 and name in LOOKED_AT:
+            form = _alone(name, inputs, given, live[0])
+            if form:
+                return Rectified(form, live[0], False)
+        found = self._formulas.rectified(name, inputs, call) if live else None
+        return None if found is None else Rectified(*found, True)
 
     def moved(self, source: torch.Tensor, target: torch.Tensor) -> None:
         """What was in `source`, which is about to be written to, is in `target` now."""
-        for key, (sign, compared, above) in list(self._signs.items()):
-            if compared() is source:
-                self._signs[key] = sign, weakref.ref(target), above
-
-    def _masks(self, x: Any, mask: Any) -> bool:
-        return self._is(mask, x, above=True)
-
-    def _chooses(self, condition: Any, chosen: Any, other: Any) -> bool:
-        return (self._is(condition, chosen, above=True) and _is_zero([other])) or (
-            self._is(condition, other, above=False) and _is_zero([chosen])
-        )
-
-    def _is(self, sign: Any, x: Any, *, above: bool) -> bool:
-        known = self._sign_of(sign)
-        return known is not None and known[0] is x and known[1] == above
-
-    def _sign_of(self, tensor: Any) -> tuple[Any, bool] | None:
-        held = self._signs.get(id(tensor))
-        if held is None or held[0]() is not tensor:
-            return None
-        compared = held[1]()
-        return None if compared is None else (compared, held[2])
+        self._formulas.moved(source, target)
 
 
-def _clipped(name: str, given: Mapping[str, Any], values: list[Any]) -> str:
+def _alone(name: str, inputs: tuple[Any, ...], given: Mapping[str, Any], live: Any) -> str:
+    """The form of a call that is a ReLU by itself."""
+    values = list(given.values())
+    if name in _CLIPS:
+        form = _clipped(name, given)
+    elif name in {"threshold", "_threshold"}:
+        form = "relu" if _is_zero(values[1:2]) and _is_zero(values[2:3]) else ""
+    elif name == "leaky_relu":
+        form = "relu" if given.get("negative_slope") == 0 else ""
+    elif name in {"maximum", "max", "fmax"}:
+        others = [v for v in values if v is not live]
+        both = len(values) == 2 and isinstance(others[0], torch.Tensor)
+        form = "relu" if both and _is_zero(others) else ""
+    else:
+        return ""
+    tensors = [tuple(t.shape) for t in (*inputs, *values) if isinstance(t, torch.Tensor)]
+    return form if form and torch.broadcast_shapes(*tensors) == live.shape else ""
+
+
+def _clipped(name: str, given: Mapping[str, Any]) -> str:
     low = given.get("min_val", given.get("min"))
     high = given.get("max_val", given.get("max"))
     if name == "hardtanh":  # its bounds have defaults

@@ -19,7 +19,7 @@ from pellucid.types import Array, Outputs
 
 RECTIFIERS = frozenset({"relu", "relu6"})
 _HIDING = frozenset({"opaque", "custom_gradient", "untracked", "other"})
-_LOOKED_AT = _HIDING | {"activation"}
+_LOOKED_AT = _HIDING | {"activation", "pool"}
 _NO_RELU = (
     "no ReLU was met, so this is the plain gradient: the method changes the backward pass at ReLUs"
     " alone"
@@ -39,7 +39,7 @@ def _deconvolution(xp: Any, cotangent: Array, x: Array, natural: Callable[[Array
 
 def _rule_of(op: Operation) -> str | None:
     """The gate at ReLUs, the gradient elsewhere; None for what ReLUs may hide in."""
-    if op.kind in _HIDING:
+    if op.kind in _HIDING or op.form == "order":
         return None
     return "gate" if op.kind == "activation" and op.form in RECTIFIERS else "gradient"
 
