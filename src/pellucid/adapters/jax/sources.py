@@ -11,7 +11,7 @@ from typing import Any
 from pellucid.adapters.functions import code_text
 from pellucid.adapters.jax.inputs import as_array, channel_axis_of, float_type, guess_inputs
 from pellucid.adapters.jax.marks import Modules, calls_marked
-from pellucid.adapters.jax.trees import anchor_of, captured, is_nnx, reached, split
+from pellucid.adapters.jax.trees import anchor_of, captured, is_linen, is_nnx, reached, split
 from pellucid.adapters.protocol import InputSpec
 from pellucid.adapters.structure import Structure, arguments, flatten, unflatten
 from pellucid.errors import InputError
@@ -310,8 +310,7 @@ def _modules_held(function: Any) -> list[tuple[str, Any]]:
 def source_of(model: Any) -> Source:
     """The reading that fits a model."""
     model = _unjitted(model)
-    source = _with_parameters(model)
-    if source is not None:
+    if (source := _with_parameters(model)) is not None:
         return source
     if is_nnx(model):
         return NnxSource(model)
@@ -325,11 +324,12 @@ def source_of(model: Any) -> Source:
 
 
 def _with_parameters(model: Any) -> Source | None:
-    """`partial(apply, params)` or `(apply, params)`."""
+    """`partial(apply, params)`, `(apply, params)` or, of Flax, `(module, params)`."""
     if isinstance(model, functools.partial) and split((model.args, model.keywords))[0]:
         return ApplySource(_unjitted(model.func), model.args, model.keywords)
     if isinstance(model, tuple) and len(model) == 2 and callable(model[0]):
-        return ApplySource(_unjitted(model[0]), (model[1],), {})
+        function: Any = model[0].apply if is_linen(model[0]) else _unjitted(model[0])  # type: ignore
+        return ApplySource(function, (model[1],), {})
     return None
 
 

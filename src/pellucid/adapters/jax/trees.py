@@ -165,3 +165,9 @@ def reached(value: Any) -> list[Any]:
     elif not hasattr(value, "__wrapped__"):
         found += vars(value).values() if hasattr(value, "__dict__") else ()
     return [part for part in found if part is not None]
+
+
+def is_linen(model: Any) -> bool:
+    """Whether this is a Flax module without its variables, which `apply` takes."""
+    linen = sys.modules.get("flax.linen")
+    return linen is not None and isinstance(model, linen.Module)

@@ -18,6 +18,9 @@ from pellucid.methods.registry import register_method
 from pellucid.task import Task
 from pellucid.types import Outputs
 
+_EPSILON = 1e-9
+"""Small, for sums of one sign are nowhere near zero but where nothing is summed."""
+
 
 @register_method("excitation_backprop")
 @dataclass(frozen=True)
@@ -65,14 +68,14 @@ class ExcitationBackprop(Method):
 
     def begin(self, task: Task) -> tuple[Outputs, Any] | None:
         uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
-        return begun(task, self._composite, uncovered, epsilon=1e-6)
+        return begun(task, self._composite, uncovered, epsilon=_EPSILON)
 
     def attribute(self, task: Task) -> Attribution:
         return self.attribute_each(task)[0]
 
     def attribute_each(self, task: Task) -> tuple[Attribution, ...]:
         uncovered = Uncovered(self.name, self.on_uncovered, self.instead)
-        found = propagated(task, self._composite, uncovered, epsilon=1e-6)
+        found = propagated(task, self._composite, uncovered, epsilon=_EPSILON)
         scores = task.scores()
         made = []
         for values, score in zip(found, scores, strict=True):

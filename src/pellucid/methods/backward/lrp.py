@@ -10,8 +10,9 @@ from pellucid.adapters.protocol import Operation, OperationInfo, Tier
 from pellucid.errors import InputError
 from pellucid.methods.backward.rules.bounds import bounds_for, outside_bounds
 from pellucid.methods.backward.rules.composites import Composite, composite_of
+from pellucid.methods.backward.rules.inventory import planned
 from pellucid.methods.backward.rules.plan import Plan, rule_of, rules_by_place
-from pellucid.methods.backward.rules.relevance import begun, planned, relevances
+from pellucid.methods.backward.rules.relevance import begun, relevances
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.methods.base import Attribution, Method
 from pellucid.methods.registry import register_method

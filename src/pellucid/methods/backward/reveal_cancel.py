@@ -7,7 +7,7 @@ from pellucid.adapters.protocol import Adapter, Operation
 from pellucid.methods.backward.pairs import Pairs
 from pellucid.methods.backward.parts import at
 from pellucid.methods.backward.reference import ReferenceRun
-from pellucid.methods.backward.rescale import RULED, rescaled, rule_of
+from pellucid.methods.backward.rescale import RULED, is_bent, rescaled, rule_of
 from pellucid.methods.backward.splits import Parts, Split, Sums
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.types import Array
@@ -41,7 +41,7 @@ class Revealing:
         self._known: dict[int, tuple[Any, list[Split] | Split]] = {}
 
     def __call__(self, op: Operation) -> Any:
-        if not any(op.live):
+        if not is_bent(op):
             return op()
         rule = rule_of(op)
         if rule is None:

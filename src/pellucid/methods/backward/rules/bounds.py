@@ -32,6 +32,11 @@ def bounds_for(task: "Task", plan: Plan, low: object, high: object) -> Plan:
             " high=, such as low=0.0, high=1.0."
         )
     origin = task.origin
+    if not any(array.dtype.kind == "f" for array in origin.batch.arrays):
+        raise InputError(
+            "The rule box needs inputs of real numbers, which have bounds; these are whole numbers,"
+            " such as those of words.\n  The rules flat, w_square and epsilon need none."
+        )
     for array in origin.batch.arrays:
         if array.dtype.kind == "f" and np.any(
             _bound(array, low, origin) > _bound(array, high, origin)

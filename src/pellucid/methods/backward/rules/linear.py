@@ -118,7 +118,11 @@ def through(made: Arithmetic, op: Operation, place: int, streams: Streams, *, mo
         return op(inputs=(*op.inputs[:place], value, *op.inputs[place + 1 :]))
 
     if op.form == "move":
-        streams.shares = {k: v if k == "fixed" else at(v) for k, v in streams.shares.items()}
+        before = tuple(op.inputs[place].shape)
+        streams.shares = {
+            k: v if k == "fixed" and tuple(v.shape) != before else at(v)
+            for k, v in streams.shares.items()
+        }
         streams.spare = {k: _after(at, v) for k, v in streams.spare.items()}
         streams.bias = None if streams.bias is None else at(streams.bias)
         return

@@ -1,23 +1,19 @@
 """The interceptor that gives every operation its rule, and the relevance that then flows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pellucid.adapters.derived import info_of, numbered
-from pellucid.adapters.facts import OPERATION_KINDS
-from pellucid.adapters.protocol import Adapter, Intercept, Operation, OperationInfo
-from pellucid.counting import asked_once
+from pellucid.adapters.protocol import Adapter, Operation
 from pellucid.methods.backward.parts import at
 from pellucid.methods.backward.rules import others
 from pellucid.methods.backward.rules.arithmetic import Arithmetic, smallest
 from pellucid.methods.backward.rules.composites import Composite
-from pellucid.methods.backward.rules.layout import Layout, layouts_told
+from pellucid.methods.backward.rules.inventory import is_real, planned, probed
 from pellucid.methods.backward.rules.linear import StreamedRule, Streams, through
-from pellucid.methods.backward.rules.plan import CLOSED, REFUSED, Plan, Role, plan_of
+from pellucid.methods.backward.rules.plan import REFUSED, Plan, Role
 from pellucid.methods.backward.uncovered import Uncovered
 from pellucid.running.gradients import gradients_each, gradients_of_outputs
 from pellucid.running.intercepted import (
@@ -26,8 +22,7 @@ from pellucid.running.intercepted import (
     compiled_under,
     gradients_under,
 )
-from pellucid.running.layers import shape_key
-from pellucid.types import Array, Leaves, Outputs, shape_of
+from pellucid.types import Array, Leaves, Outputs
 
 if TYPE_CHECKING:
     from pellucid.task import Task
@@ -59,7 +54,7 @@ class Relevance:
             return self._uncovered(op)
         # Whole numbers have no derivative, so none to replace: where words are looked up.
         live = others.live_places(op, role.info.live)
-        return self._by(role, op) if any(_is_real(op.inputs[i]) for i in live) else op()
+        return self._by(role, op) if any(is_real(op.inputs[i]) for i in live) else op()
 
     def _by(self, role: Role, op: Operation) -> Array:
         made, places = self._laid_out(op), others.live_places(op, role.info.live)
@@ -108,86 +103,6 @@ def _parting(op: Operation) -> str:
     )
 
 
-def _is_real(a: Array) -> bool:
-    return "float" in str(a.dtype)
-
-
-def planned(
-    task: "Task",
-    composite: Composite,
-    layer: str | None,
-    row: int | None = None,
-    *,
-    apart: bool = False,
-) -> Plan:
-    """The plan for the model of a task, from one look at its operations on a first row.
-
-    The look is taken once for each model and shape of its inputs; or at `row`, where other
-    operations are done on it. With `apart`, another finds where the samples are in their values.
-    """
-    origin = task.origin
-    looked_at = np.asarray([0 if row is None else row])
-    first = origin.take(origin.x, looked_at)
-    with origin.naming_samples(first, looked_at):
-        infos, kinds = _inventory(task, first, row)
-        plan = replace(plan_of(infos, composite, layer), of_one=row is None)
-        if not apart:
-            return plan
-        wanted = {info.index: info.shape for info in infos if info.index in plan.weighed}
-        found = {i: Layout() for i, shape in wanted.items() if shape and shape[0] == 1}
-
-        def run(count: int, intercept: Intercept) -> None:
-            rows = origin.take(origin.x, np.repeat(looked_at, count))
-            origin.model.run(rows, intercept=intercept, kinds=kinds)
-
-        adapter = task.model.adapter
-        found |= layouts_told(
-            run, frozenset(wanted) - found.keys(),
-            lambda a: adapter.to_numpy(adapter.stop_gradient(a)),
-        )  # fmt: skip
-        return replace(plan, layouts=found)
-
-
-def _inventory(
-    task: "Task", first: Leaves, row: int | None
-) -> tuple[tuple[OperationInfo, ...], frozenset[str] | None]:
-    """The operations of a run of one row, and the kinds that were asked for to see them.
-
-    A second look opens loops and recurrent layers, where there are any.
-    """
-    known, key = task.wrapped.inventories, (*shape_key(task.origin), task.model.peel)
-    if row is not None:
-        return _looked(task, first)
-    if key not in known:
-        with asked_once():
-            known[key] = _looked(task, first)
-    return known[key]
-
-
-def _looked(task: "Task", first: Leaves) -> tuple[tuple[OperationInfo, ...], frozenset[str] | None]:
-    kinds, infos = None, _met(task, first, None)
-    if any(info.kind in CLOSED for info in infos):
-        kinds = OPERATION_KINDS
-        infos = _met(task, first, kinds)
-    return tuple(infos), kinds
-
-
-def _met(task: "Task", leaves: Leaves, kinds: frozenset[str] | None) -> list[OperationInfo]:
-    """The operations of a run like the one that is differentiated, its end peeled like there.
-
-    With all kinds named, loops go turn by turn, and recurrent layers step by step.
-    """
-    infos: list[OperationInfo] = []
-
-    def note(op: Operation) -> Array:
-        out = op()
-        infos.append(info_of(op, shape_of(out)))
-        return out
-
-    task.origin.model.run(leaves, intercept=note, kinds=kinds)
-    return infos
-
-
 def relevances(
     task: "Task",
     rows: np.ndarray,
@@ -234,13 +149,11 @@ def _at_layer(
     assert opened is not None
 
     def run(given: Leaves) -> Outputs:
-        def probed(op: Operation) -> Array:
-            if op.kind != "layer":
-                return decide(op)
-            return op() + given[0] if numbered(op) == opened.layer else op()
-
         return task.model.run(
-            inputs, intercept=probed, layers=(opened.layer,), kinds=plan.kinds | {"layer"}
+            inputs,
+            intercept=probed(decide, opened.layer, given[0]),
+            layers=(opened.layer,),
+            kinds=plan.kinds | {"layer"},
         )
 
     with task.origin.naming_samples(inputs, rows):
