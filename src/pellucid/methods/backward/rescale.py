@@ -123,7 +123,12 @@ def _maximum(pairs: Pairs, op: Operation, reference: ReferenceRun) -> Array:
 
 def _select(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
     boolean = [a.dtype == pairs.xp.bool for a in op.inputs]
-    (switch,) = (i for i, is_switch in enumerate(boolean) if is_switch)
+    if sum(boolean) != 1:
+        raise CoverageError(
+            f"deeplift knows {op.name} in {op.path or 'the model'} where something true or false"
+            " chooses, not a number.\n  integrated_gradients needs no rules."
+        )
+    switch = boolean.index(True)
     flipped = pairs.xp.not_equal(op.inputs[switch], reference[switch])
     if pairs.adapter.is_known(flipped) and not bool(pairs.xp.any(flipped)):
         return op()
