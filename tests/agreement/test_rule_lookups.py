@@ -207,9 +207,8 @@ def test_words_themselves_have_no_relevance(make):
     model = make("lookup")
     for method in ("lrp", "deeplift", "deep_shap", "excitation_backprop", "guided_backprop"):
         options = {"background": OTHERS} if method == "deep_shap" else {}
-        with pytest.raises(CapabilityError, match="occlusion works on them") as error:
+        with pytest.raises(CapabilityError, match="occlusion works on them"):
             explain(model, WORDS, method, target=TARGET, **options)
-        assert ("works at no layer" in str(error.value)) == (method == "guided_backprop")
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -82,12 +82,11 @@ def check_modality(
     if not layered and (differentiates or method.family == "backward"):
         floats = [a.dtype.kind == "f" for a in batch.arrays]
         if not any(floats):
-            at_layer = "" if method.works_at_layer else f" ({method.name} works at no layer)"
             raise CapabilityError(
                 f"{method.name} needs an input of real numbers, but these are"
                 f" {', '.join(str(a.dtype) for a in batch.arrays)}.\n"
                 "  Cast them to float if they are quantities; occlusion works on them as they are,"
-                f" gradients at a layer above them (layer=), such as an embedding{at_layer}."
+                " gradients at a layer above them (layer=), such as an embedding."
             )
 
 
