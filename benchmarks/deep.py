@@ -23,7 +23,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 REASON = (
-    "in torch more than a third of the time goes into the backward of the two convolutions, once for"
+    "in torch a third of the time or more goes into the backward of two convolutions, once for"
     " each class, sample and row of the background, which the peer does as well (one thread)"
 )
 
