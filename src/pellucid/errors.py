@@ -56,7 +56,7 @@ class ConformanceError(PellucidError, AssertionError):
 
 
 class LoadError(PellucidError, ValueError):
-    """A file is not what it claims to be, is damaged, or cannot be read."""
+    """A file is not what it claims to be, is damaged, or cannot be read or written."""
 
 
 class UnsafeModelError(PellucidError):

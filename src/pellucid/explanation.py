@@ -210,7 +210,7 @@ class Explanation:
         """Write to a `.zarr` folder (or `.zarr.zip` file).
 
         An explanation saved there before is replaced whole. Raises `LoadError` for another name,
-        and where something else stands there, which is left alone.
+        where something else stands there, which is left alone, and where it cannot be written.
         """
         from pellucid.store import save
 

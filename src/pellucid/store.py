@@ -198,11 +198,23 @@ def _categories(listed: Any) -> tuple[tuple[str, ...] | None, ...] | None:
 def save(e: Explanation, path: Path) -> Path:
     """Write a Zarr folder, or one file for `.zarr.zip`; whole or not at all.
 
-    Raises `LoadError` where something stands that is no explanation of ours.
+    Raises `LoadError` where something stands that is no explanation of ours, and where the place
+    cannot be written to: full, or not ours to write.
     """
     if not path.name.endswith((".zarr", ".zarr.zip")):
         raise LoadError(f"Expected a path that ends in .zarr or .zarr.zip, got {path.name!r}.")
     _require_free(path)
+    try:
+        return _saved(e, path)
+    except OSError as error:
+        kept = "what stood there is as it was" if path.exists() else "nothing was left there"
+        raise LoadError(
+            f"The explanation cannot be saved as {path}: {error}; {kept}.\n"
+            "  Make room or choose another place: the explanation itself is unharmed."
+        ) from error
+
+
+def _saved(e: Explanation, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as place:
         folder = Path(place) / "explanation.zarr"

@@ -444,7 +444,7 @@ def test_a_save_that_dies_leaves_the_old_result_whole(suffix, place, tmp_path, m
         suffix == ".zarr" and place == "replace"
     )
     if dies:
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(LoadError, match="disk full"):
             table("occlusion").save(path)
     else:
         table("saliency").save(path)

@@ -1,7 +1,7 @@
 """Where candidates are judged: what was found before is read, the rest is run and kept."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pellucid.adapters.protocol import Tier
 from pellucid.engine.schedule import Progress
@@ -47,13 +47,14 @@ class Bench:
             if record is None:
                 half = halves[candidate.model]
                 anchor = self.anchors[candidate.model].candidate
-                if candidate is not anchor and not half.holds(start, stop):
-                    # What is asked once for all is the random control's cost, also when going on.
+                if candidate is not anchor and not self._recalled(stage, anchor, half, start, stop):
                     again = self._judge(stage, anchor, half, start, stop)
                     self.log.add(
                         f"{_key(stage, anchor, start, stop)} again {self.log.spent}", again
                     )
                 record = self._judge(stage, candidate, half, start, stop)
+                if candidate is anchor and half.holds(start, stop):
+                    record = replace(record, known=half.subject(start, stop).known)
                 self.log.add(
                     f"{key} cut off at {self.log.spent}" if record.refused else key, record
                 )
@@ -71,6 +72,7 @@ class Bench:
             candidate: Candidate, count: int, known: Mapping[str, Scores], evaluations: float
         ) -> tuple[Gate, ...]:
             half = halves[candidate.model]
+            self._recalled("certify", self.anchors[candidate.model].candidate, half, 0, count)
             found = [
                 self._kept(
                     f"{_key(f'gates {told}', candidate, 0, count)} controls",
@@ -88,6 +90,13 @@ class Bench:
             return gates_of(found)
 
         return both
+
+    def _recalled(self, stage: str, anchor: Candidate, half: Half, start: int, stop: int) -> bool:
+        """Whether what is asked once for all of these samples, as the control's cost, is known."""
+        told = self.log.get(_key(stage, anchor, start, stop))
+        if not half.holds(start, stop) and told is not None and told.known:
+            half.subject(start, stop, told.known)
+        return half.holds(start, stop)
 
     def _kept(self, key: str, judged: Callable[[int | None], Record]) -> Record:
         record = self.log.get(key)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Log:
                     "  Give a plain function, or another file to begin anew."
                 )
             self._records = dict(self._read(self.path))
-        self.resumed = len(self._records)
+        self.resumed = self._held = len(self._records)
 
     @property
     def spent(self) -> int:
@@ -67,7 +68,15 @@ class Log:
             beside.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
             os.replace(beside, self.path)
         except OSError as error:
-            raise InputError(f"The search cannot be kept in {self.path}: {error}.") from error
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            held = f"it still holds {self._held} records" if self._held else "it holds nothing"
+            raise InputError(
+                f"The search cannot be kept in {self.path}: {error}.\n"
+                f"  What was found before stays in that file ({held}): make room there, or name"
+                " another place, and the same call goes on."
+            ) from error
+        self._held = len(self._records)
 
     def _read(self, path: Path) -> Iterator[tuple[str, Record]]:
         try:
@@ -85,4 +94,7 @@ class Log:
                 "  Give the same model, inputs and goal to go on, or another file to begin anew."
             )
         for key, record in records:
-            yield key, Record.of(record)
+            try:
+                yield key, Record.of(record)
+            except InputError as error:
+                raise LoadError(f"{path} is no file of a search: {error}") from error

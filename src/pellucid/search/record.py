@@ -28,6 +28,8 @@ class Record:
     facts: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     refused: bool = False
+    known: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Of a random control: what the model said that is asked once for all candidates."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it: what is no number becomes null."""
@@ -42,6 +44,10 @@ class Record:
             "facts": {k: _or_none(v) for k, v in self.facts.items()},
             "error": self.error,
             "refused": self.refused,
+            "known": {
+                name: {"type": str(a.dtype), "values": _nested(a.tolist())}
+                for name, a in self.known.items()
+            },
         }
 
     @classmethod
@@ -59,9 +65,19 @@ class Record:
                 facts={str(k): _number(v) for k, v in given["facts"].items()},
                 error=str(given["error"]),
                 refused=bool(given["refused"]),
+                known={str(name): _array(held) for name, held in given.get("known", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"No record of a search: {type(error).__name__}: {error}.") from error
+
+
+def _nested(value: Any) -> Any:
+    return list(map(_nested, value)) if isinstance(value, list) else _or_none(value)
+
+
+def _array(held: Mapping[str, Any]) -> np.ndarray:
+    """Numbers in the type that they had; `null` is NaN."""
+    return np.array(held["values"], dtype=np.float64).astype(held["type"])
 
 
 def _or_none(value: float) -> float | None:

@@ -11,6 +11,7 @@ from pellucid.explanation import Explanation
 from pellucid.inputs.batch import Batch
 from pellucid.model import Model
 from pellucid.standard.subject import Subject
+from pellucid.standard.told import Known
 from pellucid.types import TargetLike
 
 FEWEST = 4
@@ -86,13 +87,16 @@ class Half:
         """Whether the last subject was of these samples."""
         return self._held is not None and self._held[0] == (start, stop)
 
-    def subject(self, start: int, stop: int) -> Subject:
-        """The model over these samples; what it says of shared copies is asked once."""
+    def subject(self, start: int, stop: int, known: Known | None = None) -> Subject:
+        """The model over these samples; what it says of shared copies is asked once.
+
+        `known` is what an earlier run was told of them.
+        """
         if self._held is None or self._held[0] != (start, stop):
             made = Subject(
                 self.model, self.rows(start, stop), target=self.target_of(start, stop),
                 background=self.model.adapter.as_given(self.background), imputers=self.imputers,
-                seed=self.seed, batch_size=self.batch_size,
+                seed=self.seed, batch_size=self.batch_size, known=known,
             )  # fmt: skip
             self._held = ((start, stop), made)
         return self._held[1]

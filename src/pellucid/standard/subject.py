@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from pellucid.running.outputs import check_class_names
 from pellucid.standard.imputers import make_imputers, spread_of
 from pellucid.standard.maps import position_shape
 from pellucid.standard.outputs import decisions, output_matrix
+from pellucid.standard.told import Copies, Known, Told
 from pellucid.standard.units import unit_numbers
 from pellucid.targets import resolve_target
 from pellucid.task import Task
@@ -26,17 +27,6 @@ SUBSETS = 20
 """Random subsets of each size."""
 
 Kept = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Copies:
-    """What the model says of changed copies: scores and whether the class is kept, `(n, count)`.
-
-    Scores are NaN where the model returned no finite number.
-    """
-
-    scores: np.ndarray
-    same_class: np.ndarray
 
 
 class Subject:
@@ -57,6 +47,7 @@ class Subject:
         seed: int = 0,
         batch_size: int | str = "auto",
         progress: Progress | None = None,
+        known: Known | None = None,
     ) -> None:
         # An adapter remembers how the last inputs were held together.
         model = replace(model, adapter=model.adapter.for_one_explanation())
@@ -68,7 +59,10 @@ class Subject:
             layouts=model.adapter.layouts,
         )  # fmt: skip
         self.task = Task(model, batch, counted, seed=seed, schedule=schedule, keeps_integers=False)
-        self.task.predict()
+        if known:
+            self.task.outputs = self.task.asarray(known["outputs"])
+        else:
+            self.task.predict()
         check_class_names(model.class_names, self.task.outputs)
         self.explained = model.explained(batch.leaves)
         self.task.set_target(
@@ -83,9 +77,12 @@ class Subject:
         self.imputers = make_imputers(
             imputers, batch, self.background, whole=self.whole, seed=self.seed
         )
-        self._empty: dict[str, np.ndarray] = {}
-        self._subsets: dict[str, np.ndarray] = {}
-        self._shifts: dict[str, Copies] = {}
+        self._told = Told.of(known or {})
+
+    @property
+    def known(self) -> Known:
+        """What the model said of this batch so far, for a `Subject` of it that need not ask."""
+        return self._told.plain(self.task.to_numpy(self.task.outputs))
 
     @property
     def count(self) -> int:
@@ -221,19 +218,19 @@ class Subject:
 
     def shifted_once(self, what: str, noise: tuple[np.ndarray, ...]) -> Copies:
         """`shifted` by the noise of this name, which is the same for everything judged."""
-        if what not in self._shifts:
-            self._shifts[what] = self.shifted(noise)
-        return self._shifts[what]
+        if what not in self._told.shifts:
+            self._told.shifts[what] = self.shifted(noise)
+        return self._told.shifts[what]
 
     def empty_scores(self, imputer: str) -> np.ndarray:
         """The score f(x') of each sample with everything removed, `(n,)`."""
-        if imputer not in self._empty:
+        if imputer not in self._told.empty:
 
             def nothing(samples: np.ndarray, numbers: np.ndarray) -> np.ndarray:
                 return np.zeros((len(samples), self.units), dtype=bool)
 
-            self._empty[imputer] = self.removed(imputer, 1, nothing).scores[:, 0]
-        return self._empty[imputer]
+            self._told.empty[imputer] = self.removed(imputer, 1, nothing).scores[:, 0]
+        return self._told.empty[imputer]
 
     @cached_property
     def subsets(self) -> np.ndarray:
@@ -251,11 +248,11 @@ class Subject:
 
     def subset_scores(self, imputer: str) -> np.ndarray:
         """The score of each sample without each of `subsets`, `(n, sizes, 20)`; asked once."""
-        if imputer not in self._subsets:
+        if imputer not in self._told.subsets:
             flat = self.subsets.reshape(-1, self.units)
             copies = self.removed(imputer, len(flat), lambda _, numbers: ~flat[numbers])
-            self._subsets[imputer] = copies.scores.reshape(-1, *self.subsets.shape[:2])
-        return self._subsets[imputer]
+            self._told.subsets[imputer] = copies.scores.reshape(-1, *self.subsets.shape[:2])
+        return self._told.subsets[imputer]
 
     @property
     def borders(self) -> np.ndarray:
