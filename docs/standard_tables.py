@@ -39,7 +39,11 @@ def rows_of(card: Scorecard) -> list[str]:
     found = ["| | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
     for identifier, score in SCORES.items():
         cells = [
-            " / ".join(_number(np.nanmedian(v)) for v in card.scores[name][score].values())
+            " / ".join(
+                _number(np.nanmedian(values))
+                for way, values in card.scores[name][score].items()
+                if way in {"", *card.imputers}
+            )
             for name in names.values()
         ]
         found.append(f"| {identifier} `{score}` | " + " | ".join(cells) + " |")

@@ -5,6 +5,7 @@ import pytest
 
 from pellucid import evaluate
 from pellucid.counting import Tally, tallied
+from pellucid.standard import metric_named
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 32)).astype(np.float32)
@@ -51,7 +52,6 @@ def test_an_inverted_map_s_curves_are_the_map_s_own_the_other_way_round(maps):
     np.testing.assert_array_equal(
         card.scores["one"]["srg"]["zeros"], -upside_down.scores["one"]["srg"]["zeros"]
     )
-    inverted = next(c for c in card.contests["one"] if c.control == "inverted")
-    np.testing.assert_allclose(
-        inverted.median_difference, 2 * np.median(card.scores["one"]["srg"]["zeros"])
-    )
+    inverted = next(c for c in card.contests["one"] if (c.metric, c.control) == ("srg", "inverted"))
+    own = dict(metric_named("srg").for_utility(card.scores["one"]["srg"]))[inverted.way]
+    np.testing.assert_allclose(inverted.median_difference, 2 * np.median(own))
