@@ -13,6 +13,8 @@ from pellucid.units import by_unit
 
 ROUNDING = 1e-9
 """A mean below this is taken as none."""
+OF_WORDS = "mean |a| of an occurrence"
+"""The statistic where lines are words and not columns."""
 _AT_ONCE = 64
 """Bootstrap draws held at a time."""
 

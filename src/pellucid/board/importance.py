@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pellucid.board.answers import Answers
+from pellucid.board.words import holds_words, of_words
 from pellucid.explain import explain
 from pellucid.importance import Importance
 from pellucid.inputs.batch import Batch
@@ -27,11 +28,21 @@ def make_importance(
 
     Of classes accuracy lost, of numbers mean absolute error gained; see `feature_permutation`.
     """
+    if len(batch.arrays) == 1 and holds_words(model, batch):
+        return of_words(model, batch, rows, seed=seed, batch_size=batch_size)
     if len(batch.arrays) != 1 or model.modality(batch) != "table":
-        return None, 0, (
-            "No importance over all rows: that is asked of the columns of one table, and a place in"
-            " these inputs means something else in every row. The examples below show what counts."
-        )  # fmt: skip
+        pictures = len(batch.arrays) == 1 and model.modality(batch) == "image"
+        why = (
+            "of pictures the places that count are found, where there are enough of a class."
+            if pictures
+            else "a place in these inputs means something else in every row. The examples below"
+            " show what counts."
+        )
+        return (
+            None,
+            0,
+            f"No importance over all rows: that is asked of the columns of a table; {why}",
+        )
     width = batch.arrays[0].shape[1]
     if width > MOST_COLUMNS:
         return None, 0, (

@@ -13,6 +13,7 @@ from pellucid.board.examples import ExampleGroup, check_each, make_examples
 from pellucid.board.importance import REPEATS, make_importance
 from pellucid.board.labels import check_labels
 from pellucid.board.performance import classification, regression
+from pellucid.board.places import make_places
 from pellucid.board.result import Board, Stage
 from pellucid.board.sampling import chosen_rows, rows_for_importance, rows_of, timed
 from pellucid.board.slices import Slices, find_slices
@@ -161,6 +162,13 @@ def _made(
     groups, explanation = shown_rows.groups, shown_rows.explanation
     number = 0 if explanation is None else len(explanation)
     stages.append(_stage("examples", number, shown_rows.forward, began))
+    began = time.perf_counter()
+    places, looked, spent = make_places(
+        model, batch, answers, explanation, parameters=parameters, per_row=per_row,
+        max_seconds=max_seconds, seed=seed, batch_size=batch_size,
+    )  # fmt: skip
+    if places is not None:
+        stages.append(_stage("places", looked, spent, began))
     facts = {k: v for k, v in provenance(model).items() if isinstance(v, str | int | float)}
     return Board(
         title=title,
@@ -178,6 +186,7 @@ def _made(
         examples=groups,
         explanation=explanation,
         importance=importance,
+        places=places,
         stages=tuple(stages),
         seed=seed,
         model=facts,

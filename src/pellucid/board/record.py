@@ -10,6 +10,7 @@ from pellucid.board.scores import Score
 
 if TYPE_CHECKING:
     from pellucid.board.columns import Distribution
+    from pellucid.board.places import Places
     from pellucid.board.result import Board
 
 FORMAT = "pellucid-board/1"
@@ -29,6 +30,7 @@ def record(board: "Board") -> dict[str, Any]:
         "scores": [_score(s) for s in performance.scores],
         "slices": None if board.slices is None else _slices(board),
         "importance": None if board.importance is None else _importance(board),
+        "places": None if board.places is None else _places(board.places),
         "examples": [
             {"title": g.title, "rows": [
                 {"row": e.row, "label": e.label, "predicted": e.predicted, "sure": e.sure}
@@ -87,6 +89,18 @@ def _importance(board: "Board") -> dict[str, Any]:
             for n, m, low, high in board.importance.rows
         ],
     }
+
+
+def _places(found: "Places") -> dict[str, Any]:
+    return {
+        "method": found.method,
+        "registered": found.registered,
+        "classes": [
+            {"name": n, "pictures": c, "agreement": r, "shares": m, "low": low, "high": high}
+            for n, c, r, m, low, high in zip(found.class_names, found.counts, found.agreement,
+                                             found.means, found.low, found.high, strict=True)
+        ],
+    }  # fmt: skip
 
 
 def _distribution(d: "Distribution") -> dict[str, Any]:

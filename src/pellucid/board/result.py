@@ -10,6 +10,7 @@ import numpy as np
 from pellucid.board.columns import Distribution
 from pellucid.board.examples import ExampleGroup
 from pellucid.board.performance import Classification, Regression
+from pellucid.board.places import Places
 from pellucid.board.record import record
 from pellucid.board.scores import Score
 from pellucid.board.slices import Slices
@@ -35,8 +36,9 @@ class Board:
     `performance` is a `Classification` or a `Regression`, `inputs` how the columns lie and how
     the errors go with them, `slices` where the model errs more than elsewhere, `examples` groups
     of rows of which `explanation` holds the attributions, `importance` the columns of a table by
-    what is lost without them. `rows` of the `count` rows given were looked at. `warnings` say what
-    not to trust, `notes` how things were read.
+    what is lost without them, or the words of texts, `places` where in pictures the model looks.
+    `rows` of the `count` rows given were looked at. `warnings` say what not to trust, `notes` how
+    things were read.
     """
 
     title: str
@@ -55,6 +57,8 @@ class Board:
     examples: tuple[ExampleGroup, ...]
     explanation: Explanation | None
     importance: Importance | None
+    places: Places | None
+    """What each cell of a grid counts for, of pictures."""
     stages: tuple[Stage, ...]
     seed: int
     model: dict[str, Any]

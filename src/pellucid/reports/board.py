@@ -9,6 +9,7 @@ from pellucid.plots.board import distributions, panel, panels
 from pellucid.plots.image import image_map, is_image, picture_of, signed_part
 from pellucid.plots.noise import value_for
 from pellucid.plots.parts import seen_parts
+from pellucid.plots.places import places as drawn_places
 from pellucid.plots.scale import Scale
 from pellucid.plots.style import elide, number, short_name
 from pellucid.reports.board_tables import (
@@ -20,6 +21,9 @@ from pellucid.reports.board_tables import (
     importance_words,
     in_words,
     interval,
+    of_words,
+    places,
+    places_words,
     score_line,
     slices,
     slices_words,
@@ -47,6 +51,7 @@ _ALTS = {
     "residuals": "Residuals against predictions.",
     "histogram": "How the residuals lie.",
 }
+_PLACES = "Where in its pictures the model looks, a map a class; the table below has the largest."
 _MOST_COLUMNS = 24
 
 
@@ -97,6 +102,11 @@ class BoardView:
     slices_words: str
     importance: tuple[Bar, ...]
     importance_words: str
+    counted: str
+    """What the lines of importance are of."""
+    places: Picture | None
+    places_words: str
+    places_table: tuple[tuple[str, ...], ...]
     inputs: Picture | None
     inputs_words: str
     groups: tuple[GroupView, ...]
@@ -154,6 +164,12 @@ def board_view(board: "Board", quality: Quality = LADDER[0]) -> BoardView:
         slices_words=slices_words(board),
         importance=importance(board),
         importance_words=importance_words(board),
+        counted="Word" if of_words(board) else "Column",
+        places=None
+        if board.places is None
+        else Picture(figure_uri(drawn_places(board.places), quality), _PLACES),
+        places_words=places_words(board),
+        places_table=places(board),
         inputs=_inputs(board, quality),
         inputs_words=_inputs_words(board),
         groups=_groups(board, signed, quality),

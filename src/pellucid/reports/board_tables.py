@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pellucid.importance import ROUNDING
+from pellucid.importance import OF_WORDS, ROUNDING
 from pellucid.plots.style import elide, number, short_name
 
 if TYPE_CHECKING:
@@ -124,6 +124,11 @@ def importance(board: "Board") -> tuple[Bar, ...]:
     )  # fmt: skip
 
 
+def of_words(board: "Board") -> bool:
+    """Whether importance is of words."""
+    return board.importance is not None and board.importance.statistic == OF_WORDS
+
+
 def _small(value: float) -> str:
     """A loss without what is only rounding."""
     return number(0.0 if abs(value) < ROUNDING else value)
@@ -135,9 +140,61 @@ def importance_words(board: "Board") -> str:
     if found is None:
         return next((n for n in board.notes if n.startswith("No importance")), "")
     left = len(found) - 15
+    if of_words(board):
+        return (
+            "What hiding one occurrence of a word changes the predicted class's score by, on the"
+            f" mean over {found.count:,} texts (occlusion), with its {found.level:.0%} interval"
+            " over texts. Words by their numbers; one that is rare may count much and still explain"
+            " little of the whole." + (f" {left} smaller ones are left out." if left > 0 else "")
+        )
     return (
         f"{found.statistic.capitalize()} where a column's values are shuffled among"
         f" {found.count:,} rows, with its {found.level:.0%} interval over rows. What columns say"
         " together is lost with none of them, so columns that repeat each other look small."
         + (f" {left} smaller ones are left out." if left > 0 else "")
+    )
+
+
+def places(board: "Board") -> tuple[tuple[str, ...], ...]:
+    """Of each class the cells that count most, with their intervals."""
+    found = board.places
+    if found is None:
+        return ()
+    lines = []
+    for k, (name, count) in enumerate(zip(found.class_names, found.counts, strict=True)):
+        cells = np.argsort(-found.means[k].ravel(), kind="stable")[:2]
+        words = []
+        for row, column in zip(*np.unravel_index(cells, found.means[k].shape), strict=True):
+            share, low, high = (
+                100 * a[k, row, column] for a in (found.means, found.low, found.high)
+            )
+            words.append(
+                f"row {row + 1}, column {column + 1}: {share:.1f} % ({low:.1f} to {high:.1f})"
+            )
+        words += [""] * (2 - len(words))
+        lines.append((short_name(name), f"{count:,}", *words, f"{found.agreement[k]:.2f}"))
+    return tuple(lines)
+
+
+def places_words(board: "Board") -> str:
+    """What the maps are, and whether a place means the same in every picture."""
+    found = board.places
+    if found is None:
+        return ""
+    cells = found.means[0].size
+    text = (
+        f"The share of each picture's |a| ({found.method}) that lies in each of {cells} cells, on"
+        f" the mean over the {sum(found.counts):,} pictures looked at, by the class that the model"
+        f" names; evenly spread it would be {100 / cells:.1f} %. "
+    )
+    together = float(np.average(found.agreement, weights=found.counts))
+    if found.registered:
+        return text + (
+            f"Single pictures agree with the mean of the others of their class (correlation"
+            f" {together:.2f}), so a place means about the same in all of them."
+        )
+    return text + (
+        f"Single pictures have little in common with the mean of the others of their class"
+        f" (correlation {together:.2f}): things lie elsewhere in every picture, as in photographs,"
+        " and a mean over places says little about any of them. Look at the rows below instead."
     )
