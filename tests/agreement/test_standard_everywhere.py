@@ -215,11 +215,11 @@ def test_words_by_number_are_judged_with_the_usual_imputers(framework):
         model = wrap(words_of_numbers_in_onnx())
     card = evaluate(model, ids, [("kernel_shap", {"baseline": 0, "budget": 60}), "occlusion"],
                     standard=[*ASKED], masks=WORDS > 6, batch_size=64)  # fmt: skip
-    assert card.imputers == ("dataset", "mean")
+    assert card.imputers == ("dataset", "zeros")
     assert card.summary("kernel_shap", "subset_correlation").median > 0.6
     assert np.isnan(card.scores["occlusion"]["local_infidelity"][""]).all()
     assert "does not change under small noise" in str(card)
-    np.testing.assert_array_equal(card.scores["occlusion"]["input_stability"]["mean"], 0)
+    assert np.isnan(card.scores["occlusion"]["input_stability"]["mean"]).all()  # nothing to change
     same = evaluate(words_in("callable"), WORDS, ["occlusion"], standard=["C1", "C2"],
                     imputers=["dataset"], batch_size=64)  # fmt: skip
     for score in ("srg", "subset_correlation"):

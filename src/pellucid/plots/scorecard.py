@@ -37,7 +37,7 @@ def scorecard(card: "Scorecard", *, theme: ThemeName = "light") -> Figure:
         for way in dict.fromkeys(
             w for own in card.scores.values() for w in own.get(metric.name, ())
         )
-        if not metric.is_told(way)
+        if metric.direction(way)
     ]
     names = [*card.explanations, *[n for n in card.scores if n in card.controls]]
     across = min(_ACROSS, max(len(panels), 1))
@@ -77,7 +77,8 @@ def _panel(
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.tick_params(labelsize=8)
-    arrow = "more is better →" if card.metric(metric).better == "higher" else "← less is better"
+    higher = card.metric(metric).direction(way) == "higher"
+    arrow = "more is better →" if higher else "← less is better"
     label = card.metric(metric).identifier
     title = f"{label} {metric}".strip() + (f" ({way})" if way else "")
     axes.set_title(

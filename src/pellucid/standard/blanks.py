@@ -2,10 +2,27 @@
 
 import numpy as np
 
+from pellucid.inputs.layout import space_axes
+from pellucid.standard.subject import Subject
+
 
 def not_finite(positions: np.ndarray) -> np.ndarray:
     """Which samples' maps hold NaN or infinity, `(n,)`: they have no score."""
     return np.asarray(~np.isfinite(positions).all(axis=1))
+
+
+def of_itself(subject: Subject) -> str:
+    """What is to be said where the samples themselves stand for the data."""
+    told = (
+        "No background= was given: what is put in and how wide noise is are taken from"
+        f" {'these samples' if subject.count > 1 else 'this sample'} alone, and scores would differ"
+        " beside others."
+    )
+    lone = subject.count == 1 and not any(space_axes(dims) for dims in subject.dims)
+    more = (
+        " One row alone has no spread, so nothing can be changed by noise: C3 and C5 say nothing."
+    )
+    return told + (more if lone else "")
 
 
 def remarks_on(name: str, positions: np.ndarray) -> list[str]:

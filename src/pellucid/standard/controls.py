@@ -9,7 +9,7 @@ import numpy as np
 from pellucid.arrays import blur
 from pellucid.standard.case import Case
 from pellucid.standard.metric import Metric
-from pellucid.standard.statistics import paired_p
+from pellucid.standard.statistics import lead, paired_p
 from pellucid.standard.subject import Subject
 
 FIXED = ("random", "edges", "constant")
@@ -73,7 +73,8 @@ def contests(
     """Each score of `JUDGED_BY` against each control; `{metric: {way: (n,)}}` each.
 
     In the units of utilities, in which no sample weighs more because its score hardly moves. A
-    sample for which only the control has no number counts for neither.
+    sample for which only the control has no number counts for neither, one for which only the
+    explanation has none counts against it.
     """
     raw: list[Contest] = []
     for name in JUDGED_BY:
@@ -85,7 +86,7 @@ def contests(
                 other = dict(metrics[name].for_utility(scores.get(name, {}))).get(way)
                 if other is None:
                     continue
-                difference = sign * (values - other)
+                difference = lead(sign * values, sign * other)
                 known = difference[~np.isnan(difference)]
                 median = float(np.median(known)) if known.size else np.nan
                 p = paired_p(sign * values, sign * other)

@@ -17,7 +17,7 @@ from pellucid.explanation import Explanation
 from pellucid.methods.registry import registered, takes_parameter
 from pellucid.model import Model, wrap
 from pellucid.standard.asking import Asker
-from pellucid.standard.blanks import remarks_on
+from pellucid.standard.blanks import of_itself, remarks_on
 from pellucid.standard.case import Case
 from pellucid.standard.controls import FIXED, JUDGED_BY, contests, own_controls
 from pellucid.standard.given import Given, made_or_given
@@ -79,7 +79,8 @@ def evaluate(
         )  # fmt: skip
         found, failures = _made(subject, x, wrapped, given, target, seed, batch_size)
         where = make_masks(masks, subject)
-        return _judged(subject, found, failures, metrics, where, began, batch_size)
+        told = [] if background is not None else [of_itself(subject)]
+        return _judged(subject, found, failures, metrics, where, began, batch_size, told)
     finally:
         if bar is not None:
             bar.close()
@@ -184,6 +185,8 @@ def _of_array(
         array = np.asarray(own, dtype=np.float32)
         flat = tuple(s for s, d in zip(part.inputs.shape, part.input_dims, strict=True)
                      if d != "channel")  # fmt: skip
+        if not subject.task.batch.batched and array.shape in {part.inputs.shape[1:], flat[1:]}:
+            array = array[None]  # as the missing axis of x was added
         if array.shape not in {part.inputs.shape, flat}:
             raise InputError(
                 f"Expected the map {name!r} to be of shape {part.inputs.shape} or {flat}, got"
@@ -219,6 +222,7 @@ def _judged(
     masks: np.ndarray | None,
     began: float,
     batch_size: int | str,
+    told: Sequence[str],
 ) -> Scorecard:
     scores: dict[str, dict[str, Ways]] = {}
     skipped: dict[str, dict[str, str]] = {}
@@ -251,6 +255,7 @@ def _judged(
         evaluations=subject.evaluations,
         seconds=time.perf_counter() - began,
         notes=(
+            *told,
             *(f"{name} could not be made: {why}" for name, why in failures.items()),
             *favoured(
                 {n: e for n, e in found.items() if n not in FIXED}, _judging(subject, scores)

@@ -82,6 +82,12 @@ def default_names(dims: tuple[str, ...], rows: int) -> tuple[str, ...]:
     return ("dataset", own) if rows > 1 else (own, "zeros")
 
 
+def is_alone(batch: Batch, background: Sequence[np.ndarray]) -> bool:
+    """Whether one sample is all that is known of the data."""
+    pairs = zip(batch.arrays, background, strict=True)
+    return len(background[0]) == 1 and all(np.array_equal(a, rows) for a, rows in pairs)
+
+
 def fillings(name: str, dims: tuple[str, ...]) -> int:
     """How many fillings a copy is averaged over by the imputer of this name."""
     return 4 if name == "dataset" and not space_axes(dims) else 1
@@ -143,6 +149,11 @@ def make_imputers(
     spatial = [bool(space_axes(dims)) for dims in batch.dims]
     first = batch.dims[spatial.index(True) if any(spatial) else 0]
     chosen = default_names(first, len(background[0])) if names is None else tuple(names)
+    if names is None and is_alone(batch, background):
+        chosen = tuple(name for name in chosen if name != "mean")  # it is the sample itself
+    if names is None and not any(spatial) and all(whole):
+        # The mean of words by number is some other word; 0 is what most tables keep for padding.
+        chosen = tuple(dict.fromkeys("zeros" if name == "mean" else name for name in chosen))
     if not chosen:
         raise InputError("Expected one imputer or more; None is two that fit the input.")
     found: dict[str, tuple[Imputer, ...]] = {}

@@ -23,6 +23,17 @@ def noise_like(case: Case, count: int, spread: float, purpose: int) -> tuple[np.
     return tuple(found)
 
 
+def changes_anything(case: Case, noise: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Which draws change each sample at all, `(n, draws)`."""
+    arrays = case.subject.task.batch.arrays
+    found = np.zeros((case.count, len(noise[0])), dtype=bool)
+    for draw in range(found.shape[1]):
+        near = case.subject.moved(tuple(z[draw] for z in noise))
+        for own, other in zip(arrays, near, strict=True):
+            found[:, draw] |= (own != other).reshape(len(own), -1).any(axis=1)
+    return found
+
+
 def fall_and_said(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """f(x) − f(x − I) of each small change I, and Iᵀa, what the map says of it: `(n, 50)` each."""
     noise = noise_like(case, DRAWS, SPREAD, 5)

@@ -33,21 +33,28 @@ def mass_accuracy(positions: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 @register_metric(
     "localisation_lift", axis="interpretability", better="higher", needs=("masks",),
-    identifier="I4", limits=(-np.inf, 1.0), ideal=1.0, cost="0 F",
+    identifier="I4", limits=(-np.inf, 1.0), ideal=1.0, told=("rank_accuracy", "pointing_game"),
+    upward=("rank_accuracy", "pointing_game"), cost="0 F",
     source="Arras et al. 2022, eq. 2 (mass accuracy), over the mask's own share",
     without="the mask is empty or full",
 )  # fmt: skip
-def localisation_lift(case: Case) -> np.ndarray:
+def localisation_lift(case: Case) -> dict[str, np.ndarray]:
     """How much of the positive evidence lies on the object, over what a uniform map would have.
 
     (m − s) / (1 − s) with m = Σ_mask a⁺ / Σ a⁺ and s the mask's share of the positions: 0 for a
     uniform map, 1 where all of it lies inside. NaN for an empty or full mask; −s/(1 − s) for maps
-    without a positive value.
+    without a positive value. "rank_accuracy" and "pointing_game" are told beside it, as
+    `relevance_rank_accuracy` and `pointing_game` have them; utilities and ranks are of the lift.
     """
     masks = _masks(case)
     share = masks.mean(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (mass_accuracy(case.positions, masks) - share) / (1 - share)
+        lift = (mass_accuracy(case.positions, masks) - share) / (1 - share)
+    return {
+        "": lift,
+        "rank_accuracy": relevance_rank_accuracy(case),
+        "pointing_game": pointing_game(case),
+    }
 
 
 @register_metric(
@@ -83,7 +90,8 @@ def pointing_game(case: Case) -> np.ndarray:
     """Whether the largest position lies on the object: 1 or 0.
 
     Of positions that are equally large, the share that lies on it: a constant map gets the mask's
-    share of the picture, not a hit. NaN for an empty mask.
+    share of the picture, which is what a point chosen blindly gets, and no hit. NaN for an empty
+    mask.
     """
     masks = _masks(case)
     levels = levels_of(case.positions)

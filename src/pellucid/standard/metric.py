@@ -43,6 +43,8 @@ class Metric:
     limit: float | None = None
     told: frozenset[str] = frozenset()
     """Ways that say how a number came about and are no score."""
+    upward: frozenset[str] = frozenset()
+    """Ways that are told of which more is better; the other told ones have no better way."""
     utility_of: str = ""
     """Ends the names of the ways that utilities are of, where the score's own unit is no fit."""
     without: str = ""
@@ -66,6 +68,8 @@ class Metric:
 
     def direction(self, way: str) -> str:
         """Which way is better: "higher", "lower", or "" of what only says how it came about."""
+        if way in self.upward:
+            return "higher"
         return "" if self.is_told(way) else self.better
 
     def scored(self, ways: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
@@ -100,6 +104,7 @@ def register_metric(
     ideal: float | None = None,
     limit: float | None = None,
     told: Collection[str] = (),
+    upward: Collection[str] = (),
     utility_of: str = "",
     without: str = "",
     cost: str = "",
@@ -110,7 +115,8 @@ def register_metric(
     The function returns one number a sample, `(n,)`: see `Case` for what it may ask. `needs` says
     what must be there: "forward" (it runs the model), "explainer" (it makes explanations anew),
     "masks" (where the objects are) or "weights"; where that is missing the metric is skipped with
-    a reason. `told` names ways that are shown and count in no utility, rank or limit. With
+    a reason. `told` names ways that are shown and count in no utility, rank or limit; `upward`
+    those of them of which more is better. With
     `utility_of`, utilities are of the ways `way + utility_of`, told beside each `way`, and have no
     bounds: for scores whose unit may be next to nothing. `without` says where a sample has no
     number (NaN), for the scorecard to tell: "the map is constant".
@@ -137,7 +143,7 @@ def register_metric(
     def register(function: F) -> F:
         _REGISTERED[name] = Metric(
             name, axis, better, function, needed, identifier, limits, ideal, limit,
-            frozenset(told), utility_of, without, cost,
+            frozenset(told), frozenset(upward), utility_of, without, cost,
             source or f"{function.__module__}.{function.__qualname__}",
         )  # fmt: skip
         return function

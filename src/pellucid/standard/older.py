@@ -84,20 +84,21 @@ def infidelity(case: Case) -> np.ndarray:
     "max_sensitivity", better="lower", needs=("forward", "explainer"), limits=(0.0, np.inf),
     ideal=0.0, cost="10 explanations",
     source="Yeh et al. 2019, definition 3.1, over ‖a(x)‖ as in their code",
-    without="the map is 0 everywhere",
+    without="noise changes nothing of the input, or the map is 0 everywhere",
 )  # fmt: skip
 def max_sensitivity(case: Case) -> np.ndarray:
     """How much the map changes at most within a small box around the input.
 
     max over 10 draws δ ~ U(−r, r) of ‖a(x + δ) − a(x)‖ / ‖a(x)‖, r = 0.2 standard deviations of the
-    data. 0 for maps that never change, whether they are right or not. NaN for a map of zeros. Grows
-    with the number of draws: `input_stability` has a mean and a percentile.
+    data. 0 for maps that never change, whether they are right or not. NaN for a map of zeros
+    and where no draw changes x, as of whole numbers. Grows with the number of draws:
+    `input_stability` has a mean and a percentile.
     """
     if case.asker is None:
         return np.full(case.count, np.nan)
     batch, spreads = case.subject.task.batch, case.subject.spreads()
     size = np.linalg.norm(case.positions, axis=1)
-    most = np.zeros(case.count)
+    most, changed = np.zeros(case.count), np.zeros(case.count, dtype=bool)
     generators = [case.subject.generator(8, number) for number in range(len(batch.arrays))]
     for _ in range(NEAR):
         noise = tuple(
@@ -107,9 +108,11 @@ def max_sensitivity(case: Case) -> np.ndarray:
             )
         )
         near = case.subject.moved(noise)
+        for own, other in zip(batch.arrays, near, strict=True):
+            changed |= (own != other).reshape(len(own), -1).any(axis=1)
         found = case.asker.positions(near, target=case.target_of())
         most = np.maximum(most, np.linalg.norm(found - case.positions, axis=1))
-    return np.where(size > 0, most / np.where(size > 0, size, 1), np.nan)
+    return np.where((size > 0) & changed, most / np.where(size > 0, size, 1), np.nan)
 
 
 @register_metric(

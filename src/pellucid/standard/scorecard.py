@@ -11,7 +11,7 @@ import numpy as np
 from pellucid.errors import InputError
 from pellucid.standard.controls import FEWEST, FIXED, LEVEL, Contest
 from pellucid.standard.metric import AXES, Metric
-from pellucid.standard.statistics import Summary, holm, paired_p, summarise
+from pellucid.standard.statistics import Summary, holm, median_of, paired_p, summarise
 from pellucid.standard.utilities import utility
 from pellucid.types import Evaluations
 
@@ -194,26 +194,38 @@ class Scorecard:
         """The explanations from best to worst in one score, each against the best.
 
         `p` is Wilcoxon's signed-rank test that the best one is better on the same samples, with
-        Holm's correction; `tied` where that is not below 0.05.
+        Holm's correction; `tied` where that is not below 0.05. `missing` samples have no number;
+        where the random control has one there, that is worse than any number, in the order and in
+        the test, so that a map that mostly cannot be judged is never the best for the rest.
         """
         chosen = self.metric(metric)
         sign = 1.0 if chosen.better == "higher" else -1.0
         held: dict[str, np.ndarray] = {}
+        told: dict[str, dict[str, Any]] = {}
         for name in self.explanations:
             ways = self.scores[name].get(chosen.name)
             if ways:
-                held[name] = sign * ways[next(iter(ways)) if way is None else way]
-        medians = {name: summarise(v).median for name, v in held.items()}
+                one = next(iter(ways)) if way is None else way
+                held[name] = sign * self._with_missing(chosen, one, ways[one])
+                own = summarise(ways[one], seed=self.seed)
+                told[name] = {"explanation": name, "median": own.median, "missing": own.missing}
+        medians = {name: median_of(v) for name, v in held.items()}
         order = sorted(held, key=lambda n: (np.isnan(medians[n]), -medians[n]))
         if not order:
             return []
         p = holm([paired_p(held[order[0]], held[name]) for name in order[1:]]) if order[1:] else []
-        rows = [{"explanation": order[0], "median": sign * medians[order[0]], "p": None,
-                 "tied": True}]  # fmt: skip
+        rows = [told[order[0]] | {"p": None, "tied": True}]
         return rows + [
-            {"explanation": n, "median": sign * medians[n], "p": q, "tied": q >= LEVEL}
-            for n, q in zip(order[1:], p, strict=True)
+            told[n] | {"p": q, "tied": q >= LEVEL} for n, q in zip(order[1:], p, strict=True)
         ]
+
+    def _with_missing(self, metric: Metric, way: str, values: np.ndarray) -> np.ndarray:
+        """Scores where a number that only this explanation lacks is the worst there is."""
+        control = self.scores.get("random", {}).get(metric.name, {}).get(way)
+        if control is None:
+            return values
+        worst = -np.inf if metric.better == "higher" else np.inf
+        return np.where(np.isnan(values) & ~np.isnan(control), worst, values)
 
     def ranks(self, *, draws: int = 1000) -> dict[str, dict[str, float]]:
         """Each explanation's mean rank over all scores (1 is best), with a bootstrap interval.
@@ -247,7 +259,10 @@ class Scorecard:
             sign = 1.0 if metric.better == "higher" else -1.0
             own = [w for w, _ in metric.scored(each[0])] if each else []
             shared = [w for w in own if all(w in ways for ways in each)]
-            found += [sign * np.stack([ways[way] for ways in each]) for way in shared]
+            found += [
+                sign * np.stack([self._with_missing(metric, way, ways[way]) for ways in each])
+                for way in shared
+            ]
         return found
 
     def plot(self, **options: Any) -> Any:
@@ -284,8 +299,9 @@ class Scorecard:
 
 def _utility(metric: Metric, values: np.ndarray, random: np.ndarray) -> float:
     """Where the median stands between that of the random control and the ideal."""
-    own, floor = summarise(values).median, summarise(random).median
-    return float(utility(metric, np.asarray(own), floor))
+    floor = median_of(random)
+    lost = np.isnan(values) & ~np.isnan(random)  # says no more than the random control
+    return float(utility(metric, np.asarray(median_of(np.where(lost, floor, values))), floor))
 
 
 def _mean_ranks(columns: list[np.ndarray], rows: np.ndarray) -> np.ndarray:

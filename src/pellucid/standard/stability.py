@@ -3,7 +3,7 @@
 import numpy as np
 
 from pellucid.standard.case import Case
-from pellucid.standard.local import noise_like
+from pellucid.standard.local import changes_anything, noise_like
 from pellucid.standard.maps import rank_correlations
 from pellucid.standard.metric import register_metric
 
@@ -16,17 +16,21 @@ SEEDS = 5
     "input_stability", better="lower", needs=("forward", "explainer"), identifier="C5",
     limits=(0.0, np.inf), ideal=0.0, told=("kept",), cost="10 F + 10 explanations",
     source="Yeh et al. 2019, section 5 (average sensitivity), class-preserving draws only",
-    without="no draw leaves the class as it is, or the map is 0 everywhere",
+    without=(
+        "no draw changes the input (whole numbers stay, data without spread make no noise) and"
+        " leaves the class as it is, or the map is 0 everywhere"
+    ),
 )  # fmt: skip
 def input_stability(case: Case) -> dict[str, np.ndarray]:
     """How much the map changes under noise that leaves the class as it is.
 
-    ‖a(x + δ) − a(x)‖ / ‖a(x)‖ over those of 10 draws δ ~ N(0, (0.05 σ)²) for which the model still
-    decides as for x: "mean", and "p95", the 95th percentile; "kept" is the share of draws that
-    counted. 0 for maps that do not change. NaN where no draw counts, and for a map of zeros.
+    ‖a(x + δ) − a(x)‖ / ‖a(x)‖ over those of 10 draws δ ~ N(0, (0.05 σ)²) that change x and for
+    which the model still decides as for x: "mean", and "p95", the 95th percentile; "kept" is the
+    share of draws that counted. 0 for maps that do not change. NaN where no draw counts, as where
+    x holds whole numbers only or the data have no spread, and for a map of zeros.
     """
     noise = noise_like(case, DRAWS, SPREAD, 6)
-    same = case.subject.shifted_once("near", noise).same_class
+    same = case.subject.shifted_once("near", noise).same_class & changes_anything(case, noise)
     changes = np.full((case.count, DRAWS), np.nan)
     size = np.linalg.norm(case.positions, axis=1)
     for draw in range(DRAWS):

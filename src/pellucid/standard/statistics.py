@@ -36,15 +36,33 @@ def summarise(values: np.ndarray, *, level: float = 0.95, seed: int = 0) -> Summ
     return Summary(median, float(low), float(high), missing)
 
 
+def median_of(values: np.ndarray) -> float:
+    """The median of what is a number, infinite ones too; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else np.nan
+
+
+def lead(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The difference own − other of each sample; where `own` alone has no number, −∞.
+
+    NaN where `other` has none.
+    """
+    return np.where(np.isnan(own) & ~np.isnan(other), -np.inf, own - other)
+
+
 def paired_p(better: np.ndarray, worse: np.ndarray) -> float:
     """Wilcoxon's signed-rank test that `better` is larger than `worse`, one-sided.
 
-    Samples where one of the two has no number are left out. 1 where none is left, or all are
+    Samples where `worse` has no number are left out; where `better` alone has none, or an infinite
+    one, it is behind by more than anywhere else (see `lead`). 1 where none is left, or all are
     equal.
     """
-    difference = better - worse
+    difference = lead(better, worse)
     difference = difference[~np.isnan(difference)]
     difference = difference[difference != 0]
+    finite = np.abs(difference[np.isfinite(difference)])
+    most = 2 * finite.max(initial=0.0) + 1
+    difference = np.where(np.isfinite(difference), difference, np.sign(difference) * most)
     if not difference.size:
         return 1.0
     from scipy.stats import wilcoxon
