@@ -15,6 +15,7 @@ from pellucid.search.log import Log
 from pellucid.search.race import FEW, Race, Runner
 from pellucid.search.result import SearchResult, Trial
 from pellucid.search.space import Candidate
+from pellucid.search.unasked import decides_by_speed, unasked, unasked_of
 from pellucid.search.utility import mean_interval, mean_of
 
 FINALISTS = 4
@@ -52,8 +53,14 @@ def outcome(
         if r.open or (r is not chosen and r.dropped is None)
     ]
     winner, met, verdict = _verdict(race, chosen, certificate, open_rivals)
+    lost = unasked(race)
+    verdict += "".join(f" {name} could not be asked: {why}." for name, why in lost.items())
     tuned = next(iter(asked.tuning.values()))
     notes = [*asked.notes, *race.notes]
+    notes += [f"{name} could not be asked: {why}." for name, why in lost.items()]
+    if chosen is not None:
+        own = unasked_of(race, chosen, lost)
+        notes += [f"{n} of {chosen.candidate.name}: {why}." for n, why in own.items()]
     if certificate is not None and certificate.favoured:
         notes.append(
             f"{', '.join(certificate.imputers)} certifies and is what"
@@ -134,7 +141,13 @@ def _verdict(
         return False, False, f"{name} is the best of the race and could not be certified{why}."
     told = {c.name for c in certificate.lines[1:] if not c.tied and not c.error}
     tied = dict.fromkeys([*certificate.tied, *(n for n in rivals if n not in told)])
-    if tied:
+    alone = decides_by_speed(race, chosen)
+    if alone:
+        text = (
+            f"No winner: nothing but speed tells the candidates apart, and {name} is the fastest or"
+            " among them."
+        )
+    elif tied:
         text = (
             f"No significant winner: {name} is the best so far and is not told apart from"
             f" {', '.join(tied)}."
@@ -151,7 +164,7 @@ def _verdict(
     failed = [g.name for g in certificate.gates if g.passed is False]
     if failed:
         text += f" On the held-out samples it fails the gate {', '.join(failed)}."
-    winner = not tied and bool(told)
+    winner = not tied and bool(told) and not alone
     return winner, not line.broken, text
 
 
