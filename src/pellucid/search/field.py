@@ -37,6 +37,8 @@ class Field:
     """Imputers that may certify, the usual one first."""
     several: bool
     """Whether all of them do that are nobody's own baseline, or the first one."""
+    summary: int | None
+    """Rows of the background that Shapley methods get of the usual space, where those are fewer."""
     given: str
     """A hash of the target, the masks, the background and the parameters searched."""
     unknown: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.counting import Tally, tallied
+from pellucid.errors import PellucidError
 from pellucid.explain import explain
 from pellucid.explanation import Explanation
 from pellucid.search.goal import Goal
@@ -49,8 +50,15 @@ def judge(
             return Record(spent=tally.spent, error=words, refused=True)
         if strict:
             raise
-        words = str(error).split("\n")[0] or "no message"
-        return Record(spent=tally.spent, error=f"{type(error).__name__}: {words}")
+        return Record(spent=tally.spent, error=f"{type(error).__name__}: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    """The message, all of it where it is ours: the way out stands at its end."""
+    text = str(error)
+    return " ".join(text.split() if isinstance(error, PellucidError) else text.split("\n")[:1]) or (
+        "no message"
+    )
 
 
 def _judged(

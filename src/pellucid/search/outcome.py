@@ -14,7 +14,7 @@ from pellucid.search.limits import broken
 from pellucid.search.log import Log
 from pellucid.search.race import FEW, Race, Runner
 from pellucid.search.result import SearchResult, Trial
-from pellucid.search.space import Candidate
+from pellucid.search.space import SHAPLEY, Candidate
 from pellucid.search.unasked import decides_by_speed, unasked, unasked_of
 from pellucid.search.utility import mean_interval, mean_of
 
@@ -219,6 +219,9 @@ def _explainer(asked: Field, chosen: Candidate) -> Explainer:
 
 def _code(race: Race, asked: Field, chosen: Candidate) -> str:
     given = [f"{k}={code_of(k, v)}" for k, v in chosen.parameters.items()]
+    if asked.summary is not None and chosen.method in SHAPLEY:
+        few = f"background=pellucid.inputs.summarise(background, {asked.summary})"
+        given = [few if own == "background=background" else own for own in given]
     model = "model" if len(asked.models) == 1 else f"models[{chosen.model!r}]"
     target = asked.target
     if target is not None:

@@ -14,6 +14,7 @@ from pellucid.engine.progress import ProgressBar
 from pellucid.engine.schedule import Progress
 from pellucid.errors import InputError
 from pellucid.explaining.before import check_seed
+from pellucid.inputs.batch import Batch
 from pellucid.model import Model
 from pellucid.search.bench import Bench
 from pellucid.search.certifying import imputers_of
@@ -28,8 +29,9 @@ from pellucid.search.race import Race, fresh
 from pellucid.search.record import Record
 from pellucid.search.result import SearchResult
 from pellucid.search.samples import half_of, split
-from pellucid.search.space import candidates, usual_space
+from pellucid.search.space import Usual, candidates, usual_space
 from pellucid.standard.imputers import fillings
+from pellucid.standard.maps import position_shape
 from pellucid.standard.metric import Metric
 from pellucid.types import TargetLike, is_array
 
@@ -146,15 +148,25 @@ def _field(
     ]  # fmt: skip
     metrics = goal.asked(masks=masks is not None)
     _check_ranks(goal, metrics)
-    space = goal.methods or usual_space(models[first], models[first].modality(batches[first]))
     some = rows[first]
     given = None if some is None else halves[0][first].model.adapter.as_given(some)
+    usual = _usual(goal, models[first], batches[first], given)
     return Field(
-        models, batches[first], candidates(space, list(models), given),
+        models, batches[first], candidates(usual.space, list(models), given),
         metrics, halves[0], halves[1], accuracy, out, looked.spent,
-        seed, target, notes, certify_with, several,
-        *_held_by_hash(target, masks, background, space),
+        seed, target, (*notes, *usual.notes), certify_with, several, usual.summary,
+        *_held_by_hash(target, masks, background, usual.space),
     )  # fmt: skip
+
+
+def _usual(goal: Goal, model: Model, batch: Batch, background: Any) -> Usual:
+    if goal.methods is not None:
+        return Usual(goal.methods)
+    features = sum(
+        int(np.prod(position_shape(a.shape, d)))
+        for a, d in zip(batch.arrays, batch.dims, strict=True)
+    )
+    return usual_space(model, model.modality(batch), features, background)
 
 
 def _check_ranks(goal: Goal, metrics: Sequence[Metric]) -> None:

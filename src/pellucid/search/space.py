@@ -1,13 +1,14 @@
 """What may be chosen: every method with every combination of its parameters, on every model."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pellucid.errors import CapabilityError, InputError
+from pellucid.inputs import summarise
 from pellucid.methods.registry import method_class, takes_parameter
 from pellucid.model import Model
 from pellucid.plain import plain
@@ -38,12 +39,21 @@ FLAT: Mapping[str, Mapping[str, Any]] = {
     "deeplift": {},
     "lrp": {"composite": "epsilon"},
     "tree_shap": {},
-    "kernel_shap": {"budget": [128, 512]},
-    "permutation_shap": {"budget": 512},
+    "kernel_shap": {},
+    "permutation_shap": {},
     "lime": {},
     "occlusion": {},
 }
 """The same for tables, where the mean of a row's own columns is no baseline."""
+
+SHAPLEY: Mapping[str, tuple[tuple[int, Callable[[int], int]], ...]] = {
+    "kernel_shap": ((128, lambda m: 2 * m + 4), (512, lambda m: 8 * m + 2)),
+    "permutation_shap": ((512, lambda m: 8 * m),),
+}
+"""Their budgets, and the coalitions of m features that these hold on each row of the background."""
+ROWS = 10
+"""Rows of a larger background that they compare with; `_MOST` coalitions on all of them."""
+_MOST = 4096
 
 ANCHOR = "random"
 """The control whose scores are the zero of the utilities."""
@@ -84,8 +94,23 @@ def candidates(space: Space, models: Sequence[str], background: Any) -> tuple[Ca
     return tuple(found.values())
 
 
-def usual_space(model: Model, modality: str) -> Space:
+@dataclass(frozen=True)
+class Usual:
+    """Where to search by itself; `summary` counts the rows that Shapley methods compare with.
+
+    None where they compare with all, or with none.
+    """
+
+    space: Space
+    summary: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def usual_space(model: Model, modality: str, features: int, background: Any) -> Usual:
     """Methods that run on the model, with a few settings each.
+
+    What Shapley methods take grows with the features and the rows of the `background`, which is
+    summarised for them, so that their budgets hold what they need.
 
     Raises `CapabilityError` where there is none.
     """
@@ -97,7 +122,24 @@ def usual_space(model: Model, modality: str) -> Space:
             "None of the methods that are searched by themselves runs on this model; name some in"
             " Goal(methods=...)."
         )
-    return space_of(fitting)
+    asked = [name for name in fitting if name in SHAPLEY]
+    if not asked:
+        return Usual(space_of(fitting))
+    one = background is not None and not isinstance(background, tuple | list)
+    count = 1 if background is None else len(background if one else background[0])
+    rows = min(count, ROWS, max(1, _MOST // (2 * features + 4))) if one else count
+    few = {} if rows == count else {"background": summarise(background, rows)}
+    for name in asked:
+        budgets = [max(usual, rows * least(features)) for usual, least in SHAPLEY[name]]
+        fitting[name] = {"budget": budgets, **few}
+    if not few:
+        return Usual(space_of(fitting))
+    note = (
+        f"{', '.join(asked)} compare with {rows} of the {count} rows of the background, which"
+        " pellucid.inputs.summarise chose, so that their budgets hold them; name them in"
+        " Goal(methods=...) for others."
+    )
+    return Usual(space_of(fitting), rows, (note,))
 
 
 def _title(method: str, parameters: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ from pellucid.standard.words import columns
 if TYPE_CHECKING:
     from pellucid.search.result import SearchResult, Trial
 
-_LONGEST = 76
 _WORDS = {True: "passed", False: "FAILED", None: "not asked"}
 
 
@@ -40,7 +39,7 @@ def _certificate(found: "SearchResult") -> list[str]:
     rows = [["", "utility", "lead of the chosen one", "p"]]
     for line in held.lines:
         if line.error:
-            rows.append([line.name, line.error[:_LONGEST], "", ""])
+            rows.append([line.name, line.error, "", ""])
             continue
         lead = ""
         if line.lead is not None and line.lead_low is not None and line.lead_high is not None:
@@ -60,7 +59,7 @@ def _certificate(found: "SearchResult") -> list[str]:
 
 def _row(trial: "Trial", found: "SearchResult") -> list[str]:
     mark = "◆" if trial.name == found.chosen else "◇" if trial.on_front else ""
-    fate = "" if trial.round is None else f"round {trial.round + 1}: {trial.reason[:_LONGEST]}"
+    fate = "" if trial.round is None else f"round {trial.round + 1}: {trial.reason}"
     return [
         mark,
         trial.name,
