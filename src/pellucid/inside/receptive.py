@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.adapters.protocol import Tier
 from pellucid.engine.schedule import Progress
 from pellucid.errors import InputError
 from pellucid.inputs.layout import space_axes
@@ -179,7 +180,8 @@ def receptive_field(
     kept = tuple((p,) for p in positions) if matching else (positions,) * len(axes)
     asked = Question(call.path, shape, number, axes, kept, matching, int(draws))
     length = [task.batch.arrays[number].shape[a] for a in axes]
-    intervals = intervals_by_gradients(task, asked)
+    smooth = task.wrapped.supports >= Tier.DIFFERENTIABLE
+    intervals = intervals_by_gradients(task, asked) if smooth else None
     by_gradients = intervals is not None
     if intervals is None:
         seen = lines_seen(task, call.path, number, axes, kept, draws=int(draws))
