@@ -285,6 +285,26 @@ def test_filled_positions_do_not_depend_on_what_is_filled_beside_them():
         np.testing.assert_array_equal(alone[0], together[i])
 
 
+@pytest.mark.parametrize("shape", [(9,), (7, 8), (4, 3, 5)])
+def test_linear_fillings_solve_their_system_exactly(shape):
+    """Dense, by hand: every removed position the weighted mean of the neighbours it has."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(3, *shape, 2)).astype(np.float32)
+    kept = rng.random((3, *shape)) < np.array([0.1, 0.4, 0.8]).reshape(3, *[1] * len(shape))
+    kept.reshape(3, -1)[:, 0] = True
+    names = {1: ("step",), 2: ("height", "width"), 3: ("depth", "height", "width")}[len(shape)]
+    found = neighbour_means(x, kept, ("sample", *names, "channel"))
+    places = [np.array(p) for p in np.ndindex(*shape)]
+    for own, given, stay in zip(found, x, kept.reshape(3, -1), strict=True):
+        matrix, right = np.eye(len(places)), given.reshape(-1, 2).astype(np.float64)
+        for i in np.flatnonzero(~stay):
+            far = [np.abs(places[i] - p) for p in places]
+            weight = np.array([(1 / 6 if f.sum() == 1 else 1 / 12) * (f.max() == 1) for f in far])
+            matrix[i] -= weight / weight.sum()
+            right[i] = 0
+        np.testing.assert_allclose(own.reshape(-1, 2), np.linalg.solve(matrix, right), atol=1e-5)
+
+
 def test_a_control_that_the_model_is_not_defined_for_stops_nothing():
     def logarithm(x):
         x = np.asarray(x)

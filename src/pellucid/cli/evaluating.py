@@ -102,11 +102,12 @@ def _judged(
 
 def _check_limits(judgement: Judgement) -> None:
     """Raise `InputError` for a limit on what is not asked."""
-    from pellucid.standard import default_metrics, metric_named
+    from pellucid.standard import default_metrics
+    from pellucid.standard.metric import metrics_named
 
     chosen = default_metrics()
     if judgement.metrics != "default":
-        chosen = [metric_named(name) for name in judgement.metrics]
+        chosen = metrics_named(judgement.metrics)
     known = {n for m in chosen for n in (m.name, m.identifier) if n} | {"controls"}
     for name in judgement.limits:
         if name not in known:

@@ -27,8 +27,9 @@ _ACROSS = 3
 def scorecard(card: "Scorecard", *, theme: ThemeName = "light") -> Figure:
     """Draw a panel a score: a point for each explanation's median, a line for its 95 % interval.
 
-    Controls, which know nothing of the model, are grey; the arrow in a title says which way is
-    better. Scales are each score's own. Returns the figure, never shown.
+    Scores that nothing has a number in are left out. Controls, which know nothing of the model, are
+    grey; the arrow in a title says which way is better. Scales are each score's own. Returns the
+    figure, never shown.
     """
     colours = theme_of(theme)
     panels = [
@@ -37,7 +38,7 @@ def scorecard(card: "Scorecard", *, theme: ThemeName = "light") -> Figure:
         for way in dict.fromkeys(
             w for own in card.scores.values() for w in own.get(metric.name, ())
         )
-        if metric.direction(way)
+        if metric.direction(way) and _has_a_number(card, metric.name, way)
     ]
     names = [*card.explanations, *[n for n in card.scores if n in card.controls]]
     across = min(_ACROSS, max(len(panels), 1))
@@ -54,6 +55,11 @@ def scorecard(card: "Scorecard", *, theme: ThemeName = "light") -> Figure:
         color=colours.ink, fontsize=10,
     )  # fmt: skip
     return settle(figure)
+
+
+def _has_a_number(card: "Scorecard", metric: str, way: str) -> bool:
+    each = [own[metric][way] for own in card.scores.values() if way in own.get(metric, {})]
+    return any(not np.isnan(values).all() for values in each)
 
 
 def _panel(

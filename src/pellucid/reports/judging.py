@@ -19,6 +19,7 @@ RULES = {
 }
 
 
+_ROUNDING = 1e-9
 BETTER = {
     "higher": "more is better", "lower": "less is better", "": "says how the numbers came about",
 }  # fmt: skip
@@ -81,6 +82,8 @@ def scorecard_view(card: "Scorecard") -> ScorecardView:
         if all(np.isnan(row["median"]) for row in own.values()):
             continue
         counted = metric.axis not in MEASURED_ONCE
+        if metric.identifier and metric.axis not in MEASURED_ONCE:  # scores without a unit
+            own = {explanation: _without_rounding(row) for explanation, row in own.items()}
         label = f"{name}{f' ({way})' if way else ''}"
         cells = tuple(
             _cell(own.get(n), n in card.controls, label in untrusted.get(n, ()), counted)
@@ -117,6 +120,12 @@ def scorecard_view(card: "Scorecard") -> ScorecardView:
 def scorecard_html(card: "Scorecard", title: str = "How far the explanations hold") -> str:
     """The scorecard as a page of its own that loads nothing from elsewhere."""
     return render_template("judged.html.j2", title=title, card=scorecard_view(card))
+
+
+def _without_rounding(row: dict[str, Any]) -> dict[str, Any]:
+    """A summary in which what is next to nothing is nothing: 5.55e-17 of a score is rounding."""
+    small = [k for k in ("median", "low", "high") if abs(row[k]) < _ROUNDING]
+    return row | dict.fromkeys(small, 0.0)
 
 
 def _title(name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pellucid.arrays import blur
 from pellucid.standard.case import Case
-from pellucid.standard.metric import Metric
+from pellucid.standard.metric import JUDGED_BY, Metric
 from pellucid.standard.statistics import lead, paired_p
 from pellucid.standard.subject import Subject
 
@@ -16,7 +16,6 @@ FIXED = ("random", "edges", "constant")
 """Controls that are methods of their own, the same for every explanation."""
 OWN = ("inverted", "blurred")
 """Controls made of the explanation itself."""
-JUDGED_BY = ("srg", "subset_correlation")
 LEVEL = 0.05
 FEWEST = ceil(log2(1 / LEVEL))
 """Fewer samples cannot reach the level, whatever they say."""

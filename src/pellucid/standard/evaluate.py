@@ -20,9 +20,9 @@ from pellucid.standard.asking import Asker
 from pellucid.standard.blanks import of_itself, remarks_on
 from pellucid.standard.case import Case
 from pellucid.standard.controls import FIXED, JUDGED_BY, contests, own_controls
-from pellucid.standard.given import Given, made_or_given
+from pellucid.standard.given import Given, check_same, made_or_given
 from pellucid.standard.masks import make_masks
-from pellucid.standard.metric import Metric, default_metrics, metric_named
+from pellucid.standard.metric import Metric, default_metrics, metrics_named
 from pellucid.standard.references import favoured
 from pellucid.standard.scorecard import Scorecard, Ways
 from pellucid.standard.subject import Subject
@@ -50,11 +50,12 @@ def evaluate(
 
     `explanations_or_methods`: names of methods, pairs `(name, {parameters})`, `Explanation`s, a
     dict of any of these or of maps (arrays) by name, or a `Comparison`. `standard`: "default", or
-    names of metrics ("srg", "C1", "deletion", ...). `masks (n, height, width)` say where the
-    objects are. `background` is what "the data" means where features are removed and noise is
-    measured: rows like x; None: x itself. `imputers`: see `pellucid.standard.imputers`; None: two
-    that fit. Every draw is from `seed` and the same for all explanations; with `background` and
-    `batch_size` given, a sample's scores do not depend on the others.
+    names of metrics ("srg", "C1", "deletion", ...; "C8" for the controls). `masks (n, height,
+    width)` say where the objects are. `background` is what "the data" means where features are
+    removed and noise is measured: rows like x; None: x itself. `imputers`: see
+    `pellucid.standard.imputers`; None: two that fit. Every draw is from `seed` and the same for all
+    explanations; with `background` and `batch_size` given, a sample's scores do not depend on the
+    others.
 
     A metric that cannot be asked is skipped with its reason; a method that fails is named in the
     scorecard's notes, and the others are kept. Raises `InputError` for explanations of other
@@ -92,7 +93,7 @@ def _metrics(standard: str | Sequence[str]) -> tuple[Metric, ...]:
     names = [standard] if isinstance(standard, str) else list(standard)
     if not names:
         raise InputError('Expected standard="default" or the names of metrics, got none.')
-    return tuple(dict.fromkeys(metric_named(name) for name in names))
+    return metrics_named(names)
 
 
 def _target(given: Mapping[str, Given], target: TargetLike) -> Any:
@@ -127,7 +128,7 @@ def _made(
             failures[name] = f"{method} says nothing of what counts for the target"
             continue
         if own.explanation is not None:
-            _check_same(name, own.explanation, subject)
+            check_same(name, own.explanation, subject)
             found[name] = own.explanation
             continue
         if own.values is not None:
@@ -155,23 +156,6 @@ def _made(
             flat = tuple(np.ones(a.shape) for a in subject.task.batch.arrays)
             found[name] = _of_array(name, flat, subject, model, x, target)
     return found, failures
-
-
-def _check_same(name: str, explanation: Explanation, subject: Subject) -> None:
-    arrays = subject.task.batch.arrays
-    same = len(explanation.parts) == len(arrays) and all(
-        p.inputs.shape == a.shape and np.array_equal(p.inputs, a, equal_nan=a.dtype.kind == "f")
-        for p, a in zip(explanation.parts, arrays, strict=True)
-    )
-    if not same:
-        raise InputError(
-            f"{name} explains other inputs than x: evaluate it with the inputs it was made for."
-        )
-    if explanation.target_names != subject.task.target.names:
-        raise InputError(
-            f"{name} explains {explanation.target_names[0]!r}, and the others"
-            f" {subject.task.target.names[0]!r}: scores of different targets do not compare."
-        )
 
 
 def _of_array(

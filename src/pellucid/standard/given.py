@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pellucid.comparison import Comparison
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.methods.registry import make_method
+from pellucid.standard.subject import Subject
 from pellucid.types import is_array
 
 
@@ -75,3 +78,21 @@ def _one(entry: Any, name: str) -> Given:
         "Expected the name of a method, a pair such as ('occlusion', {'window': 8}), an"
         f" Explanation or a map, got {type(entry).__name__}."
     )
+
+
+def check_same(name: str, explanation: Explanation, subject: Subject) -> None:
+    """Raise `InputError` for an explanation of other inputs or of another target."""
+    arrays = subject.task.batch.arrays
+    same = len(explanation.parts) == len(arrays) and all(
+        p.inputs.shape == a.shape and np.array_equal(p.inputs, a, equal_nan=a.dtype.kind == "f")
+        for p, a in zip(explanation.parts, arrays, strict=True)
+    )
+    if not same:
+        raise InputError(
+            f"{name} explains other inputs than x: evaluate it with the inputs it was made for."
+        )
+    if explanation.target_names != subject.task.target.names:
+        raise InputError(
+            f"{name} explains {explanation.target_names[0]!r}, and the others"
+            f" {subject.task.target.names[0]!r}: scores of different targets do not compare."
+        )

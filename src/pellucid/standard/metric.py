@@ -1,7 +1,7 @@
 """What a metric is: a small function, and what it declares of itself."""
 
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -202,6 +202,20 @@ def metric_named(name: str) -> Metric:
         f"No metric {name!r}. {quote_nearest(str(name), _REGISTERED)}\n"
         f"  Known: {', '.join(sorted(_REGISTERED))}."
     )
+
+
+CONTROLS = {"C8", "controls"}
+"""Names of the gate that is asked through the scores that it judges by."""
+JUDGED_BY = ("srg", "subset_correlation")
+
+
+def metrics_named(names: Sequence[str]) -> tuple[Metric, ...]:
+    """The metrics of these names, once each; "C8" or "controls" are those that controls lose in.
+
+    Raises `MethodError` as `metric_named` does.
+    """
+    wide = [own for name in names for own in (JUDGED_BY if name in CONTROLS else (name,))]
+    return tuple(dict.fromkeys(metric_named(name) for name in wide))
 
 
 def default_metrics() -> tuple[Metric, ...]:

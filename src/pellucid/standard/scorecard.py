@@ -137,7 +137,7 @@ class Scorecard:
                 if not metric.is_gate:
                     continue
                 ways = self.scores[explanation].get(metric.name, {})
-                told = [summarise(v, seed=self.seed).median for v in ways.values()]
+                told = [summarise(v, seed=self.seed).median for _, v in metric.scored(ways)]
                 known = np.array([m for m in told if not np.isnan(m)])
                 own[metric.name] = bool(metric.passes(known).all()) if known.size else None
             own["controls"] = self._beats_controls(explanation)

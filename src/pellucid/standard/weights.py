@@ -13,11 +13,12 @@ FLOOR_PAIRS, FLOOR_NUMBERS = 200, 200_000
 
 @register_metric(
     "parameter_dependence", better="lower", needs=("explainer", "weights"), identifier="C7",
-    limits=(-2.0, 2.0), limit=LIMIT, cost="3 explanations",
+    limits=(-2.0, 2.0), limit=LIMIT, told=("complexity_rise",),
+    cost="2 explanations",
     source="Adebayo et al. 2018, section 3, in one step, over its null floor",
     without="a map is constant",
 )  # fmt: skip
-def parameter_dependence(case: Case) -> np.ndarray:
+def parameter_dependence(case: Case) -> dict[str, np.ndarray]:
     """How like the map is to those of models that have learned nothing, over what chance gives.
 
     Spearman's correlation of the map with that of the same architecture with other weights, the
@@ -27,9 +28,15 @@ def parameter_dependence(case: Case) -> np.ndarray:
     0.5 or more for one that looks the same without, such as edges; a gate at 0.2. With d positions
     chance moves it by about 1/√d: of few columns only the median tells. The weights are drawn by
     `pellucid.standard.drawing.drawn_anew`. NaN where a map is constant.
+
+    "complexity_rise" is a second reading, and no part of the gate: (H(a') − H(a)) / H(a), H the
+    entropy of the histogram of a map's values in ⌈√d⌉ equal bins from its least to its largest, a'
+    those of the other models, their mean (efficient MPRT, Hedström et al. 2024, arXiv 2401.06465):
+    above 0 where maps of what has learned nothing are the more disorderly. NaN where H(a) is 0.
+    Departs from the paper: two models, and the square-root rule for bins, on which it depends.
     """
     if case.asker is None:
-        return np.full(case.count, np.nan)
+        return {way: np.full(case.count, np.nan) for way in ("", "complexity_rise")}
     arrays = case.subject.task.batch.arrays
     others = [
         case.asker.with_other_weights([case.subject.seed, 44, number]).positions(
@@ -51,6 +58,20 @@ def parameter_dependence(case: Case) -> np.ndarray:
             first, second = draws * sizes[sample]
             floor = float(np.mean(rank_correlations(first[:, at], second[:, at])))
         found[sample] = np.mean(alike) - floor
+    own, rest = _disorder(case.positions), np.mean([_disorder(m) for m in others], axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rise = np.where(own > 0, (rest - own) / own, np.nan)
+    return {"": found, "complexity_rise": rise}
+
+
+def _disorder(positions: np.ndarray) -> np.ndarray:
+    """The entropy of the histogram of each map's values, in nats, `(n,)`; NaN of a broken map."""
+    bins = int(np.ceil(np.sqrt(positions.shape[1])))
+    found = np.full(len(positions), np.nan)
+    for sample, row in enumerate(positions):
+        if np.isfinite(row).all():
+            share = np.histogram(row, bins)[0] / row.size
+            found[sample] = -(share[share > 0] * np.log(share[share > 0])).sum()
     return found
 
 
