@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pandas
 import pytest
 import skops.io
+from PIL import Image
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -91,3 +93,47 @@ def test_limits_are_read():
     assert parse_limits(None) == {}
     with pytest.raises(InputError):
         parse_limits("srg=x")
+
+
+def test_a_table_without_anything_more_is_judged_against_rows_of_its_own(run, table):
+    code, out, err = run(*table[:2], "--no-progress", "--rows", "0:6")
+    assert code == 0
+    assert "kernel_shap" in out
+    assert "could not be made" not in out
+    assert "10 of the 30 rows of data.csv" in err
+
+
+def masks_of(folder, photo, box):
+    mask = np.zeros((60, 90), np.uint8)
+    mask[box] = 255
+    folder.mkdir()
+    Image.fromarray(mask).save(folder / f"{photo.stem}.png")
+    return folder
+
+
+def test_masks_of_a_folder_or_an_array_are_what_localisation_is_judged_by(run, tmp_path):
+    photo = demo_photos()[0].path
+    folder = masks_of(tmp_path / "masks", photo, np.s_[:, 30:60])
+    array = np.zeros((1, 224, 224), bool)
+    array[:, :112] = True
+    np.save(tmp_path / "masks.npy", array)
+    asked = ("demo", photo, "--method", "edges", "--metrics", "recall,I4", "--json",
+             "--no-progress")  # fmt: skip
+    found = []
+    for masks in (folder, tmp_path / "masks.npy"):
+        code, out, _ = run(*asked, "--masks", masks)
+        assert code == 0
+        found.append(json.loads(out)["scores"]["edges"]["recall"][""][0])
+    assert 0 < found[0] < 1
+    assert 0 < found[1] < 1
+    assert found[0] != found[1]
+    for masks, words in ((tmp_path / "none", "no file or folder"), (photo, "no array of NumPy")):
+        code, _, err = run(*asked, "--masks", masks)
+        assert code in {1, 2}
+        assert words in err
+
+
+def test_masks_are_for_pictures(run, table, tmp_path):
+    code, _, err = run(*table, "--masks", tmp_path)
+    assert code == 2
+    assert "--masks is for pictures" in err

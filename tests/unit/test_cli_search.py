@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas
 import pytest
 import skops.io
@@ -80,3 +81,31 @@ def test_too_few_pictures_are_a_wrong_command(run):
     code, _, err = run("demo", demo_photos()[0].path)
     assert code == 2
     assert "4 samples" in err
+
+
+def test_labels_of_a_table_are_a_column_that_is_no_input(run, table, tmp_path):
+    frame = pandas.read_csv(tmp_path / "data.csv")
+    frame.assign(old=frame["age"] > 15).to_csv(tmp_path / "labelled.csv", index=False)
+    given = ("model.skops", "labelled.csv", *table[2:])
+    code, out, _ = run(*given, "--labels", "old")
+    assert code == 0
+    assert "model is right on 1" in out
+    code, _, err = run(*given, "--labels", "odl")
+    assert code == 2
+    assert "no such column" in err
+
+
+def test_pictures_are_searched_with_masks_for_the_recall_that_is_asked(run, tmp_path):
+    photos = [demo_photos()[0].path] * 4
+    masks = np.zeros((4, 224, 224), bool)
+    masks[:, 56:168, 56:168] = True
+    np.save(tmp_path / "masks.npy", masks)
+    (tmp_path / "labels.txt").write_text("258\n" * 4)
+    (tmp_path / "goal.toml").write_text(
+        'methods = ["edges", "constant"]\nmetrics = ["I4"]\nminimum = {recall = 0.99}\n'
+    )
+    code, _, err = run("demo", *photos, "--masks", "masks.npy", "--labels", "labels.txt",
+                       "--goal", "goal.toml")  # fmt: skip
+    assert code == 3
+    assert "recall" in err
+    assert "at least 0.99 asked" in err

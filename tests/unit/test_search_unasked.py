@@ -37,3 +37,15 @@ def test_what_the_chosen_one_alone_lacks_is_a_remark():
     assert found.chosen == "occlusion"
     told = [r for r in found.remarks() if r.startswith("completeness")]
     assert told
+
+
+def test_a_goal_may_ask_for_the_recall_of_the_masks():
+    masks = np.zeros((14, 8, 8), dtype=bool)
+    masks[:, :4] = True
+    inside = {"occlusion": {"window": 2}, "edges": {}}
+    goal = Goal(methods=inside, metrics=["C1"], minimum={"recall": 0.95})
+    found = search(network(), data(), goal, masks=masks, batch_size=64)
+    assert found.chosen is None
+    assert "recall" in found.verdict
+    reached = Goal(methods=inside, metrics=["C1"], minimum={"recall": 0.1})
+    assert search(network(), data(), reached, masks=masks, batch_size=64).met

@@ -1,5 +1,6 @@
 """`pellucid evaluate`: judge methods on pictures or a table, and fail where they are not good."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,8 @@ from pellucid.cli import console, options
 
 QUALITY = 3
 """The exit code of a gate that failed (contract.md 5)."""
+OWN_ROWS = 10
+"""Rows of a table that the usual method compares with where no background is given."""
 
 Metrics = Annotated[
     str,
@@ -34,6 +37,15 @@ Imputers = Annotated[
         show_default=False,
     ),
 ]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        help="Pictures: where the objects are, for I4, recall and the like: a folder with a "
+        "picture of the same name for each (light on the object), or a .npy of 0 and 1, "
+        "(pictures, height, width).",
+        show_default=False,
+    ),
+]
 Target = Annotated[str, typer.Option("--target", "-t", help="top, a class number, a name, or a/b.")]
 
 
@@ -45,6 +57,7 @@ def evaluate(
     metrics: Metrics = "default",
     fail_under: FailUnder = None,
     imputers: Imputers = None,
+    masks: Masks = None,
     out: options.Out = None,
     as_json: console.AsJson = False,
     seed: options.Seed = 0,
@@ -64,6 +77,9 @@ def evaluate(
 ) -> None:
     """Judge methods by the standard: scores with intervals, gates, and what not to trust.
 
+    Without --method, pictures are judged by integrated_gradients, a table by kernel_shap, against
+    ten of its own rows where --background gives no others.
+
     Prints the scorecard; with --out also scorecard.html, scorecard.json and
     scorecard.png.
     """
@@ -71,11 +87,15 @@ def evaluate(
     from pellucid.cli import parameters, targets
     from pellucid.cli.asking import request_of, table_given
     from pellucid.cli.evaluating import Judgement, failures, judge, parse_limits, write
-    from pellucid.cli.tables import default_method, table_of
+    from pellucid.cli.tables import default_method, refuse, table_of
 
     table = table_of(inputs)
-    usual = ["integrated_gradients"] if table is None else [default_method(background)]
-    names = parameters.parse_names(method or usual)
+    own_rows = table is not None and method is None and background is None
+    if own_rows:
+        background, background_rows = table, min(background_rows, OWN_ROWS)
+    names = parameters.parse_names(
+        method or ["integrated_gradients" if table is None else default_method(background)]
+    )
     limits = parse_limits(fail_under)
     request = request_of(
         model=model,
@@ -92,13 +112,15 @@ def evaluate(
         progress=not no_progress,
         as_json=as_json,
     )
+    if table is not None:
+        refuse(masks=masks)
     given = table_given(
         table, rows=rows, drop=drop, preprocess=preprocess, size=size,
         background=background, background_rows=background_rows,
     )  # fmt: skip
     wanted = "default" if metrics == "default" else [m.strip() for m in metrics.split(",")]
     listed = None if imputers is None else [i.strip() for i in imputers.split(",")]
-    card = judge(request, Judgement(given, wanted, listed, tuple(limits)))
+    card = judge(request, Judgement(given, wanted, listed, tuple(limits), masks, own_rows))
     write(card, out)
     if as_json:
         console.result_json(card.document())

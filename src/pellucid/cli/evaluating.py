@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.cli import console, models
 from pellucid.cli.explaining import Request, check_class_names, check_methods
+from pellucid.cli.masks import read_masks
 from pellucid.cli.pixels import find_unreadable, input_layout, read_pictures, with_preprocess
 from pellucid.cli.tables import Table, inputs_of_table, with_background
 from pellucid.errors import InputError, ModelError, quote_nearest
@@ -25,6 +26,9 @@ class Judgement:
     metrics: str | Sequence[str]
     imputers: Sequence[str] | None
     limits: tuple[str, ...]
+    masks: Path | None = None
+    own_rows: bool = False
+    """Whether the background is rows of the table itself, and no other data was given."""
 
 
 def parse_limits(text: str | None) -> dict[str, float | None]:
@@ -52,7 +56,14 @@ def judge(request: Request, judgement: Judgement) -> "Scorecard":
     check_methods(request)
     _check_limits(judgement)
     model, x, background, request = opened(request, judgement.table)
+    if judgement.own_rows:
+        background = None
     return _judged(request, judgement, model, x, background)
+
+
+def masks_of(path: Path | None, request: Request, x: Any) -> Any:
+    """The masks of the pictures `x`; None where none are given."""
+    return None if path is None else read_masks(path, request.images, *x.shape[1:3])
 
 
 def opened(request: Request, table: Table | None) -> tuple["Model", Any, Any, Request]:
@@ -93,6 +104,7 @@ def _judged(
             standard=judgement.metrics,
             seed=int(request.settings["seed"]),
             target=request.targets[0],
+            masks=masks_of(judgement.masks, request, x),
             background=background,
             imputers=judgement.imputers,
             batch_size=request.settings["batch_size"],

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pellucid.cli import console
 from pellucid.cli.evaluating import opened
 from pellucid.cli.explaining import Request, check_methods
-from pellucid.cli.tables import Table, read_table
-from pellucid.errors import InputError, LoadError, quote_nearest
+from pellucid.cli.labels import classes_of, labels_of_table, lines_of
+from pellucid.cli.tables import Table
+from pellucid.errors import InputError
 
 if TYPE_CHECKING:
     from pellucid.model import Model
@@ -70,14 +71,7 @@ def make(request: Request, wanted: Wanted) -> "Report":
 
 
 def _rows(request: Request, table: Table, labels: str | None) -> "tuple[Model, Data]":
-    y = None
-    if labels is not None:
-        whole = read_table(table.path)
-        if labels not in whole.columns:
-            near = quote_nearest(labels, map(str, whole.columns))
-            raise InputError(f"--labels {labels}: {table.path} has no such column. {near}")
-        y = whole[labels].iloc[table.rows].to_numpy()
-        table = replace(table, drop=(*table.drop, labels))
+    table, y = labels_of_table(table, labels)
     model, frame, _, _ = opened(request, table)
     return model, Data(frame, [f"row {i}" for i in frame.index], y)
 
@@ -88,9 +82,9 @@ def _pictures(request: Request, labels: str | None) -> "tuple[Model, Data]":
         raise InputError(f"no picture in {', '.join(map(str, request.images))}.")
     y: list[str] | None = folders
     if labels is not None:
-        y = _lines(Path(labels), len(paths))
+        y = lines_of(Path(labels), len(paths))
     model, pixels, _, _ = opened(replace(request, images=tuple(paths)), None)
-    return model, Data(pixels, [p.name for p in paths], _classes(y, model))
+    return model, Data(pixels, [p.name for p in paths], classes_of(y, model))
 
 
 def pictures_in(given: Sequence[Path]) -> tuple[list[Path], list[str] | None]:
@@ -110,22 +104,3 @@ def pictures_in(given: Sequence[Path]) -> tuple[list[Path], list[str] | None]:
                 if found.parent != path:
                     folders.append(found.relative_to(path).parts[0])
     return paths, folders if folders and len(folders) == len(paths) else None
-
-
-def _lines(path: Path, count: int) -> list[str]:
-    if not path.is_file():
-        raise LoadError(f"--labels: no file {path}.")
-    lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    if len(lines) != count:
-        raise InputError(f"--labels {path} has {len(lines)} lines for {count} pictures.")
-    return lines
-
-
-def _classes(labels: list[str] | None, model: "Model") -> Any:
-    """Labels as class numbers where they are written as such and no class is called so."""
-    if labels is None:
-        return None
-    known = set(model.class_names or ())
-    if all(word.isdigit() for word in labels) and not set(labels) <= known:
-        return [int(word) for word in labels]
-    return labels

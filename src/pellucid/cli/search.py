@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pellucid.cli import console, options
-from pellucid.cli.evaluate import QUALITY, Imputers, Target
+from pellucid.cli.evaluate import QUALITY, Imputers, Masks, Target
 
 GoalFile = Annotated[
     Path | None,
@@ -25,6 +25,15 @@ Resume = Annotated[
         show_default=False,
     ),
 ]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN|FILE",
+        help="What is right, to tell how often the model is: a column of the table (which is then "
+        "no input), or a text file with a line for each picture.",
+        show_default=False,
+    ),
+]
 
 
 def search(
@@ -35,6 +44,8 @@ def search(
     resume: Resume = None,
     target: Target = "top",
     imputers: Imputers = None,
+    masks: Masks = None,
+    labels: Labels = None,
     out: options.Out = None,
     as_json: console.AsJson = False,
     seed: options.Seed = 0,
@@ -59,8 +70,8 @@ def search(
     console.configure(verbose, quiet)
     from pellucid.cli import parameters, targets
     from pellucid.cli.asking import request_of, table_given
-    from pellucid.cli.searching import read_goal, searched, write
-    from pellucid.cli.tables import table_of
+    from pellucid.cli.searching import Asked, read_goal, searched, write
+    from pellucid.cli.tables import refuse, table_of
 
     table = table_of(inputs)
     wanted = read_goal(goal, budget)
@@ -79,12 +90,14 @@ def search(
         progress=not no_progress,
         as_json=as_json,
     )
+    if table is not None:
+        refuse(masks=masks)
     given = table_given(
         table, rows=rows, drop=drop, preprocess=preprocess, size=size,
         background=background, background_rows=background_rows,
     )  # fmt: skip
     listed = None if imputers is None else [i.strip() for i in imputers.split(",")]
-    found = searched(request, given, wanted, listed, resume)
+    found = searched(request, Asked(given, wanted, listed, resume, masks, labels))
     write(found, out)
     if as_json:
         console.result_json(found.document())

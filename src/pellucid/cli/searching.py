@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pellucid.cli import console
-from pellucid.cli.evaluating import opened
+from pellucid.cli.evaluating import masks_of, opened
 from pellucid.cli.explaining import Request
+from pellucid.cli.labels import classes_of, labels_of_table, lines_of
 from pellucid.cli.tables import Table
 from pellucid.errors import InputError
 
@@ -24,31 +25,44 @@ def read_goal(path: Path | None, budget: int | None) -> "Goal":
     return found if budget is None else replace(found, budget=budget)
 
 
-def searched(
-    request: Request,
-    table: Table | None,
-    goal: "Goal",
-    imputers: Sequence[str] | None,
-    file: Path | None,
-) -> "SearchResult":
+@dataclass(frozen=True)
+class Asked:
+    """What is searched for, beside the request."""
+
+    table: Table | None
+    goal: "Goal"
+    imputers: Sequence[str] | None
+    file: Path | None
+    masks: Path | None = None
+    labels: str | None = None
+
+
+def searched(request: Request, asked: Asked) -> "SearchResult":
     """What `pellucid.search` finds on the pictures or the table.
 
     Raises the errors of arguments and of loading; a picture that cannot be read is one of them.
     """
     from pellucid.search import search
 
+    table, y = asked.table, None
+    if table is not None:
+        table, y = labels_of_table(table, asked.labels)
+    elif asked.labels is not None:
+        y = lines_of(Path(asked.labels), len(request.images))
     model, x, background, _ = opened(request, table)
     with console.progress_bar("search", wanted=request.progress) as advance:
         return search(
             model,
             x,
-            goal,
+            asked.goal,
             target=request.targets[0],
+            labels=y if table is not None else classes_of(y, model),
+            masks=masks_of(asked.masks, request, x),
             background=background,
-            imputers=imputers,
+            imputers=asked.imputers,
             seed=int(request.settings["seed"]),
             batch_size=request.settings["batch_size"],
-            file=file,
+            file=asked.file,
             progress=advance,
         )
 

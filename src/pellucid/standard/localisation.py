@@ -97,3 +97,17 @@ def pointing_game(case: Case) -> np.ndarray:
     levels = levels_of(case.positions)
     top = levels == levels.max(axis=1, keepdims=True)
     return _with_object(masks, (top & masks).sum(axis=1) / top.sum(axis=1))
+
+
+@register_metric(
+    "recall", axis="interpretability", better="higher", needs=("masks",),
+    limits=(0.0, 1.0), ideal=1.0, cost="0 F", source="Arras et al. 2022, eq. 3",
+    without="the mask is empty or full",
+)  # fmt: skip
+def recall(case: Case) -> np.ndarray:
+    """The share of an object of |S| positions that the |S| largest positions cover.
+
+    Of as many positions as the object has, the share that lies on it is the same number: recall,
+    precision and `relevance_rank_accuracy` are one.
+    """
+    return relevance_rank_accuracy(case)
