@@ -89,3 +89,18 @@ def test_attnlrp_is_epsilon_and_cp_lrp_differs_in_the_softmax_of_an_attention_on
     assert np.abs(found["cp_lrp"] - found["epsilon"]).max() > 1e-4
     without = explain(Small(), X, "lrp", composite="epsilon").values
     np.testing.assert_array_equal(explain(Small(), X, "lrp", composite="cp_lrp").values, without)
+
+
+def test_relevance_that_exploded_says_so():
+    """Of a sigmoid near zero, ½ is handed down by x_i w_i / z, where both cancel but for 10⁻⁵."""
+    model = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Sigmoid(), nn.Linear(1, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight[:] = torch.tensor([[1.0, -0.99999]])
+        model[2].weight[:] = 1.0
+    rows = np.float32([[1, 1], [1, -1]])
+    e = explain(model, rows, "lrp", composite="epsilon", epsilon=1e-9)
+    assert np.abs(e.values[0]).max() > 1e4
+    (warning,) = [w for w in e.warnings if "exploded" in w]
+    assert "[0]" in warning
+    bounded = explain(model, rows, "lrp", composite="epsilon", epsilon=0.1, absolute=True)
+    assert not any("exploded" in w for w in bounded.warnings)

@@ -13,6 +13,9 @@ from pellucid.model import Model
 _WIDE_GAP = 0.05
 """The share of f(x) − f(x') that may be missing before a result says so."""
 
+_EXPLODED = 1e3
+"""How many times the largest output one value may be before a result of relevance says so."""
+
 _PICTURE = 8
 """Sides from which on a square is taken for a picture's."""
 
@@ -189,4 +192,27 @@ def wide_gaps(method: Method, found: Attribution, gap: np.ndarray | None) -> tup
     return (
         f"the values of sample(s) {wide[:20].tolist()} do not add up to what they share out: up to"
         f" {gap.max():.0%} of it is missing or too much (see `gap`); more steps may help",
+    )
+
+
+def exploded(
+    method: Method, found: Attribution, score: np.ndarray, outputs: np.ndarray | None
+) -> tuple[str, ...]:
+    """A warning where relevance is far larger than anything that was to be shared out."""
+    if not method.shares_with_biases:
+        return ()
+    whole = np.abs(np.asarray(score, np.float64)).reshape(len(score), -1).max(axis=1)
+    if outputs is not None and len(outputs) == len(score):
+        whole = np.maximum(whole, np.abs(outputs).reshape(len(score), -1).max(axis=1))
+    each = [np.abs(v).reshape(len(v), -1).max(axis=1, initial=0) for v in found.values]
+    largest = np.max(each, axis=0)
+    far = np.flatnonzero(largest > _EXPLODED * whole)
+    if not far.size:
+        return ()
+    worst = far[np.argmax(largest[far])]
+    return (
+        f"the relevance of sample(s) {far[:20].tolist()} has exploded: single values of"
+        f" {largest[worst]:.2g} for outputs of {whole[worst]:.2g}, so what was shared out cancelled"
+        " almost wholly on its way; a larger epsilon, or a composite such as epsilon_plus, keeps it"
+        " bounded",
     )

@@ -9,6 +9,7 @@ import numpy as np
 from pellucid.explaining.after import (
     check_values,
     doubtful_layout,
+    exploded,
     read_as,
     suspicions,
     wide_gaps,
@@ -76,7 +77,8 @@ def build(
             + without_rules(found)
             + suspicions(method, found, batch)
             + doubtful_layout(model, batch)
-            + wide_gaps(method, found, gap),
+            + wide_gaps(method, found, gap)
+            + exploded(method, found, score, outputs),
             batched=batch.batched,
             structure=batch.structure,
         )
