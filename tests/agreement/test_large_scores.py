@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pellucid import explain, wrap
+from pellucid import Explanation, explain, wrap
 from pellucid.testing.nodes import Node, send_back
 from pellucid.testing.oracles_backward import Tape
 
@@ -12,6 +12,11 @@ DRAWS = np.random.default_rng(12)
 X, B = (DRAWS.normal(size=(4, 5, 6)).astype(np.float32) for _ in range(2))
 PROJECTIONS = (0.4 * DRAWS.normal(size=(3, 6, 6))).astype(np.float32)
 FRAMEWORKS = ("torch", "tensorflow", "jax")
+
+
+def gap_of(e: Explanation) -> float:
+    assert e.gap is not None
+    return float(e.gap.max())
 
 
 def attending(framework: str, scale: float):
@@ -86,3 +91,27 @@ def test_deeplift_adds_up_however_sure_the_attention_is(framework, scale):
     assert np.abs(e.values - truth).max() < 1e-4 * max(whole, 1)
     change = truth.sum(axis=(1, 2))
     assert np.abs(e.values.sum(axis=(1, 2)) - change).max() < 1e-4
+
+
+def test_a_token_that_one_run_alone_hides_has_its_part():
+    """A padded token of one run: its power's whole change is its score's, so that nothing lacks."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+
+    class Padded(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.emb, self.layer = torch.nn.Embedding(20, 8), layer
+            self.head = torch.nn.Linear(8, 3)
+
+        def forward(self, ids):
+            return self.head(self.layer(self.emb(ids), src_key_padding_mask=ids == 0)[:, 0])
+
+    ids = torch.tensor([[3, 5, 7, 2, 9], [4, 6, 8, 0, 0]])
+    others = torch.tensor([[3, 5, 7, 0, 0], [4, 6, 8, 1, 1]])
+    model = Padded().eval()
+    e = explain(model, ids, "deeplift", layer="emb", baseline=others, target=1)
+    assert gap_of(e) < 1e-4
+    e = explain(model, ids, "deep_shap", layer="emb", background=others, target=1)
+    assert gap_of(e) < 1e-4

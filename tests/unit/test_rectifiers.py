@@ -214,7 +214,10 @@ HIDDEN = {
     "torch, over zeros": (Net(_written_over), "setitem"),
     "torch, sign": (Net(lambda x: x * (torch.sign(x) > 0)), "sign"),
     "tensorflow": (in_tensorflow(_scattered), "TensorScatterUpdate"),
-    "jax": (in_jax(lambda x: jnp.piecewise(x, [x < 0], [0, lambda v: v])), "argmax|select_n"),
+    "jax": (
+        in_jax(lambda x: jnp.piecewise(x, [x < 0], [0, lambda v: v])),
+        "argmax|select_n|stop_gradient",
+    ),
 }
 
 

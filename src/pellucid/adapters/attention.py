@@ -145,7 +145,7 @@ def _followed(run: Run, leaves: Leaves) -> list[_Seen]:
         attending = [weights[i] for i in ids if i in weights]
         shape = shape_of(made[0]) if made else ()
         axis = op.arguments.get("axis") if op.form == "softmax" else None
-        if axis is not None and len(shape) > 1:
+        if isinstance(axis, int) and len(shape) > 1:
             weights[id(out)] = _Seen(op.index, op.path, op.call, shape, axis % len(shape))
         elif len(attending) == 1 and op.name in CONTRACTIONS and len(ids) > 1:
             (entry,) = attending

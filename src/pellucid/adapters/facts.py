@@ -94,7 +94,7 @@ class TreeValues:
 
 OPERATION_KINDS: frozenset[str] = frozenset(
     "linear bias activation norm softmax attention pool mul add route rnn lookup composite other"
-    " opaque custom_gradient untracked".split()
+    " opaque custom_gradient untracked detached".split()
 )
 INSIDE: frozenset[str] = frozenset({"linear", "bias", "activation", "mul", "add"})
 """What loops and recurrent layers are made of: a run that names one of these in `kinds` has them

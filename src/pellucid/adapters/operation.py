@@ -18,14 +18,16 @@ class Operation(ABC):
 
     Kinds: linear, bias, activation, norm, softmax, attention, pool, mul, add, route, rnn, lookup,
     composite; and those that a rule must refuse: other, opaque (a loop or branch seen from
-    outside), custom_gradient, untracked (inside the model's own no-gradient block).
+    outside), custom_gradient, untracked (inside the model's own no-gradient block), detached (it
+    hides a live value's derivative, or meets what was hidden so).
 
     `form` says what it computes in words that all frameworks share, where a rule asks: relu,
     relu6; product (linear in each of two live inputs), quotient, squared_difference; softmax,
-    log_softmax (with `arguments["axis"]`); affine_norm, layer_norm, group_norm,
-    instance_norm, rms_norm; euclidean_norm (the root of a sum of squares); maximum, minimum (each
-    output is one of its inputs); order (where the largest are, or all by size); select (one of
-    two inputs by a boolean third), boolean (true or false, so without a derivative);
+    log_softmax, logsumexp (with `arguments["axis"]`, one or several); affine_norm, layer_norm,
+    group_norm, instance_norm, rms_norm; euclidean_norm (the root of a sum of squares); maximum,
+    minimum (each output is one of its inputs); order (where the largest are, or all by size);
+    select (one of two inputs by a boolean third), boolean (true or false, so without a
+    derivative); detached_maximum (a maximum cut off, as what a softmax is shifted by);
     dot_product_attention; sigmoid, tanh, erf, clip; rsqrt, power (roots, powers, exponentials:
     parts of formulas more often than units of a network); of linear kinds: convolution, dense,
     scale (by a constant);

@@ -12,6 +12,7 @@ KINDS = frozenset(
     {
         "linear", "bias", "activation", "norm", "softmax", "attention", "pool", "mul", "add",
         "route", "rnn", "lookup", "composite", "other", "opaque", "custom_gradient", "untracked",
+        "detached",
     }
 )  # fmt: skip
 """The kinds of operations that rules know."""

@@ -22,7 +22,7 @@ KINDS: dict[str, str] = {
         " lgamma digamma clamp is_finite not and or xor gt ge lt le eq ne",
     ),
     **_each("norm", "layer_norm batch_norm group_norm"),
-    **_each("softmax", "softmax log_softmax"),
+    **_each("softmax", "softmax log_softmax logsumexp"),
     **_each(
         "pool",
         "reduce_max reduce_min reduce_window_max reduce_window_min max min argmax argmin sort"
@@ -46,7 +46,10 @@ KINDS: dict[str, str] = {
     ),
 }
 
+STOPPED_MAXIMUM = "stop_gradient_of_max"
+
 FORMS: dict[str, str] = {
+    STOPPED_MAXIMUM: "detached_maximum",
     "relu": "relu",
     "relu6": "relu6",
     **_each("product", "mul dot_general conv_general_dilated"),
@@ -55,6 +58,7 @@ FORMS: dict[str, str] = {
     **_each("boolean", "not and or xor gt ge lt le eq ne is_finite"),
     "softmax": "softmax",
     "log_softmax": "log_softmax",
+    "logsumexp": "logsumexp",
     **_each("maximum", "reduce_max reduce_window_max max"),
     **_each("minimum", "reduce_min reduce_window_min min"),
     **_each("sigmoid", "logistic sigmoid hard_sigmoid"),
@@ -143,6 +147,8 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "mul" if several else "linear"
     if kind == "add":
         return "add" if several else "bias"
+    if name in {"stop_gradient", STOPPED_MAXIMUM}:
+        return "detached"
     if name in {"max", "min", "pow"}:
         return kind if several else "activation"
     if name in {"gather", "dynamic_slice"} and live and not live[0]:

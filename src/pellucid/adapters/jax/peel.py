@@ -8,7 +8,7 @@ from pellucid.adapters.jax.operations import PASS, function_name
 from pellucid.adapters.jax.program import Mark, Program, Step, Value
 
 _STABLE = PASS | {"max", "select_n", "is_finite"}
-_BESIDE = frozenset({"stop_gradient", "broadcast_in_dim", "reshape", "transpose", "max"})
+BESIDE = frozenset({"stop_gradient", "broadcast_in_dim", "reshape", "transpose", "max"})
 """What may stand between the maximum of the logits and its subtraction."""
 
 
@@ -58,6 +58,38 @@ def softmax_logits(program: Program, step: Step) -> int | None:
     """What a softmax or log-softmax that ends in this step was applied to."""
     found = _softmax(program, step) if step.name == "div" else _log_softmax(program, step)
     return None if found is None else found[1]
+
+
+def log_sum_logits(program: Program, step: Step) -> tuple[str, int] | None:
+    """The name "logsumexp" and x for log Σ e^x, "softmax" and x for the power of x less that."""
+    if step.name == "add":
+        return _log_sum(program, step)
+    shifted = _producer(program, step.inputs[0]) if step.name == "exp" else None
+    if shifted is None or shifted.name != "sub":
+        return None
+    logits, normal = shifted.inputs
+    total = _back(program, normal)
+    found = None if total is None or total.name != "add" else _log_sum(program, total)
+    return _named("softmax", logits) if found and found[1] == logits else None
+
+
+def _log_sum(program: Program, step: Step) -> tuple[str, int] | None:
+    """The logarithm of Σ e^(x − m), plus m: the maximum of x along the same axes, cut off."""
+    for first, shift in (step.inputs, step.inputs[::-1]):
+        logarithm = _producer(program, first)
+        if logarithm is None or logarithm.name != "log":
+            continue
+        summed = _back(program, logarithm.inputs[0], PASS | {"abs"})
+        raised = _producer(program, summed.inputs[0]) if summed is not None else None
+        if summed is None or summed.name != "reduce_sum" or raised is None or raised.name != "exp":
+            continue
+        logits = _unshifted(program, raised.inputs[0])
+        highest = _back(program, shift, _STABLE)
+        if logits == raised.inputs[0] or highest is None or highest.name != "reduce_max":
+            continue
+        if highest.inputs[0] == logits and highest.params["axes"] == summed.params["axes"]:
+            return _named("logsumexp", logits)
+    return None
 
 
 def _named(name: str, value: Value) -> tuple[str, int] | None:
@@ -126,7 +158,7 @@ def is_shift_beside(program: Program, logits: Value, value: Value) -> bool:
     for the softmax, which does not depend on what is subtracted from all of a row.
     """
     detached, step = False, _producer(program, value)
-    while step is not None and step.name in _BESIDE and step.reads:
+    while step is not None and step.name in BESIDE and step.reads:
         detached = detached or step.name == "stop_gradient"
         step = _producer(program, step.reads[-1])
     return (
@@ -136,6 +168,14 @@ def is_shift_beside(program: Program, logits: Value, value: Value) -> bool:
         and step.inputs[0] != logits
         and _before_transposes(program, step.inputs[0]) == _before_transposes(program, logits)
     )
+
+
+def is_of_maximum(program: Program, value: Value) -> bool:
+    """Whether a value is a maximum, or what is put in its place where that is infinite."""
+    step = _producer(program, value)
+    while step is not None and step.name in BESIDE | _STABLE and step.reads:
+        step = _producer(program, step.reads[-1])
+    return step is not None and step.name == "reduce_max"
 
 
 def _before_transposes(program: Program, value: Value) -> Value:

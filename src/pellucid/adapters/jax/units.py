@@ -14,10 +14,17 @@ from pellucid.adapters.jax.operations import (
     ACTIVATIONS,
     ELEMENTWISE,
     KINDS,
+    STOPPED_MAXIMUM,
     function_name,
     kind_of,
 )
-from pellucid.adapters.jax.peel import is_shift_beside, softmax_logits
+from pellucid.adapters.jax.peel import (
+    BESIDE,
+    is_of_maximum,
+    is_shift_beside,
+    log_sum_logits,
+    softmax_logits,
+)
 from pellucid.adapters.jax.program import Program, Step, Value
 from pellucid.adapters.jax.rectifiers import ENDS, rectifier, relus_of
 
@@ -56,6 +63,7 @@ def units_of(program: Program) -> tuple[Unit, ...]:
     """All operations that depend on the model's inputs, in the order in which they finish."""
     groups = _softmaxes(program)
     taken = {i for group in groups for i in group}
+    softmaxes = frozenset(taken)
     groups += _regions(program, taken)
     taken.update(i for group in groups for i in group)
     for i, step in enumerate(program.steps):
@@ -63,7 +71,7 @@ def units_of(program: Program) -> tuple[Unit, ...]:
             groups.append((i,))
     groups.sort(key=lambda g: g[-1])
     calls: dict[str, dict[str, int]] = {}
-    units = [_unit(program, index, group, calls) for index, group in enumerate(groups)]
+    units = [_unit(program, index, group, calls, softmaxes) for index, group in enumerate(groups)]
     makers = {v: unit.index for unit in units for v in unit.outputs}
     return tuple(
         replace(u, sources=tuple(_maker(program, makers, v) for v in u.inputs)) for u in units
@@ -87,7 +95,11 @@ def _is_live(program: Program, step: Step) -> bool:
 
 
 def _unit(
-    program: Program, index: int, group: tuple[int, ...], calls: dict[str, dict[str, int]]
+    program: Program,
+    index: int,
+    group: tuple[int, ...],
+    calls: dict[str, dict[str, int]],
+    softmaxes: frozenset[int],
 ) -> Unit:
     steps = [program.steps[i] for i in group]
     last = steps[-1]
@@ -96,14 +108,16 @@ def _unit(
     numbers = calls.setdefault(path, {})
     call = numbers.setdefault(token, len(numbers) + 1)
     if len(group) > 1:
-        is_softmax = last.name in {"div", "sub"} and any(s.name == "reduce_sum" for s in steps)
+        ends = {"div": "softmax", "sub": "log_softmax", "add": "logsumexp", "exp": "softmax"}
+        is_softmax = last.name in ends and any(s.name == "reduce_sum" for s in steps)
         inputs = tuple(dict.fromkeys(v for s in steps for v in s.reads if v not in own))
         live = tuple(v in program.live for v in inputs)
         kind, name, arguments = "activation", "elementwise", {}
         if is_softmax:
-            kind, name = "softmax", "softmax" if last.name == "div" else "log_softmax"
+            kind, name = "softmax", ends[last.name]
             axes = next(s.params["axes"] for s in steps if s.name == "reduce_sum")
-            arguments = {"axis": axes[0]} if len(axes) == 1 else {}
+            along = tuple(map(int, axes))
+            arguments = {"axis": along[0] if len(along) == 1 else along}
             # The result depends on the logits, not on what was subtracted from all of them.
             shifts = {s.inputs[1] for s in steps if s.name == "sub"}
             live = tuple(v in program.live and v not in shifts for v in inputs)
@@ -113,7 +127,12 @@ def _unit(
     name = name_of(last)
     if name in ENDS:
         name = rectifier(program, group) or name
+    if name == "stop_gradient" and is_of_maximum(program, last.inputs[0]):
+        name = STOPPED_MAXIMUM
     kind = kind_of(name, live)
+    hides = _makes_real(program, last) and _hides(program, last, softmaxes)
+    if kind == "detached" and not hides:
+        name, kind = "stop_gradient", "route"
     weights: dict[str, Value] = {}
     inputs, place = last.inputs, 1
     if last.name in _WEIGHTED and sum(live[:2]) == 1:
@@ -127,6 +146,30 @@ def _unit(
     )  # fmt: skip
 
 
+def _hides(program: Program, step: Step, softmaxes: frozenset[int]) -> bool:
+    """Whether a derivative that ends here is missed: by what real numbers are made with.
+
+    A softmax does not depend on what is subtracted from all of a row.
+    """
+    todo = list(step.outputs)
+    while todo:
+        value = todo.pop()
+        if value in program.outputs:
+            return True
+        for position in program.readers.get(value, ()):
+            reader = program.steps[position]
+            if position in softmaxes or not _makes_real(program, reader):
+                continue
+            if reader.name not in BESIDE and reader.primitive is not None:
+                return True
+            todo += reader.outputs
+    return False
+
+
+def _makes_real(program: Program, step: Step) -> bool:
+    return any("float" in str(program.avals[v].dtype) for v in step.outputs)
+
+
 def _is_code(value: Any) -> bool:
     return callable(value) or hasattr(value, "eqns") or hasattr(value, "jaxpr")
 
@@ -136,6 +179,9 @@ def _softmaxes(program: Program) -> list[tuple[int, ...]]:
     found = []
     for i, step in enumerate(program.steps):
         logits = softmax_logits(program, step) if step.name in {"div", "sub"} else None
+        if step.name in {"add", "exp"}:
+            ends = log_sum_logits(program, step)
+            logits = None if ends is None else ends[1]
         if logits is None or logits not in program.live:
             continue
         members, todo = {i}, list(step.reads)
@@ -149,9 +195,15 @@ def _softmaxes(program: Program) -> list[tuple[int, ...]]:
             members.add(position)
             todo += program.steps[position].reads
         made = {v for m in members for v in program.steps[m].outputs} - set(step.outputs)
-        if all(r in members for v in made for r in program.readers.get(v, ())):
-            found.append(tuple(sorted(members)))
-    return found
+        readers = {r for v in made for r in program.readers.get(v, ())} - members
+        if not any(_is_read(program, program.steps[r]) for r in readers):
+            found.append(tuple(sorted(members | readers)))
+    return [group for group in found if not any(set(group) < set(other) for other in found)]
+
+
+def _is_read(program: Program, step: Step) -> bool:
+    """Whether anything follows from a step: log Σ eˣ also finds a sign that few ask for."""
+    return any(program.readers.get(v) or v in program.outputs for v in step.outputs)
 
 
 def _regions(program: Program, taken: set[int]) -> list[tuple[int, ...]]:
@@ -174,7 +226,8 @@ def _regions(program: Program, taken: set[int]) -> list[tuple[int, ...]]:
         gated = {i for group in relus for i in group}
         for segment in _segments(program, root, members):
             steps = [i for i in segment if program.steps[i].primitive is not None]
-            if gated.intersection(steps):  # what is beside a ReLU stands by itself
+            cut = any(program.steps[i].name == "stop_gradient" for i in steps if i not in gated)
+            if cut or gated.intersection(steps):  # what is beside a ReLU stands by itself
                 found += [(i,) for i in steps if i not in gated]
             elif len(steps) > 1 and not _has_one_output(program, segment):
                 found += [(i,) for i in steps]

@@ -12,7 +12,14 @@ from typing import Any
 import tensorflow as tf
 
 from pellucid.adapters.tensorflow.gradients import CustomGradient, custom_gradients
-from pellucid.adapters.tensorflow.operations import CALLS, READS, SCATTERED, SHAPES, kind_of
+from pellucid.adapters.tensorflow.operations import (
+    CALLS,
+    READS,
+    SCATTERED,
+    SHAPES,
+    STOPS,
+    kind_of,
+)
 from pellucid.adapters.tensorflow.raw import Perform, function_graph, gradient_name
 
 Where = Callable[[Any, int], tuple[str, int]]
@@ -58,6 +65,8 @@ class Program:
     """Number of a symbolic tensor; of its first use where it is in a body called twice."""
     rectified: Mapping[int, str] = field(default_factory=dict)
     """The form of steps that are ReLUs and were something else in the graph, by step index."""
+    log_sums: Mapping[int, Any] = field(default_factory=dict)
+    """The steps that are ln Σ exp(x), or a softmax by it, and were more in the graph, by index."""
 
     def new(self, tensor: tf.Tensor) -> int:
         self.numbers.setdefault(tensor.ref(), len(self.tensors))
@@ -164,12 +173,39 @@ class Program:
     def kind(self, step: Step) -> str:
         if step.index in self.custom:
             return "custom_gradient"
+        if step.index in self.log_sums:
+            return "softmax"
         if step.index in self.rectified:
             return "activation"
+        if step.type in STOPS and step.inputs[0] in self.live:
+            return "detached" if self._hides(step) else "route"
         where = SCATTERED.get(step.type)
         if where is not None and step.inputs[where] in self.chosen:
             return "other"
         return kind_of(step.type, self.liveness(step))
+
+    def _hides(self, step: Step) -> bool:
+        """Whether a stopped gradient would be missed: not where nothing real is made of the value.
+
+        Nor where it is a mean that squares are taken around, as of moments: their sum does not
+        change with it.
+        """
+        readers = [s for s in self.steps if step.outputs[0] in s.inputs]
+        maker = self.producer.get(step.inputs[0])
+        is_mean = maker is not None and maker.type == "Mean"
+        return any(
+            not (is_mean and reader.type == "SquaredDifference")
+            for reader in readers
+            if any(v in self.live for v in reader.outputs)
+        )
+
+    def maximum_behind(self, value: int) -> Step | None:
+        """The maximum that a value is, also where it is put aside while that is infinite."""
+        maker = self.producer.get(value)
+        while maker is not None and maker.type in _SAME_NUMBERS | {"Select", "SelectV2"}:
+            held = [v for v in maker.inputs if v in self.live]
+            maker = self.producer.get(held[0]) if held else None
+        return maker if maker is not None and maker.type in {"Max", "Maximum"} else None
 
     def liveness(self, step: Step) -> tuple[bool, ...]:
         return tuple(v in self.live for v in step.inputs)

@@ -72,6 +72,8 @@ class TracedOperation(Operation):
         self.path, self.call, self.index = step.path, step.call, step.index
         self.live, self.inputs = program.liveness(step), tuple(inputs)
         self.form = program.rectified.get(step.index) or form_of(step.type, self.kind, self.live)
+        if self.kind == "detached" and program.maximum_behind(step.inputs[0]):
+            self.form = "detached_maximum"
         self.sources = tuple(maker_of(program, v, marks) for v in step.inputs)
         self._perform, self._single = perform, single_output(program, step)
         self._places: dict[str, int] = {}
@@ -85,6 +87,14 @@ class TracedOperation(Operation):
         self.arguments = arguments(step.operation)
         if self.form in ("softmax", "log_softmax"):
             self.arguments = {**self.arguments, "axis": -1}
+        log_sum = program.log_sums.get(step.index)
+        if log_sum is not None:
+            axes = log_sum.axes
+            self.form, self.name = (
+                log_sum.form,
+                {"softmax": "Softmax"}.get(log_sum.form, "LogSumExp"),
+            )
+            self.arguments = {"axis": axes[0] if len(axes) == 1 else axes}
 
     def __call__(
         self,

@@ -68,7 +68,9 @@ FORMS: dict[str, str] = {
     "Relu6": "relu6",
     **_each(
         "product",
-        "Mul MulNoNan MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum XlaDotV2",
+        "Mul MulNoNan MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum XlaDotV2 Conv Conv2D"
+        " Conv3D DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInput"
+        " Conv3DBackpropInputV2 XlaConvV2",
     ),
     **_each("quotient", "Div RealDiv"),
     "SquaredDifference": "squared_difference",
@@ -130,6 +132,9 @@ SCATTERED: dict[str, int] = {
     "ScatterNd": 0,
 }
 """Operations that write to places, and which of their inputs says to which."""
+
+STOPS: frozenset[str] = frozenset({"StopGradient", "PreventGradient"})
+"""Operations that hide the derivative of what passes them."""
 
 DATA_SIZED: frozenset[str] = frozenset(
     _each(
@@ -204,6 +209,10 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "mul" if several else "activation"  # a kink, where the condition is of the input
     if kind == "mul":
         return "mul" if several else "linear"
+    if kind == "linear" and several:
+        return "mul"  # by filters that depend on the inputs too
+    if kind == "norm" and several:
+        return "other"  # by statistics or weights that do
     return kind
 
 

@@ -17,6 +17,7 @@ from pellucid.adapters.protocol import LayerInfo
 from pellucid.adapters.tensorflow.graph import Program, Step
 from pellucid.adapters.tensorflow.interpret import interpret, plan, read_program, with_relus
 from pellucid.adapters.tensorflow.layers import first_tensor, masked_like
+from pellucid.adapters.tensorflow.log_sums import with_log_sums
 from pellucid.adapters.tensorflow.peel import Ending, confirmed, ending_of
 from pellucid.adapters.tensorflow.raw import Perform
 from pellucid.types import Leaves, Outputs
@@ -138,8 +139,8 @@ class Trace:
 
     @functools.cached_property
     def for_rules(self) -> Program:
-        """The program in which ReLUs are what they are, however they are written."""
-        return with_relus(self.program)
+        """The program in which ReLUs and log-sums are what they are, however they are written."""
+        return with_log_sums(with_relus(self.program))
 
     @functools.cached_property
     def marks(self) -> dict[str, tuple[Mark, int]]:

@@ -40,7 +40,7 @@ class TorchOperation(Operation):
         self.inputs, self.live = inputs, live
         self.weights, self.arguments = weights, arguments
         self.sources = sources
-        if self.form in {"softmax", "log_softmax"}:
+        if self.form in {"softmax", "log_softmax", "logsumexp"}:
             self.arguments = {**arguments, "axis": arguments.get("dim")}
         if self.form == "euclidean_norm" and not _is_euclidean(name, arguments):
             self.form = ""
@@ -104,6 +104,7 @@ BIASED = frozenset(_BUILTIN_ARGUMENTS)
 _BUILTIN_ARGUMENTS.update(
     {
         **dict.fromkeys(("softmax", "log_softmax"), ("input", "dim", "dtype")),
+        "logsumexp": ("input", "dim", "keepdim"),
         **dict.fromkeys(("clamp", "clip"), ("input", "min", "max")),
         "clamp_min": ("input", "min"),
         **dict.fromkeys(

@@ -20,7 +20,9 @@ from pellucid.adapters.torch.calls import (
     out_of_place_of,
 )
 from pellucid.adapters.torch.convolutions import quick
+from pellucid.adapters.torch.detached import Detached
 from pellucid.adapters.torch.frozen import WeightFreezer
+from pellucid.adapters.torch.live_weights import taken_apart
 from pellucid.adapters.torch.operations import METADATA, QUESTIONS, SOURCES, kind_of
 from pellucid.adapters.torch.position import Makers, Position, map_tensors, tensors_in
 from pellucid.adapters.torch.rectifiers import LOOKED_AT, Rectifiers
@@ -70,6 +72,7 @@ class InterceptMode(TorchFunctionMode):
         self.rectifiers = Rectifiers()
         self.aliases = Aliases()
         self.choices = Choices()
+        self.detached = Detached()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -129,6 +132,9 @@ class InterceptMode(TorchFunctionMode):
             bias = named.get("bias")
             if bias is not None:
                 return self._linear_then_bias(func, name, named, bias)
+        parts = taken_apart(func, name, args, kwargs)
+        if parts is not None:
+            return parts(self._one)
         if name in {"max", "min"} and ("dim" in kwargs or [a for a in args[1:] if type(a) is int]):
             return self._values_and_places(func, name, args, kwargs)
         return self._one(func, name, args, kwargs)
@@ -153,21 +159,35 @@ class InterceptMode(TorchFunctionMode):
         return self._one(torch.add, "bias", (out, bias.reshape(shape)), {})
 
     def _one(self, func, name, args, kwargs):
+        result = self._handed_on(func, name, args, kwargs)
+        self.detached.note(name, [*tensors_in(args), *tensors_in(kwargs)], result)
+        return result
+
+    def _handed_on(self, func, name, args, kwargs):
         func = quick(func)
         leaves = [*tensors_in(args), *tensors_in(kwargs)]
         weight_ids = {
-            id(kwargs[k]): k for k in ("weight", "bias") if isinstance(kwargs.get(k), torch.Tensor)
+            id(kwargs[k])
+            for k in ("weight", "bias")
+            if isinstance(kwargs.get(k), torch.Tensor) and not depends(kwargs[k])
+        }
+        weights = {
+            k: kwargs[k]
+            for k in ("weight", "bias")
+            if k in kwargs and (kwargs[k] is None or id(kwargs[k]) in weight_ids)
         }
         passes = name not in SOURCES
         live = tuple(passes and depends(t) for t in leaves if id(t) not in weight_ids)
-        kind = "bias" if name == "bias" else kind_of(name, live)
+        kind = kind_of("add" if name == "bias" else name, live)
+        kind = self.detached.kind(name, kind, leaves, live)
         inputs = tuple(t for t in leaves if id(t) not in weight_ids)
         again = again_with(func, args, kwargs, inputs)
         given = normalised(func, name, args, kwargs) if name in LOOKED_AT else {}
         relu = self.rectifiers.met(name, inputs, given, again) if any(live) else None
         call, of, alive = again, inputs, live
+        form = "detached_maximum" if name == "detach" and kind == "detached" else None
         if relu is not None:
-            kind = "activation"
+            kind, form = "activation", relu.form
             if relu.formula:  # what else it was given is known for these numbers only
                 call, of, alive = relu.again, (relu.of,), (True,)
         if name == SET_ITEMS and self._chooses(args[1]):
@@ -193,10 +213,10 @@ class InterceptMode(TorchFunctionMode):
                     index=index,
                     inputs=of,
                     live=alive,
-                    weights={k: kwargs[k] for k in ("weight", "bias") if k in kwargs},
+                    weights=weights,
                     arguments=given or normalised(func, name, args, kwargs),
                     sources=tuple(map(self.makers.of, of)),
-                    form=None if relu is None else relu.form,
+                    form=form,
                 )
             )
             self.makers.note(result, index)

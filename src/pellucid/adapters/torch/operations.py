@@ -30,7 +30,7 @@ KINDS: dict[str, str] = {
         ).split(),
         "norm",
     ),
-    **dict.fromkeys("softmax log_softmax softmin".split(), "softmax"),
+    **dict.fromkeys("softmax log_softmax softmin logsumexp".split(), "softmax"),
     **dict.fromkeys("scaled_dot_product_attention".split(), "attention"),
     **dict.fromkeys(
         (
@@ -69,12 +69,14 @@ FORMS: dict[str, str] = {
     "relu6": "relu6",
     **dict.fromkeys(
         "matmul __matmul__ __rmatmul__ mm bmm einsum tensordot inner mv dot mul __mul__ __rmul__"
-        " multiply bilinear".split(),
+        " multiply bilinear linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d"
+        " conv_transpose3d".split(),
         "product",
     ),
     **dict.fromkeys("div __truediv__ divide true_divide".split(), "quotient"),
     "softmax": "softmax",
     "log_softmax": "log_softmax",
+    "logsumexp": "logsumexp",
     "batch_norm": "affine_norm",
     "layer_norm": "layer_norm",
     "group_norm": "group_norm",
@@ -188,6 +190,12 @@ def kind_of(name: str, live: tuple[bool, ...]) -> str:
         return "mul" if several else "activation"  # a constant over x bends
     if kind == "mul":
         return "mul" if several else "linear"
+    if kind == "linear" and several:
+        return "mul"  # by weights that depend on the inputs too
+    if (kind == "norm" and several) or (kind == "lookup" and any(live)):
+        return "other"  # statistics, or a table, that depend on the inputs
+    if kind == "attention" and any(live[3:]):
+        return "other"  # a mask that does
     return kind
 
 

@@ -107,12 +107,32 @@ class Pairs:
         shares = self.keep(both.shares, surrogate), both.shares_before
         return Pair(*(self.xp.where(masked, self.xp.zeros_like(s), s) for s in shares))
 
+    def masked(self, pair: Pair, now: Array, before: Array) -> Pair:
+        """Scores of which masks hide some, as `now` and `before` have them.
+
+        Where one run alone hides a score, its whole change is the score's, as by the rescale rule.
+        """
+        xp, low = self.xp, self._low(pair.reference)
+        now, before = (xp.maximum(a, xp.full_like(a, low)) for a in (now, before))
+        hidden, hidden_before = now <= 0.1 * low, before <= 0.1 * low
+        change = self.stop(pair.value) - pair.reference
+        turned = xp.logical_and(xp.not_equal(hidden, hidden_before), change != 0)
+        slope = (now - before) / xp.where(turned, change, xp.ones_like(change))
+        shown = xp.astype(xp.logical_not(hidden), now.dtype)
+        slope = xp.where(turned, slope, shown)
+        return Pair(self.adapter.sloped(now, pair.value, slope), before)
+
     def log_softmax(self, pair: Pair, axis: Axes) -> Pair:
         """The input less the logarithm of the sum of its powers."""
         pair, _ = self._unmasked(pair)
         both = LogSums(self.xp, self.stop(pair.value), pair.reference, axis)
         surrogate = pair.value - both.through(pair.value)
         return Pair(self.keep(both.log_shares, surrogate), both.log_shares_before)
+
+    def log_sum(self, pair: Pair, axis: Axes) -> Array:
+        """What changes as ln Σ exp(x) does, along axes that are kept."""
+        pair, _ = self._unmasked(pair)
+        return LogSums(self.xp, self.stop(pair.value), pair.reference, axis).through(pair.value)
 
     def normalised(self, pair: Pair, axes: tuple[int, ...], epsilon: float, centred: bool) -> Pair:
         """What a layer normalisation does before its weights: (x − mean) / √(variance + ε)."""
@@ -252,9 +272,13 @@ class Pairs:
         """
         xp = self.xp
         hidden = [xp.isinf(self.stop(v)) for v in pair]
-        low = xp.full_like(pair.reference, 0.25 * float(xp.finfo(pair.reference.dtype).min))
+        low = xp.full_like(pair.reference, self._low(pair.reference))
         shown = Pair(*(xp.where(h, low, v) for h, v in zip(hidden, pair, strict=True)))
         return shown, xp.logical_and(*hidden)
+
+    def _low(self, like: Array) -> float:
+        """A number whose power is 0 beside any score, and whose inverse is none."""
+        return max(-1e30, 0.25 * float(self.xp.finfo(like.dtype).min))
 
     def _mean(self, pair: Pair) -> Array:
         return self.stop((pair.value + pair.reference) * 0.5)

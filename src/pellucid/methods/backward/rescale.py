@@ -14,7 +14,7 @@ from pellucid.types import Array
 RULED = frozenset({"activation", "norm", "softmax", "attention", "pool", "mul"})
 """Kinds that bend, so that they need a rule."""
 
-REFUSED = frozenset({"other", "opaque", "custom_gradient", "untracked", "rnn", "composite"})
+REFUSED = frozenset("other opaque custom_gradient untracked detached rnn composite".split())
 
 KINKED = frozenset({"relu", "relu6"})
 """Forms of activations that are straight but for their kinks."""
@@ -29,8 +29,8 @@ def rule_of(op: Operation) -> str | None:
     """The name of the rule for an operation; None where it has none."""
     if op.kind in PASSED or op.form == "boolean":
         return "linear"
-    if op.form == "select":
-        return "select"
+    if op.form in {"select", "detached_maximum"}:
+        return str(op.form)
     live = sum(op.live)
     if op.kind == "norm" and op.form == "affine_norm":
         return "linear"
@@ -90,6 +90,9 @@ def rescaled(pairs: Pairs, op: Operation, rule: str, reference: ReferenceRun) ->
         return op()
     if rule == "maximum":
         return _maximum(pairs, op, reference)
+    if rule == "detached_maximum":
+        # What is shifted by it is so in both runs, by what differs: it has its part in the change.
+        return pairs.keep(op(), op.inputs[_live(op)[0]])
     return _RULES[rule](pairs, op, reference.inputs(op))
 
 
@@ -164,8 +167,20 @@ def _squared_difference(pairs: Pairs, op: Operation, reference: tuple[Array, ...
 def _softmax(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
     (place,) = _live(op)
     function = pairs.softmax if op.form == "softmax" else pairs.log_softmax
-    made = function(Pair(op.inputs[place], reference[place]), int(op.arguments["axis"]))
+    made = function(Pair(op.inputs[place], reference[place]), _axes(op))
     return pairs.keep(op(), made.value)
+
+
+def _axes(op: Operation) -> int | tuple[int, ...]:
+    axes = op.arguments["axis"]
+    return tuple(map(int, axes)) if isinstance(axes, list | tuple) else int(axes)
+
+
+def _log_sum(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
+    (place,) = _live(op)
+    y = op()
+    through = pairs.log_sum(Pair(op.inputs[place], reference[place]), _axes(op))
+    return pairs.keep(y, pairs.xp.reshape(through, tuple(y.shape)))
 
 
 def _normalisation(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Array:
@@ -208,8 +223,12 @@ def _attention(pairs: Pairs, op: Operation, reference: tuple[Array, ...]) -> Arr
     def similar(q: Array, k: Array) -> Array:
         return xp.matmul(q, xp.matrix_transpose(k)) * settings.scale
 
-    scores = Pair(*(settings.masked(xp, s) for s in pairs.product(similar, query, key)))
-    share = pairs.softmax(scores, -1)
+    scores = pairs.product(similar, query, key)
+    before = settings
+    if settings.mask is not None and len(op.inputs) > 3 and op.inputs[3] is settings.mask:
+        before = settings._replace(mask=reference[3])
+    both = settings.masked(xp, pairs.stop(scores.value)), before.masked(xp, scores.reference)
+    share = pairs.softmax(pairs.masked(scores, *both), -1)
     return pairs.keep(op(), pairs.product(xp.matmul, share, value).value)
 
 
@@ -221,6 +240,7 @@ _RULES: dict[str, Callable[[Pairs, Operation, tuple[Array, ...]], Array]] = {
     "squared_difference": _squared_difference,
     "softmax": _softmax,
     "log_softmax": _softmax,
+    "logsumexp": _log_sum,
     "layer_norm": _normalisation,
     "rms_norm": _normalisation,
     "group_norm": _normalisation,

@@ -9,7 +9,7 @@ from pellucid.methods.backward.rules.composites import Composite
 from pellucid.methods.backward.rules.layout import Layout
 from pellucid.methods.backward.rules.linear import Rule, StreamedRule
 
-REFUSED = frozenset({"other", "opaque", "custom_gradient", "untracked", "rnn", "composite"})
+REFUSED = frozenset("other opaque custom_gradient untracked detached rnn composite".split())
 """Kinds that no rule sees into."""
 
 CLOSED = frozenset({"opaque", "rnn"})
