@@ -10,7 +10,7 @@ from pellucid.standard import parameter_slopes
 from pellucid.standard.memory import RESET, peak_growth
 from pellucid.standard.scalability import slope
 
-WAYS = {"time_batch", "time_input", "memory_batch", "memory_forwards"}
+WAYS = {"time_batch", "time_input", "memory_batch", "memory_input", "memory_forwards"}
 
 
 def test_slopes_of_powers():

@@ -34,6 +34,9 @@ class Case:
     """Curves of removal that were asked for; its controls share them, as an inverted map's are
     its own the other way round."""
 
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why a way of the metric that is asked has no number, for the metric to say."""
+
     @property
     def count(self) -> int:
         """The number of samples."""

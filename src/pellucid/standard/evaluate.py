@@ -277,6 +277,8 @@ def asked(
             skipped[metric.name] = str(error).split("\n")[0]
             continue
         scores[metric.name] = _checked(metric, returned, case)
+        skipped |= {f"{metric.name} ({way})": why for way, why in case.reasons.items()}
+        case.reasons.clear()
     return scores, skipped
 
 

@@ -1,6 +1,7 @@
 """How it grows: X1, log-log slopes of time and memory, and memory in forwards of the model."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -10,21 +11,30 @@ from pellucid.errors import InputError, PellucidError
 from pellucid.explain import explain
 from pellucid.inputs.layout import space_axes
 from pellucid.model import wrap
+from pellucid.standard.asking import Asker
 from pellucid.standard.case import Case
 from pellucid.standard.memory import peak_growth
 from pellucid.standard.metric import register_metric
 from pellucid.types import shape_of
 
 BATCHES = (1, 2, 4)
-REPEATS = 2
-WAYS = ("time_batch", "time_input", "memory_batch", "memory_forwards")
+REPEATS = 5
+SHORT = 0.1
+"""Seconds; work that takes longer is timed twice only."""
+WAYS = ("time_batch", "time_input", "memory_batch", "memory_input", "memory_forwards")
+COPIES = (1, 4, 16, 64)
+"""Of one sample, until the memory of a forward of them can be seen."""
+PATIENCE = 2.0
+"""Seconds that an explanation of copies may take."""
+UNSEEN = "memory grows by less than 1 MiB, which cannot be told from the allocator's own"
+UNTOLD = "the system does not tell how much memory a process takes (Linux does)"
 SMALLEST = 1 << 20
 """Bytes; growth below cannot be told from the allocator's own."""
 
 
 @register_metric(
     "scalability", axis="scalability", better="lower", needs=("forward", "explainer"),
-    identifier="X1", cost="about 20 explanations of one sample", source="performance.md",
+    identifier="X1", cost="about 50 explanations of one sample", source="performance.md",
     without="it is not measured: see the first sample, and its description",
 )  # fmt: skip
 def scalability(case: Case) -> dict[str, np.ndarray]:
@@ -33,10 +43,12 @@ def scalability(case: Case) -> dict[str, np.ndarray]:
     Slopes of least squares in log-log: "time_batch" of seconds against 1, 2, 4 samples (1 is
     linear, less says that samples share work), "memory_batch" of peak memory against the same (0 is
     flat), "time_input" of seconds against positions, between the inputs at every second step of
-    each of their space axes and the inputs as they are. "memory_forwards" is the peak memory of one
-    sample's explanation in units of that of one forward. Measured once, on the first samples, warm,
-    and stored with the first; NaN elsewhere, where memory stays below 1 MiB or the system does not
-    tell it (it does on Linux), for models of one fixed input size, and for fewer than two samples.
+    each of their space axes and the inputs as they are, "memory_input" of peak memory between the
+    same. "memory_forwards" is the peak memory of an explanation in units of that of one forward of
+    the same rows: 1, 4, 16 or 64 copies of the first sample, the fewest whose forward can be seen.
+    Measured once, on the first samples, warm, and stored with the first; NaN elsewhere, and with
+    its reason in the scorecard where memory stays below 1 MiB or the system does not tell it (it
+    does on Linux), for models of one fixed input size, and for fewer than two samples.
     Growth with the number of parameters is not here, for one model has one: `parameter_slopes`.
     """
     found = {way: np.full(case.count, np.nan) for way in WAYS}
@@ -56,14 +68,42 @@ def scalability(case: Case) -> dict[str, np.ndarray]:
     counts = [k for k in BATCHES if k <= case.count]
     seconds = [_seconds(explaining(k)) for k in counts]
     found["time_batch"][0] = slope(counts, seconds)
-    found["time_input"][0] = _input_slope(explaining, seconds[0], case)
     memory = [peak_growth(explaining(k)) for k in counts]
-    if min(memory) >= SMALLEST:
+    if len(counts) < 2:
+        case.reasons["time_batch"] = case.reasons["memory_batch"] = "it takes two samples or more"
+    elif min(memory) >= SMALLEST:
         found["memory_batch"][0] = slope(counts, memory)
-    forward = peak_growth(lambda: case.subject.forward_seconds(0))
-    if forward >= SMALLEST:
-        found["memory_forwards"][0] = memory[0] / forward
+    else:
+        case.reasons["memory_batch"] = _why_not(min(memory))
+    _of_input(found, explaining, (seconds[0], memory[0]), case)
+    found["memory_forwards"][0] = _in_forwards(asker, case, seconds[0])
     return found
+
+
+def _why_not(memory: float) -> str:
+    return UNTOLD if np.isnan(memory) else UNSEEN
+
+
+def _in_forwards(asker: Asker, case: Case, seconds: float) -> float:
+    task = case.subject.task
+    forward = float("nan")
+    for count in COPIES:
+        if count > 1 and count * seconds > PATIENCE:
+            break
+        rows = np.zeros(count, dtype=int)
+        part = tuple(a[rows] for a in task.batch.arrays)
+
+        def once(part: Any = part, rows: np.ndarray = rows) -> None:
+            task.to_numpy(task.score(task.run(tuple(map(task.asarray, part)), rows), rows))
+
+        once()
+        forward = peak_growth(once)
+        if forward >= SMALLEST:
+            again = partial(asker.explain, part, target=case.target_of(rows))
+            again()
+            return peak_growth(again) / forward
+    case.reasons["memory_forwards"] = f"of one forward, {_why_not(forward)}"
+    return float("nan")
 
 
 def parameter_slopes(
@@ -122,18 +162,30 @@ def slope(sizes: Any, amounts: Any) -> float:
     return float(across @ (up - up.mean()) / (across @ across))
 
 
-def _input_slope(explaining: Callable[..., Any], whole: float, case: Case) -> float:
-    if not any(space_axes(dims) for dims in case.subject.dims):
-        return float("nan")
+def _of_input(
+    found: dict[str, np.ndarray], explaining: Callable[..., Any], whole: tuple[float, float],
+    case: Case,
+) -> None:  # fmt: skip
+    """Slopes of time and memory between the inputs at every second step and as they are."""
+    subject, ways = case.subject, ("time_input", "memory_input")
+    if not any(space_axes(dims) for dims in subject.dims):
+        case.reasons.update(dict.fromkeys(ways, "the inputs have no space axes to be made smaller"))
+        return
     try:
-        half = _seconds(explaining(1, 2))
-    except PellucidError:  # a model of one input size
-        return float("nan")
+        half = _seconds(explaining(1, 2)), peak_growth(explaining(1, 2))
+    except PellucidError:
+        case.reasons.update(dict.fromkeys(ways, "the model takes inputs of one size"))
+        return
     smaller = sum(
         int(np.prod([-(-s // 2) if space_axes(dims) else s for s in shape]))
-        for shape, dims in zip(case.subject.shapes, case.subject.dims, strict=True)
+        for shape, dims in zip(subject.shapes, subject.dims, strict=True)
     )
-    return slope([smaller, case.subject.positions], [half, whole])
+    sizes = [smaller, subject.positions]
+    found["time_input"][0] = slope(sizes, [half[0], whole[0]])
+    if min(half[1], whole[1]) >= SMALLEST:
+        found["memory_input"][0] = slope(sizes, [half[1], whole[1]])
+    else:
+        case.reasons["memory_input"] = _why_not(min(half[1], whole[1]))
 
 
 def _every(array: np.ndarray, dims: tuple[str, ...], step: int) -> np.ndarray:
@@ -142,10 +194,10 @@ def _every(array: np.ndarray, dims: tuple[str, ...], step: int) -> np.ndarray:
 
 
 def _seconds(work: Callable[[], Any]) -> float:
-    """The shorter of two runs, after one that is not counted."""
+    """The shortest of five runs, of two where they are long, after one that is not counted."""
     work()
-    taken = []
-    for _ in range(REPEATS):
+    taken: list[float] = []
+    while len(taken) < (2 if taken and min(taken) > SHORT else REPEATS):
         began = perf_counter()
         work()
         taken.append(perf_counter() - began)

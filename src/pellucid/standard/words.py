@@ -119,6 +119,8 @@ def _without_numbers(card: "Scorecard") -> list[str]:
     found = []
     broken = ", or where a map is not finite" if any("not finite" in n for n in card.notes) else ""
     for metric in card.metrics:
+        if metric.axis == "scalability":  # measured once, and it says itself what is missing
+            continue
         told = []
         for name in card.explanations:
             ways = card.scores[name].get(metric.name, {}).values()
