@@ -20,7 +20,7 @@ from pellucid.standard.asking import Asker
 from pellucid.standard.blanks import of_itself, remarks_on
 from pellucid.standard.case import Case
 from pellucid.standard.controls import FIXED, JUDGED_BY, contests, own_controls
-from pellucid.standard.given import Given, check_same, made_or_given
+from pellucid.standard.given import Given, check_same, made_or_given, target_of
 from pellucid.standard.masks import make_masks
 from pellucid.standard.metric import Metric, default_metrics, metrics_named
 from pellucid.standard.references import favoured
@@ -70,7 +70,7 @@ def evaluate(
     metrics = _metrics(standard)
     wrapped = wrap(model, example=x)
     given = made_or_given(explanations_or_methods)
-    target = _target(given, target)
+    target = target_of(given, target)
     bar = ProgressBar("evaluate") if progress is True else None
     shown = bar or (None if isinstance(progress, bool) else progress)
     try:
@@ -94,25 +94,6 @@ def _metrics(standard: str | Sequence[str]) -> tuple[Metric, ...]:
     if not names:
         raise InputError('Expected standard="default" or the names of metrics, got none.')
     return metrics_named(names)
-
-
-def _target(given: Mapping[str, Given], target: TargetLike) -> Any:
-    """What is explained; of explanations that were made before, what they were made for."""
-    made = [g.explanation for g in given.values() if g.explanation is not None]
-    if target is not None or not made:
-        return target
-    first = made[0]
-    if first.target is None:
-        single = first.outputs is not None and first.outputs.shape[1] == 1
-        if not single:
-            raise InputError(
-                "These explanations are of a function of the outputs, which they do not hold:"
-                " pass it as target=."
-            )
-        return None
-    numbers = np.asarray(first.target)
-    pairs = numbers.ndim == 2
-    return [tuple(map(int, p)) for p in numbers] if pairs else [int(i) for i in numbers]
 
 
 def _made(
@@ -241,9 +222,7 @@ def _judged(
         notes=(
             *told,
             *(f"{name} could not be made: {why}" for name, why in failures.items()),
-            *favoured(
-                {n: e for n, e in found.items() if n not in FIXED}, _judging(subject, scores)
-            ),
+            *favoured(found, scores, subject.imputers),
             *(
                 r
                 for name, c in cases.items()
@@ -252,12 +231,6 @@ def _judged(
             ),
         ),
     )
-
-
-def _judging(subject: Subject, scores: Mapping[str, Mapping[str, Ways]]) -> tuple[str, ...]:
-    """The imputers that a score was asked with."""
-    ways = {w for own in scores.values() for found in own.values() for w in found}
-    return tuple(name for name in subject.imputers if name in ways)
 
 
 def asked(

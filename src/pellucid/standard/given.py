@@ -11,7 +11,7 @@ from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.methods.registry import make_method
 from pellucid.standard.subject import Subject
-from pellucid.types import is_array
+from pellucid.types import TargetLike, is_array
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,25 @@ def made_or_given(given: Any) -> dict[str, Given]:
     if not found:
         raise InputError('Expected explanations or methods to judge, such as ["saliency"].')
     return found
+
+
+def target_of(given: Mapping[str, Given], target: TargetLike) -> Any:
+    """What is explained; of explanations that were made before, what they were made for."""
+    made = [g.explanation for g in given.values() if g.explanation is not None]
+    if target is not None or not made:
+        return target
+    first = made[0]
+    if first.target is None:
+        single = first.outputs is not None and first.outputs.shape[1] == 1
+        if not single:
+            raise InputError(
+                "These explanations are of a function of the outputs, which they do not hold:"
+                " pass it as target=."
+            )
+        return None
+    numbers = np.asarray(first.target)
+    pairs = numbers.ndim == 2
+    return [tuple(map(int, p)) for p in numbers] if pairs else [int(i) for i in numbers]
 
 
 def _is_pair(given: Sequence[Any]) -> bool:

@@ -1,6 +1,6 @@
 """Whether a map is judged with what it was made with: an imputer that is its own baseline."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,18 @@ def own_imputer(method: str, parameters: Mapping[str, Any]) -> str | None:
     return "zeros" if numbers.dtype.kind in "fiub" and not numbers.any() else None
 
 
-def favoured(explanations: Mapping[str, Explanation], imputers: tuple[str, ...]) -> tuple[str, ...]:
+def favoured(
+    explanations: Mapping[str, Explanation],
+    scores: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
+    imputers: Collection[str],
+) -> tuple[str, ...]:
     """A sentence for each explanation that was judged with nothing but its own baseline."""
     found = []
+    ways = {way for own in scores.values() for each in own.values() for way in each}
+    asked = ways.intersection(imputers)
     for name, explanation in explanations.items():
         own = own_imputer(explanation.method, explanation.parameters)
-        if own is not None and set(imputers) == {own}:
+        if own is not None and asked == {own}:
             found.append(
                 f"{name} is judged with its own baseline, {own}, alone: that favours it. Give"
                 " another imputer too."
