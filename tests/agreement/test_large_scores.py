@@ -1,5 +1,7 @@
 """DeepLIFT where a softmax has scores as large as in trained networks, against the paper's form."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -93,25 +95,38 @@ def test_deeplift_adds_up_however_sure_the_attention_is(framework, scale):
     assert np.abs(e.values.sum(axis=(1, 2)) - change).max() < 1e-4
 
 
-def test_a_token_that_one_run_alone_hides_has_its_part():
-    """A padded token of one run: its power's whole change is its score's, so that nothing lacks."""
+def padded_model(hidden_by: str):
+    """Attention in which tokens of zeros are padding, by a fused call or an added mask."""
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
-    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    head = torch.nn.Linear(8, 3)
 
-    class Padded(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.emb, self.layer = torch.nn.Embedding(20, 8), layer
-            self.head = torch.nn.Linear(8, 3)
+    def called(x):
+        shown = (x != 0).any(dim=-1)[:, None]
+        if hidden_by == "fused":
+            return head(torch.nn.functional.scaled_dot_product_attention(x, x, x, shown)[:, 0])
+        hidden = torch.zeros(shown.shape).masked_fill(~shown, -1e4)
+        return head((torch.softmax(x @ x.transpose(1, 2) + hidden, -1) @ x)[:, 0])
 
-        def forward(self, ids):
-            return self.head(self.layer(self.emb(ids), src_key_padding_mask=ids == 0)[:, 0])
+    return wrap(called, framework="torch")
 
-    ids = torch.tensor([[3, 5, 7, 2, 9], [4, 6, 8, 0, 0]])
-    others = torch.tensor([[3, 5, 7, 0, 0], [4, 6, 8, 1, 1]])
-    model = Padded().eval()
-    e = explain(model, ids, "deeplift", layer="emb", baseline=others, target=1)
+
+TOKENS, OTHERS = (0.5 * DRAWS.normal(size=(2, 5, 8)).astype(np.float32) for _ in range(2))
+TOKENS[0, 3:], OTHERS[1, 2:] = 0, 0
+"""Of which some are padding in one of the two runs."""
+
+
+@pytest.mark.parametrize("method", ["deeplift", "deep_shap"])
+def test_a_token_that_one_run_alone_hides_has_its_part(method):
+    """Its power's whole change is its score's, so that nothing is missing."""
+    given = {"baseline": OTHERS} if method == "deeplift" else {"background": OTHERS}
+    options: dict[str, Any] = given
+    e = explain(padded_model("fused"), TOKENS, method, target=1, **options)
     assert gap_of(e) < 1e-4
-    e = explain(model, ids, "deep_shap", layer="emb", background=others, target=1)
-    assert gap_of(e) < 1e-4
+
+
+def test_a_mask_that_is_added_in_one_run_alone_is_warned_of():
+    """No number that depends on the input tells of such a mask, so its part is missing."""
+    e = explain(padded_model("added"), TOKENS, "deeplift", baseline=OTHERS, target=1)
+    assert gap_of(e) > 0.01
+    assert any("a mask that is another one" in w for w in e.warnings)

@@ -13,6 +13,9 @@ from pellucid.model import Model
 _WIDE_GAP = 0.05
 """The share of f(x) − f(x') that may be missing before a result says so."""
 
+_WIDE_FOR_RULES = 0.01
+"""The same for methods by rules, of whose parts only rounding may be missing."""
+
 _EXPLODED = 1e3
 """How many times the largest output one value may be before a result of relevance says so."""
 
@@ -180,18 +183,34 @@ def without_rules(found: Attribution) -> tuple[str, ...]:
     )
 
 
-def wide_gaps(method: Method, found: Attribution, gap: np.ndarray | None) -> tuple[str, ...]:
-    """A warning where the values do not add up, unless the method has said so itself."""
+def wide_gaps(
+    method: Method, found: Attribution, gap: np.ndarray | None, score: np.ndarray
+) -> tuple[str, ...]:
+    """A warning where the values do not add up, unless the method has said so itself.
+
+    Rules add up but for rounding, so that less than of an integral's steps is too much.
+    """
     if gap is None or method.shares_with_biases:
         return ()
     if any("not converged" in warning for warning in found.warnings):
         return ()
-    wide = np.flatnonzero(gap > _WIDE_GAP)
+    by_rules, before = method.family == "backward", found.baseline_score
+    is_wide = gap > _WIDE_GAP
+    if by_rules and before is not None:
+        ends = np.abs([score, np.broadcast_to(before, np.shape(score))])
+        missing = gap * np.abs(score - before)
+        is_wide = is_wide | ((gap > _WIDE_FOR_RULES) & (missing > 1e-3 * ends.max(axis=0)))
+    wide = np.flatnonzero(is_wide)
     if not wide.size:
         return ()
+    advice = (
+        "a mask that is another one for the baseline is a usual cause, or rounding"
+        if by_rules
+        else "more steps may help"
+    )
     return (
         f"the values of sample(s) {wide[:20].tolist()} do not add up to what they share out: up to"
-        f" {gap.max():.0%} of it is missing or too much (see `gap`); more steps may help",
+        f" {gap.max():.0%} of it is missing or too much (see `gap`); {advice}",
     )
 
 

@@ -77,7 +77,7 @@ def build(
             + without_rules(found)
             + suspicions(method, found, batch)
             + doubtful_layout(model, batch)
-            + wide_gaps(method, found, gap)
+            + wide_gaps(method, found, gap, score)
             + exploded(method, found, score, outputs),
             batched=batch.batched,
             structure=batch.structure,
