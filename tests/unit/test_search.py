@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 
 import pellucid
 from pellucid import Goal, evaluate, register_method, search
@@ -553,3 +554,14 @@ def test_a_lead_that_is_there_is_found_and_the_bound_is_the_seed_s():
     wide = rng.normal(0.5, 1, size=2000)
     plain = np.quantile(wide[rng.integers(2000, size=(4000, 2000))].mean(axis=1), 0.05)
     assert lead_bound(wide, 0.05, seed=0) == pytest.approx(plain, abs=0.01)
+
+
+def test_names_in_the_picture_do_not_overlap(found):
+    many = replace(found, trail=tuple(replace(t, on_front=True) for t in found.trail) * 2)
+    figure = many.plot()
+    figure.canvas.draw()
+    names = [t for t in figure.axes[1].texts if t.get_text()]
+    assert len(names) == 2 * len(found.trail)
+    boxes = [Text.get_window_extent(t) for t in names]  # without the line to its point
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(figure.bbox.x0 <= b.x0 and b.x1 <= figure.bbox.x1 for b in boxes)

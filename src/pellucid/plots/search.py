@@ -82,19 +82,29 @@ def _front(axes: Axes, found: "SearchResult", judged: list["Trial"], colours: Th
         marker = "D" if trial.name == found.chosen else "o"
         x, y = points[trial.name]
         axes.plot([x], [y], marker, color=ink, markersize=6, zorder=2)
-        if trial.on_front or trial.name == found.chosen:
-            axes.annotate(
-                elide(trial.name, 26), (x, y), xytext=(0, 7), textcoords="offset points",
-                fontsize=7, ha="center", color=colours.ink, parse_math=False,
-            )  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.2, y=0.18)
     axes.tick_params(labelsize=8)
+    named = [t for t in judged if t.on_front or t.name == found.chosen]
+    _name(axes, [(elide(t.name, 26), points[t.name]) for t in named], colours)
     axes.set_xlabel("evaluations of the model for one sample", color=colours.ink, fontsize=8)
     axes.set_title(
         "utility without speed; the line is the front", color=colours.ink, fontsize=8.5,
         loc="left",
     )  # fmt: skip
+
+
+def _name(axes: Axes, named: list[tuple[str, tuple[float, float]]], colours: Theme) -> None:
+    """Names above one another at the right, each joined to its point: they never overlap."""
+    order = sorted(named, key=lambda own: own[1][1])
+    for number, (name, point) in enumerate(order):
+        height = (number + 0.5) / len(order)
+        axes.annotate(
+            name, point, xytext=(1.03, height), textcoords="axes fraction", fontsize=7, va="center",
+            ha="left", color=colours.ink, parse_math=False, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "relpos": (0, 0.5), "color": colours.muted,
+                        "linewidth": 0.6},
+        )  # fmt: skip
 
 
 def _quality(trial: "Trial", found: "SearchResult") -> float:
