@@ -11,6 +11,7 @@ import numpy as np
 import pandas
 import polars
 import pytest
+import sklearn.datasets
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.metrics import balanced_accuracy_score, r2_score
@@ -87,6 +88,63 @@ def test_the_tree_of_a_regression_tree_is_exact(scaled):
     assert found.fidelity.value == pytest.approx(1, abs=1e-12)
     assert asked(found) == splits(tree)
     np.testing.assert_allclose(found.predict(NUMBERS), y, atol=1e-6)
+
+
+def beyond(table, seed):
+    """Rows of each column's own range and a little more, which no model has seen."""
+    low, high = table.min(axis=0), table.max(axis=0)
+    spread = np.random.default_rng(seed).uniform(-0.1, 1.1, size=(500, table.shape[1]))
+    return (low + spread * (high - low)).astype(np.float32)
+
+
+@pytest.mark.parametrize("data", ["breast_cancer", "iris", "wine"])
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_the_tree_of_a_tree_is_exact_on_data_of_real_numbers(data, depth):
+    x, y = getattr(sklearn.datasets, f"load_{data}")(return_X_y=True, as_frame=True)
+    tree = DecisionTreeClassifier(max_depth=depth, random_state=0).fit(x, y)
+    found = surrogate_tree(tree, x)
+    assert found.fidelity.value == 1
+    assert found.fidelity.verdict == "exact"
+    assert asked(found) <= splits(tree)
+    # Nodes of scikit-learn's whose branches say the same are one leaf here.
+    assert len(found.leaves) <= tree.get_n_leaves()
+    fresh = x.iloc[:0].reindex(range(500))
+    fresh[:] = beyond(x.to_numpy(), depth)
+    np.testing.assert_array_equal(found.predict(fresh), tree.predict(fresh).astype(str))
+    assert "<svg" in found.to_svg()
+    assert str(found)
+
+
+def test_the_tree_of_a_regression_tree_is_exact_on_real_numbers():
+    x, y = sklearn.datasets.load_diabetes(return_X_y=True)
+    tree = DecisionTreeRegressor(max_depth=4, random_state=0).fit(x, y)
+    found = surrogate_tree(tree, x)
+    assert found.fidelity.value == pytest.approx(1, abs=1e-12)
+    assert asked(found) == splits(tree)
+    fresh = beyond(x, 0)
+    np.testing.assert_allclose(found.predict(fresh), tree.predict(fresh), rtol=1e-7)
+
+
+def test_a_leaf_without_rows_says_what_the_model_says_there():
+    x = np.linspace(0, 1, 40)[:, None]
+    tree = DecisionTreeRegressor(max_depth=2, random_state=0).fit(x, np.round(3 * x[:, 0]))
+    half = x[x[:, 0] < 0.45]
+    found = surrogate_tree(tree, half)
+    assert min(node.count for node in found.leaves) == 0
+    np.testing.assert_allclose(found.predict(x), tree.predict(x))
+    assert "<svg" in found.to_svg()
+    assert found.to_html()
+    chosen = surrogate_tree(tree, half, min_rows=5)  # leaves of five rows are none of its own
+    assert min(node.count for node in chosen.leaves) >= 5
+
+
+def test_a_tree_deeper_than_asked_for_is_imitated():
+    x, y = sklearn.datasets.load_breast_cancer(return_X_y=True)
+    tree = DecisionTreeClassifier(random_state=0).fit(x, y)
+    found = surrogate_tree(tree, x, max_depth=2)
+    assert max(node.depth for node in found.nodes) == 2
+    assert found.fidelity.value < 1
+    assert surrogate_tree(tree, x, max_depth=20).fidelity.value == 1
 
 
 @pytest.mark.parametrize("library", [pandas.DataFrame, polars.DataFrame], ids=["pandas", "polars"])

@@ -15,6 +15,7 @@ import numpy as np
 from pellucid.adapters.cuts import Cut, Scores
 from pellucid.adapters.facts import InputSpec, LayerInfo, OperationInfo, Part, Tier, TreeValues
 from pellucid.adapters.operation import Operation
+from pellucid.adapters.own_tree import OwnTree
 from pellucid.errors import CapabilityError, InputError
 from pellucid.types import Array, Leaves, Outputs
 
@@ -251,6 +252,11 @@ class Adapter(ABC):
     def cut(self, x: Leaves, layer: str, *, peel: bool = True) -> Cut: ...
 
     @property
+    def own_tree(self) -> OwnTree | None:
+        """The questions of a model that is a single decision tree; None for any other."""
+        return None
+
+    @property
     def without_trees(self) -> str | None:
         """Why `tree_values` cannot answer, as the end of a sentence; None for an ensemble."""
         return f"a {self.framework} model has none"
@@ -258,7 +264,7 @@ class Adapter(ABC):
     def tree_values(self, x: Leaves, background: Leaves | None) -> TreeValues:
         """What the columns of each row add to a tree ensemble's outputs, found in the trees.
 
-        Without a background the expectations are those of the trees' own training counts. Raises
+        Expectations are of the background, or of the trees' own training counts. Raises
         `CapabilityError` for a model that is no tree ensemble.
         """
         raise CapabilityError(f"No trees to read: {self.without_trees}.")

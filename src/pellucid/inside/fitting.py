@@ -131,12 +131,16 @@ def fitted(
     learned: Examples,
     fresh: Examples,
     form: Form,
+    own: Nodes | None = None,
 ) -> SurrogateTree:
-    """The tree (or list of rules) of that form, with all that is told of it."""
-    if form.automatic:
+    """The tree (or list of rules) of that form, with all that is told of it.
+
+    `own` are the nodes of a model that is such a tree itself.
+    """
+    if form.automatic and own is None:
         depth = max(1, best_depth(learned, form.size, task.seed))
         form = replace(form, size=replace(form.size, depth=depth))
-    trade_off, nodes = _trade_off(learned, fresh, form, task.seed, imitated.classes)
+    trade_off, nodes = _trade_off(learned, fresh, form, task.seed, imitated.classes, own)
     fidelity = measured(nodes, fresh, learned.values(), task.seed, names=imitated.classes)
     return SurrogateTree(
         kind="classification" if imitated.classes else "regression",
@@ -155,16 +159,26 @@ def fitted(
 
 
 def _trade_off(
-    learned: Examples, fresh: Examples, form: Form, seed: int, names: tuple[str, ...]
+    learned: Examples,
+    fresh: Examples,
+    form: Form,
+    seed: int,
+    names: tuple[str, ...],
+    own: Nodes | None,
 ) -> tuple[TradeOff, Nodes]:
     rows, nodes = [], ()
-    for depth in range((form.rules or form.size.depth) + 1):
-        nodes = form.grown(learned, depth, seed)
-        found = measured(nodes, fresh, learned.values(), seed, names=names)
+    deepest = form.rules or form.size.depth
+    if own is not None:
+        deepest = max(node.depth for node in own)
+    for depth in range(deepest + 1):
+        last = own is not None and depth == deepest
+        nodes = own if own is not None and last else form.grown(learned, depth, seed)
         leaves = sum(node.leaf for node in nodes)
+        if rows and not last and leaves == rows[-1].leaves:  # deeper ones are the same tree
+            if own is None:
+                break
+            continue
+        found = measured(nodes, fresh, learned.values(), seed, names=names)
         rows.append(TradeOffRow(depth, leaves, found.value, found.low, found.high, found.balanced))
-        if depth and leaves == rows[-2].leaves:  # deeper ones are the same tree
-            rows.pop()
-            break
     measure = "r2" if not learned.classes else "accuracy"
     return TradeOff(tuple(rows), rows[-1].depth, measure), nodes

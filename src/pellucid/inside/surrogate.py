@@ -20,6 +20,8 @@ from pellucid.inside.fitting import Form, Imitated, fitted, said_by
 from pellucid.inside.surrogate_result import SurrogateTree
 from pellucid.methods.inside.fidelity import split
 from pellucid.methods.inside.imitation import Examples
+from pellucid.methods.inside.own_tree import nodes_of
+from pellucid.methods.inside.questions import Nodes
 from pellucid.methods.inside.sizes import FEWEST, check_share, checked_size, whole
 from pellucid.task import Task
 from pellucid.types import TargetLike
@@ -68,6 +70,10 @@ def surrogate_tree(
     "superpixels:20"), by `budget` (1 000) changed copies, nearer ones more often
     (`default_rng([seed, 64])`), of which the score of its predicted class is imitated.
 
+    A scikit-learn model that is a single decision tree of at most this size is imitated by its own
+    questions, and so exactly: leaves that no row ends in are asked about by a row made for each,
+    and branches that say the same are one leaf.
+
     Returns a `SurrogateTree`. It describes what the model does over these rows, not how; where
     columns go together it may ask about another one than the model does. Departs from Trepan in
     that it asks about real rows only.
@@ -97,7 +103,26 @@ def surrogate_tree(
     asked = _asked(task, x, features, layer, places, rows)
     imitated = said_by(task, task.outputs, target)
     learned, fresh = _parts(task, asked, imitated, held_out, target)
-    return fitted(task, asked, imitated, learned, fresh, form)
+    alone = features is None and layer is None and not form.rules
+    own = _own(task, asked, imitated, learned, form, target) if alone else None
+    return fitted(task, asked, imitated, learned, fresh, form, own)
+
+
+def _own(
+    task: Task, asked: Asked, imitated: Imitated, learned: Examples, form: Form, target: TargetLike
+) -> Nodes | None:
+    """The nodes of a model that is a tree of that size itself, asked the same columns."""
+    wrapped = task.wrapped
+    tree = wrapped.adapter.own_tree
+    if tree is None or wrapped.preprocess is not None or any(asked.words):
+        return None
+
+    def said(rows: np.ndarray) -> np.ndarray:
+        form = wrapped.adapter.as_given((rows.astype(task.batch.arrays[0].dtype),))
+        outputs = task.outputs_of(wrapped.accept(form, more=True).leaves)
+        return said_by(task, outputs, target, known=imitated).said
+
+    return nodes_of(tree, learned, form.size, said)
 
 
 def _checked_rules(rules: Any, depth: Any) -> int:

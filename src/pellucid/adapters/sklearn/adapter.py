@@ -11,11 +11,12 @@ import sklearn.utils.validation
 
 from pellucid.adapters.facts import Part
 from pellucid.adapters.forward_only import ForwardOnlyAdapter
+from pellucid.adapters.own_tree import OwnTree
 from pellucid.adapters.protocol import InputSpec, TreeValues
 from pellucid.adapters.sklearn.boosters import NativeBooster, as_estimator
 from pellucid.adapters.sklearn.frames import as_fitted, as_table
 from pellucid.adapters.sklearn.parts import parts_of
-from pellucid.adapters.sklearn.trees import tree_values, without_trees
+from pellucid.adapters.sklearn.trees import own_tree, tree_values, without_trees
 from pellucid.adapters.sklearn.verbs import Verbs, verbs_of
 from pellucid.errors import CapabilityError
 from pellucid.inputs.frames import Frame, arrow_to_pandas, is_frame
@@ -100,6 +101,10 @@ class SklearnAdapter(ForwardOnlyAdapter):
 
     def parts(self) -> tuple[Part, ...]:
         return parts_of(self._estimator)
+
+    @property
+    def own_tree(self) -> OwnTree | None:
+        return own_tree(self._estimator)
 
     @property
     def without_trees(self) -> str | None:

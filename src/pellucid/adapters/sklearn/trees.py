@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.adapters.protocol import TreeValues
+from pellucid.adapters.facts import TreeValues
+from pellucid.adapters.own_tree import OwnTree
 from pellucid.adapters.shap_package import import_shap
 from pellucid.adapters.sklearn.boosters import NativeBooster, lightgbm_values, xgboost_values
 from pellucid.adapters.sklearn.pipelines import MixesColumnsError, before_inner, inner, sources
@@ -39,6 +40,17 @@ def _width(steps: list[Any]) -> int:
             " it takes"
         )
     return int(width)
+
+
+def own_tree(estimator: Any) -> OwnTree | None:
+    """The questions of a fitted decision tree of one answer; None for anything else."""
+    tree = getattr(getattr(estimator, "best_estimator_", estimator), "tree_", None)
+    if tree is None or tree.n_outputs != 1:
+        return None
+    return OwnTree(
+        tree.feature.copy(), tree.threshold.copy(), tree.children_left.copy(),
+        tree.children_right.copy(), tree.missing_go_to_left.astype(bool),
+    )  # fmt: skip
 
 
 def tree_values(estimator: Any, table: Any, background: Any) -> TreeValues:

@@ -33,9 +33,9 @@ class Question:
         if self.threshold is None:
             found = np.isin(own, self.codes)
         else:
-            # In float32, as scikit-learn compared the rows it learned from.
+            # Rows in float32 against the whole threshold, as scikit-learn compares them.
             with np.errstate(over="ignore"):
-                found = own.astype(np.float32) <= self.threshold
+                found = own.astype(np.float32) <= np.float64(self.threshold)
             found = np.where(np.isnan(own), self.missing, found)
         return ~found if self.negated else found
 
