@@ -301,9 +301,6 @@ def test_who_cannot_be_asked():
     forest = LogisticRegression().fit(table, table[:, 0] > 0)
     with pytest.raises(CapabilityError, match="follows gradients"):
         visualize_feature(forest, data=table)
-    model, pair = build("two_inputs", "torch")
-    with pytest.raises(CapabilityError, match="one input"):
-        visualize_feature(model, target=0, data=pair)
     cnn, x = build("cnn", "torch")
     with pytest.raises(LayerError, match="conv2"):
         visualize_feature(cnn, layer="conv22", unit=0, data=x)
@@ -312,6 +309,63 @@ def test_who_cannot_be_asked():
     words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
     with pytest.raises(CapabilityError, match="no gradient"):
         visualize_feature(words, target=0, data=np.array([[1, 2, 3], [4, 5, 6]]), norm=1.0)
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras", "jax"])
+@pytest.mark.parametrize("options", [{"target": [0, 2]}, {"layer": "conv", "unit": [0, 3]}])
+def test_of_several_inputs_one_is_made_beside_the_others(framework, options):
+    model, given = build("two_inputs", framework)
+    wrapped = pellucid.wrap(model)
+    batch = wrapped.accept(given)
+    for part, name in enumerate(batch.names):
+        if "layer" in options and batch.arrays[part].ndim < 4:
+            continue
+        found = visualize_feature(model, data=given, input=name, steps=12, seed=1, **options)
+        assert (found.input_name, found.images.shape[1:]) == (name, batch.arrays[part].shape[1:])
+        assert (found.reached > found.course[:, 0]).all()
+        assert name in str(found)
+        assert isinstance(found.plot(course=True), Figure)
+        # What it reaches is what the model returns of it beside the first row's other input.
+        rows = [np.repeat(a[:1], 2, axis=0) for a in batch.arrays]
+        rows[part] = found.images
+        if "target" in options:
+            logits = wrapped.predict(wrapped.adapter.restore(rows))
+            np.testing.assert_allclose(logits[[0, 1], [0, 2]], found.reached, rtol=1e-4)
+        # The same, with the others said.
+        one = wrapped.adapter.restore([a[:1] for a in batch.arrays])
+        again = visualize_feature(
+            model, data=given, held=one, input=part, steps=12, seed=1, **options
+        )
+        np.testing.assert_array_equal(again.images, found.images)
+        other = wrapped.adapter.restore([a[1:2] for a in batch.arrays])
+        apart = visualize_feature(
+            model, held=other, input=part, steps=12, seed=1, value_range=(-1, 1), **options
+        )
+        assert apart.best is None
+    with pytest.raises(InputError, match="2 inputs: name the one to make"):
+        visualize_feature(model, data=given, **options)
+    with pytest.raises(InputError, match="no input 'sound'"):
+        visualize_feature(model, data=given, input="sound", **options)
+    with pytest.raises(InputError, match="one sample"):
+        visualize_feature(model, held=given, input=0, **options)
+
+
+def test_frameworks_agree_on_one_of_several_inputs():
+    expected = None
+    for framework in ("torch", "keras", "jax", "tensorlayer"):
+        model, given = build("two_inputs", framework)
+        images = visualize_feature(model, target=1, data=given, input=0, steps=10).images
+        images = np.moveaxis(images, 1, -1) if framework == "torch" else images
+        expected = images if expected is None else expected
+        np.testing.assert_allclose(images, expected, atol=1e-4, err_msg=framework)
+
+
+def test_the_lines_of_a_course_are_named():
+    model, x = build("cnn", "torch")
+    wrapped = pellucid.wrap(model, class_names=["a cat", "$dog$", "a bird"])
+    found = visualize_feature(wrapped, target=[0, 1], data=x, steps=3)
+    legend = found.plot(course=True).axes[2].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["a cat", "$dog$"]
 
 
 def test_pictures_are_drawn_in_the_models_range():
@@ -362,6 +416,7 @@ def test_an_objective_holds_no_copy_of_a_layer_and_reads_what_it_names():
     reached, slope = found.gradient(task.x, np.array([2, 64]))
     np.testing.assert_allclose(reached, expected[[0, 1], [2, 64]], rtol=1e-4, atol=1e-6)
     own = model[0].weight.detach().numpy()[:, 0, 0, 0]
+    (slope,) = slope
     np.testing.assert_allclose(slope[0, 0], own[2] / 64**2, rtol=1e-4)
     assert slope[1, 0, 5, 7] == pytest.approx(own[3])
     assert np.count_nonzero(slope[1]) == 1

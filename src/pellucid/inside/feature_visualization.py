@@ -40,6 +40,8 @@ class FeatureVisualization:
     best_row: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
+    input_name: str = ""
+    """Which input was made; empty where the model has one."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -71,7 +73,8 @@ class FeatureVisualization:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the images."""
         return {
-            "names": list(self.names), "layer": self.layer, "reached": self.reached.tolist(),
+            "names": list(self.names), "layer": self.layer, "input_name": self.input_name,
+            "reached": self.reached.tolist(),
             "course": self.course.tolist(), "parametrisation": self.parametrisation,
             "parameters": plain(dict(self.parameters)), "explained": self.explained,
             "shape": list(self.images.shape), "dims": list(self.dims), "seed": self.seed,
@@ -89,8 +92,9 @@ class FeatureVisualization:
                 real = f"; a real input reaches {self.best[k]:.4g} (row {self.best_row[k]})"
             lines.append(f"{name}: {self.explained} {self.reached[k]:.4g}{real}")
         spent = self.evaluations
+        where = f"the input {self.input_name}: " if self.input_name else ""
         lines.append(
-            f"{self.parametrisation}, {self.course.shape[1]} steps, seed {self.seed},"
+            f"{where}{self.parametrisation}, {self.course.shape[1]} steps, seed {self.seed},"
             f" {spent.forward} forward and {spent.backward} backward evaluations"
         )
         return "\n".join([*lines, *self.warnings])

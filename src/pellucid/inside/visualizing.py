@@ -10,7 +10,7 @@ from pellucid.adapters.protocol import Tier
 from pellucid.engine.schedule import Progress
 from pellucid.errors import CapabilityError, InputError
 from pellucid.explaining.preparing import unasked
-from pellucid.inputs.batch import Batch
+from pellucid.inside.feature_start import Start, start_of
 from pellucid.inside.feature_visualization import FeatureVisualization
 from pellucid.methods.inside.ascent import Climbed, climb, values_of
 from pellucid.methods.inside.feature_settings import Settings, range_of
@@ -29,6 +29,8 @@ def visualize_feature(
     unit: Any = None,
     direction: Any = None,
     data: Any = None,
+    input: str | int | None = None,
+    held: Any = None,
     shape: Sequence[int] | None = None,
     value_range: Any = None,
     parametrisation: str = "auto",
@@ -71,6 +73,10 @@ def visualize_feature(
     et al. 2023 (arXiv 2306.06805). Departs from them: all movements in one interpolation; colours
     by the axes of eight photographs; MACO by Adam, without its noise.
 
+    Of several inputs, `input` names the one (or its number) that is made; the others are held at
+    those of `held`, one sample in the model's own structure, or else of the first row of `data`,
+    and what a real input reaches is of the named one beside the others as held.
+
     Raises `InputError` for contradictions and what is missing, `CapabilityError` for a model
     without gradients, `LayerError` for an unknown layer.
 
@@ -79,42 +85,49 @@ def visualize_feature(
     >>> found.images.shape, found.course.shape
     ((2, 12, 10, 3), (2, 4))
     """
-    wrapped = wrap(model, example=data)
-    _check_question(target, layer, unit, direction)
-    if wrapped.supports < (Tier.DIFFERENTIABLE if layer is None else Tier.TRANSPARENT):
-        raise CapabilityError(
-            f"Feature visualisation follows gradients{'' if layer is None else ' from layers'},"
-            f" which this {wrapped.framework} model does not give.\n"
-            "  A torch module, a Keras, JAX or TensorLayer model itself does."
-        )
-    real = None if data is None else wrapped.accept(data)
-    one = _one(wrapped, real, shape)
     settings = Settings(
         parametrisation, steps, rate, jitter, scale, rotate, pad, total_variation, l2, l1, norm
     )
+    wrapped = wrap(model, example=data if held is None else held)
+    _check_question(wrapped, target, layer, unit, direction)
+    start = start_of(wrapped, data, held, shape, input)
     settings.check()
     # The start is in the model's own units already.
-    task = unasked(replace(wrapped, preprocess=None), one, seed=seed, batch_size=batch_size,
-                   progress=progress)  # fmt: skip
+    task = unasked(replace(wrapped, preprocess=None), start.sample, seed=seed,
+                   batch_size=batch_size, progress=progress)  # fmt: skip
     objective = _objective(task, target, layer, unit, direction)
-    dims, pictures = task.batch.dims[0], None if real is None else real.arrays[0]
-    limits = range_of(value_range, None if norm is not None else pictures, dims)
-    count = len(objective.names)
-    ascent = settings.ascent((count, *one.shape[1:]), dims, limits, pictures)
+    return _made(task, objective, settings, start, value_range, layer)
+
+
+def _made(
+    task: Task,
+    objective: Objective,
+    settings: Settings,
+    start: Start,
+    value_range: Any,
+    layer: str | None,
+) -> FeatureVisualization:
+    """Climb, and say what was reached and how."""
+    dims, shape = task.batch.dims[start.part], task.batch.arrays[start.part].shape[1:]
+    limits = range_of(value_range, None if settings.norm is not None else start.real, dims)
+    ascent = settings.ascent((len(objective.names), *shape), dims, limits, start.real)
+    ascent = replace(ascent, part=start.part)
     climbed = climb(task, objective, ascent)
-    at_rows = None if real is None else values_of(task, objective, real.arrays[0])
+    at_rows = None
+    if start.real is not None:
+        at_rows = values_of(task, objective, start.part, start.real)
     moved, chosen = ascent.transformations, ascent.parametrisation.name
     return FeatureVisualization(
         images=climbed.images, names=objective.names, dims=dims, course=climbed.course,
         reached=climbed.reached, opacity=climbed.opacity, parametrisation=chosen,
         parameters=asdict(settings) | asdict(moved)
         | {"parametrisation": chosen, "rate": ascent.rate},
-        explained=_explained(task, layer), seed=int(seed), evaluations=task.model.evaluations,
-        layer=layer and task.layer(layer),
+        explained=_explained(task, layer), seed=task.seed, evaluations=task.model.evaluations,
+        layer=layer and task.layer(layer), input_name=start.name,
         low=None if limits is None else limits.low, high=None if limits is None else limits.high,
         best=None if at_rows is None else at_rows.max(axis=0),
         best_row=None if at_rows is None else at_rows.argmax(axis=0),
-        columns=wrapped.feature_names or (None if real is None else real.columns),
+        columns=task.wrapped.feature_names or start.columns,
         warnings=unmoved(climbed, objective),
     )  # fmt: skip
 
@@ -130,40 +143,19 @@ def unmoved(climbed: Climbed, objective: Objective) -> tuple[str, ...]:
     )
 
 
-def _check_question(target: Any, layer: Any, unit: Any, direction: Any) -> None:
+def _check_question(wrapped: Model, target: Any, layer: Any, unit: Any, direction: Any) -> None:
+    """Raise for questions that contradict themselves, and models that cannot be asked them."""
     inner = [name for name, v in (("unit", unit), ("direction", direction)) if v is not None]
     if layer is None and inner:
         raise InputError(f"{inner[0]}= is of a layer: name it, layer=...")
     if layer is not None and (len(inner) != 1 or target is not None):
         raise InputError("With layer= give unit= or direction=, one of them, and no target=.")
-
-
-def _one(wrapped: Model, real: Batch | None, shape: Sequence[int] | None) -> np.ndarray:
-    """One input of zeros, in the model's shape."""
-    if real is not None:
-        if len(real.arrays) != 1:
-            raise CapabilityError("Feature visualisation is of models with one input.")
-        if real.arrays[0].dtype.kind != "f":
-            raise CapabilityError(
-                f"Inputs of {real.arrays[0].dtype} have no gradient, so none can be optimised."
-            )
-        return np.zeros((1, *real.arrays[0].shape[1:]), dtype=np.float32)
-    if shape is not None:
-        given = [int(s) for s in shape]
-        if not given or min(given) < 1:
-            raise InputError(f"Expected shape to be that of one input, got {tuple(shape)!r}.")
-        return np.zeros((1, *given), dtype=np.float32)
-    specs = wrapped.inputs
-    if specs is not None and len(specs) > 1:
-        raise CapabilityError("Feature visualisation is of models with one input.")
-    (spec,) = specs or (None,)
-    known = None if spec is None or not spec.certain else spec.shape
-    if known is None or None in known:
-        raise InputError(
-            f"The model does not say the shape of its inputs ({known}): shape=(3, 224, 224), say,"
-            " without a batch axis, or data=."
+    if wrapped.supports < (Tier.DIFFERENTIABLE if layer is None else Tier.TRANSPARENT):
+        raise CapabilityError(
+            f"Feature visualisation follows gradients{'' if layer is None else ' from layers'},"
+            f" which this {wrapped.framework} model does not give.\n"
+            "  A torch module, a Keras, JAX or TensorLayer model itself does."
         )
-    return np.zeros((1, *(s or 1 for s in known)), dtype=np.float32)
 
 
 def _objective(task: Task, target: Any, layer: Any, unit: Any, direction: Any) -> Objective:

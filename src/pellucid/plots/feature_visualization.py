@@ -61,8 +61,9 @@ def features(
     for left in axes[panels:]:
         left.set_axis_off()
     more = f"; {len(found) - count} more" if len(found) > count else ""
+    of = f"input {found.input_name}; " if found.input_name else ""
     figure.supxlabel(
-        f"{found.parametrisation}, {found.course.shape[1]} steps, seed {found.seed}{more}",
+        f"{of}{found.parametrisation}, {found.course.shape[1]} steps, seed {found.seed}{more}",
         fontsize=8, color=colours.muted,
     )  # fmt: skip
     return settle(figure)
@@ -105,9 +106,17 @@ def _course(axes: Axes, found: "FeatureVisualization", count: int, theme: Theme)
     axes.set_facecolor(theme.ground)
     for k in range(count):
         colour = OKABE_ITO[k % 7]
-        axes.plot(found.course[k], color=colour, linewidth=1.2)
+        name = elide(short_name(found.names[k]), 18)
+        style = ("-", ":", "-.")[k // 7 % 3]
+        axes.plot(found.course[k], color=colour, linewidth=1.2, linestyle=style, label=name)
         if found.best is not None:
             axes.axhline(float(found.best[k]), color=colour, linewidth=0.8, linestyle="--")
     axes.set_xlabel("step", fontsize=8, color=theme.ink)
     axes.set_title(f"{found.explained} (dashed: best real input)" if found.best is not None
                    else found.explained, fontsize=8, color=theme.ink)  # fmt: skip
+    legend = axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1 + (count > 3), fontsize=7,
+        frameon=False, labelcolor=theme.ink,
+    )  # fmt: skip
+    for text in legend.get_texts():  # a class may be called "$a"
+        text.set_parse_math(False)

@@ -1,6 +1,6 @@
 """Gradients of what a task explains: at the inputs, at changed copies of them, at a layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +118,41 @@ def score_and_gradient(task: "Task", leaves: Leaves, rows: np.ndarray) -> tuple[
     leaves = task.in_own_type(leaves)
     with task.naming_samples(leaves, rows):
         value, _, pullback = task.model.vjp(fn, leaves)
+        return value, pullback(task.xp.ones_like(value))
+
+
+def value_and_gradient(
+    task: "Task",
+    value_of: Callable[[Callable[..., Outputs], Leaves, tuple[Array, ...]], Array],
+    leaves: Leaves,
+    arguments: tuple[Array, ...],
+    form: Hashable,
+    rows: np.ndarray,
+) -> tuple[Array, Leaves]:
+    """`(value (m,), ∂value/∂leaf for each leaf)` of `value_of(run, leaves, arguments)`.
+
+    Compiled where a framework can and it is asked for often: of equal `form` one function serves
+    all, so `value_of` holds nothing that changes. It runs the model by `run` alone.
+    """
+    adapter, model = task.model.adapter, task.model
+
+    def work(leaves: Leaves, arguments: tuple[Array, ...]) -> tuple[Any, None]:
+        run = partial(adapter.run, peel=model.peel)
+        value, _, pullback = adapter.vjp(
+            lambda given: (value_of(run, given, arguments), None), leaves
+        )
+        return (value, pullback(adapter.xp.ones_like(value))), None
+
+    count = len(rows)
+    with task.naming_samples(leaves, rows):
+        found = model.compiled(
+            leaves, work, (leaves, arguments), form, forward=count, backward=count
+        )
+        if found is not None:
+            return found[0]
+        value, _, pullback = model.vjp(
+            lambda given: (value_of(model.run, given, arguments), None), leaves
+        )
         return value, pullback(task.xp.ones_like(value))
 
 

@@ -26,6 +26,8 @@ class Ascent:
     channels_first: bool
     steps: int
     rate: float
+    part: int = 0
+    """Which of the model's inputs is made; the others are those of the task's only sample."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ def climb(task: Task, objective: Objective, ascent: Ascent) -> Climbed:
     return Climbed(
         images=in_layout(images, ascent.channels_first).astype(np.float32),
         course=course,
-        reached=values_of(task, objective, in_layout(images, ascent.channels_first), own=True),
+        reached=values_of(
+            task, objective, ascent.part, in_layout(images, ascent.channels_first), own=True
+        ),
         opacity=(np.zeros(images.shape[:-1]) if seen is None else seen) / max(ascent.steps, 1),
     )
 
@@ -109,8 +113,15 @@ def channels_last(images: np.ndarray, channels_first: bool) -> np.ndarray:
     return np.moveaxis(images, 1, -1) if channels_first else images
 
 
-def _native(task: Task, images: np.ndarray) -> tuple:
-    return task.in_own_type((task.asarray(np.ascontiguousarray(images, dtype=np.float32)),))
+def _native(task: Task, part: int, images: np.ndarray) -> tuple:
+    """Rows in which one input is these images, and the others are the task's only sample's."""
+    rows = len(images)
+    return task.in_own_type(
+        tuple(
+            task.asarray(images.astype(np.float32) if i == part else np.repeat(a[:1], rows, axis=0))
+            for i, a in enumerate(task.batch.arrays)
+        )
+    )
 
 
 def _gradients(
@@ -120,7 +131,8 @@ def _gradients(
 
     def evaluate(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(start, stop)
-        return objective.gradient(_native(task, shown[start:stop]), rows)
+        values, gradients = objective.gradient(_native(task, ascent.part, shown[start:stop]), rows)
+        return values, gradients[ascent.part]
 
     parts = [found for _, _, found in task.schedule.run(len(shown), evaluate, key="gradient")]
     values = np.concatenate([v for v, _ in parts])
@@ -134,12 +146,12 @@ def _gradients(
 
 
 def values_of(
-    task: Task, objective: Objective, images: np.ndarray, *, own: bool = False
+    task: Task, objective: Objective, part: int, images: np.ndarray, *, own: bool = False
 ) -> np.ndarray:
-    """The objectives of inputs in the model's layout, `(n, k)`; `(k,)` each its `own`."""
+    """The objectives of an input in the model's layout, `(n, k)`; `(k,)` each its `own`."""
 
     def evaluate(start: int, stop: int) -> np.ndarray:
-        return objective.each(_native(task, images[start:stop]))
+        return objective.each(_native(task, part, images[start:stop]))
 
     parts = [v for _, _, v in task.schedule.run(len(images), evaluate, key="forward")]
     found = np.concatenate(parts)

@@ -1,7 +1,7 @@
 """What an input is optimised for: a score, or what a layer returns along a direction."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,14 @@ import numpy as np
 from pellucid.adapters.protocol import LAYERS_ONLY, Operation
 from pellucid.errors import InputError, LayerError
 from pellucid.methods.inside.layer_values import channel_axis
+from pellucid.running.gradients import value_and_gradient
+from pellucid.running.outputs import single_output
+from pellucid.targets import picked
 from pellucid.task import Task
-from pellucid.types import Array, Leaves, shape_of
+from pellucid.types import Array, Leaves, Outputs, shape_of
+
+Run = Callable[..., Outputs]
+"""Runs the model, as `Adapter.run` does."""
 
 
 class Objective(ABC):
@@ -19,8 +25,8 @@ class Objective(ABC):
     names: tuple[str, ...]
 
     @abstractmethod
-    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of images that belong to the objectives `rows`: values `(m,)`, gradients `(m, ...)`."""
+    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Of rows that belong to the objectives `rows`: values `(m,)`, a gradient for each leaf."""
 
     @abstractmethod
     def each(self, leaves: Leaves) -> np.ndarray:
@@ -33,9 +39,21 @@ class Score(Objective):
     def __init__(self, task: Task) -> None:
         self.task, self.names = task, task.target.names
 
-    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value, gradients = self.task.gradient(leaves, rows)
-        return _float64(self.task, value), _float64(self.task, gradients[0])
+    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        task, target = self.task, self.task.target
+        if target.function is not None:
+            value, gradients = task.gradient(leaves, rows)
+        else:
+            picks = tuple(map(task.asarray, target.picks(rows)))
+            form, xp = target.form, task.xp
+
+            def score(run: Run, given: Leaves, picks: tuple[Array, ...]) -> Array:
+                return picked(single_output(run(given)), xp, form, picks)
+
+            value, gradients = value_and_gradient(
+                task, score, leaves, picks, ("score and gradient", form), rows
+            )
+        return _in_float64(task, value, gradients)
 
     def each(self, leaves: Leaves) -> np.ndarray:
         outputs, count = self.task.model.run(leaves), int(leaves[0].shape[0])
@@ -64,38 +82,42 @@ class LayerDirections(Objective):
         self._axis, self._neurons = axis, neurons.astype(np.int64)
         self._directions = directions.astype(np.float32)
 
-    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        task, xp = self.task, self.task.xp
-        directions, chosen = task.asarray(self._directions[rows]), self._neurons[rows]
-        places = task.asarray(np.maximum(chosen, 0)[:, None])
-        single = task.asarray((chosen >= 0).astype(np.float32))
+    def gradient(self, leaves: Leaves, rows: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        task, xp, layer = self.task, self.task.xp, self.layer
+        chosen, axis = self._neurons[rows], self._axis
+        neurons = bool((chosen >= 0).any())
 
-        def fn(given: Leaves) -> tuple[Array, None]:
-            value = xp.astype(layer_value(task, self.layer, given), xp.float32)
-            positions = self._positions(len(shape_of(value)))
+        def found(run: Run, given: Leaves, arguments: tuple[Array, ...]) -> Array:
+            directions, places, single = arguments
+            value = xp.astype(layer_value(run, layer, given), xp.float32)
+            positions = _positions(len(shape_of(value)), axis)
             means = xp.mean(value, axis=positions) if positions else value
-            found = xp.sum(means * directions, axis=1)
-            if (chosen >= 0).any():
-                flat = xp.reshape(value, (len(rows), -1))
-                found = found + xp.take_along_axis(flat, places, axis=1)[:, 0] * single
-            return found, None
+            along = xp.sum(means * directions, axis=1)
+            if neurons:
+                flat = xp.reshape(value, (places.shape[0], -1))
+                along = along + xp.take_along_axis(flat, places, axis=1)[:, 0] * single
+            return along
 
-        with task.naming_samples(leaves, rows):
-            value, _, pullback = task.model.vjp(fn, leaves)
-            gradients = pullback(task.xp.ones_like(value))
-        return _float64(task, value), _float64(task, gradients[0])
+        arguments = (
+            task.asarray(self._directions[rows]),
+            task.asarray(np.maximum(chosen, 0)[:, None]),
+            task.asarray((chosen >= 0).astype(np.float32)),
+        )
+        form = ("layer and gradient", layer, axis, neurons)
+        return _in_float64(task, *value_and_gradient(task, found, leaves, arguments, form, rows))
 
     def each(self, leaves: Leaves) -> np.ndarray:
-        value = _float64(self.task, layer_value(self.task, self.layer, leaves))
-        means = value.mean(axis=self._positions(value.ndim))
+        value = _float64(self.task, layer_value(self.task.model.run, self.layer, leaves))
+        means = value.mean(axis=_positions(value.ndim, self._axis))
         flat = value.reshape(len(value), -1)[:, np.maximum(self._neurons, 0)]
         return means @ self._directions.T.astype(np.float64) + flat * (self._neurons >= 0)
 
-    def _positions(self, axes: int) -> tuple[int, ...]:
-        return tuple(i for i in range(1, axes) if i != self._axis)
+
+def _positions(axes: int, channels: int) -> tuple[int, ...]:
+    return tuple(i for i in range(1, axes) if i != channels)
 
 
-def layer_value(task: Task, layer: str, leaves: Leaves) -> Array:
+def layer_value(run: Run, layer: str, leaves: Leaves) -> Array:
     """What a layer returns; `LayerError` where a run does not reach it."""
     held: list[Array] = []
 
@@ -103,7 +125,7 @@ def layer_value(task: Task, layer: str, leaves: Leaves) -> Array:
         held.append(op())
         return held[-1]
 
-    task.model.run(leaves, intercept=keep, layers=(layer,), kinds=LAYERS_ONLY)
+    run(leaves, intercept=keep, layers=(layer,), kinds=LAYERS_ONLY)
     if not held:
         raise LayerError(f"The layer {layer!r} is not called in a run of these inputs.")
     return held[0]
@@ -150,7 +172,7 @@ def along(task: Task, layer: str, directions: Any) -> LayerDirections:
 
 
 def _shape(task: Task, layer: str) -> tuple[int, ...]:
-    shape = shape_of(layer_value(task, layer, tuple(a[:1] for a in task.x)))
+    shape = shape_of(layer_value(task.model.run, layer, tuple(a[:1] for a in task.x)))
     if len(shape) < 2:
         raise LayerError(f"{layer} returns shape {shape}: there are no units to choose among.")
     return shape
@@ -166,6 +188,10 @@ def _check_place(layer: str, shape: tuple[int, ...], axis: int, place: tuple[Any
             f"Expected unit to be a number from 0 to {own[0] - 1} of {layer}{where}, got"
             f" {place if len(place) > 1 else next(iter(place))!r}."
         )
+
+
+def _in_float64(task: Task, value: Array, gradients: Leaves) -> tuple[np.ndarray, list[np.ndarray]]:
+    return _float64(task, value), [_float64(task, g) for g in gradients]
 
 
 def _float64(task: Task, value: Array) -> np.ndarray:
