@@ -43,7 +43,8 @@ test-peers: $(BENCH_VENV)/bin/python
 	  tests/external/test_lrp_peers.py tests/external/test_silently_wrong.py
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
 	  tests/external/test_backward_peers.py -k "not keras"
-	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow tests/external/test_keras_peers.py
+	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow tests/external/test_keras_peers.py \
+	  tests/external/test_looking_peers.py
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m pytest -m slow \
 	  tests/external/test_silently_wrong_keras.py tests/external/test_backward_peers.py -k keras
 
