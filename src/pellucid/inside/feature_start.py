@@ -71,9 +71,10 @@ def _part(kept: Batch, chosen: str | int | None) -> int:
         return 0
     if isinstance(chosen, str) and chosen in names:
         return names.index(chosen)
-    whole = isinstance(chosen, int | np.integer) and not isinstance(chosen, bool)
-    if whole and 0 <= chosen < len(names):
-        return int(chosen)
+    if isinstance(chosen, int | np.integer) and not isinstance(chosen, bool):
+        number = int(chosen)
+        if 0 <= number < len(names):
+            return number
     if chosen is None:
         raise InputError(
             f"This model has {len(names)} inputs: name the one to make, input={names[0]!r} for"
