@@ -111,9 +111,9 @@ def _course(axes: Axes, found: "FeatureVisualization", count: int, theme: Theme)
         axes.plot(found.course[k], color=colour, linewidth=1.2, linestyle=style, label=name)
         if found.best is not None:
             axes.axhline(float(found.best[k]), color=colour, linewidth=0.8, linestyle="--")
-    axes.set_xlabel("step", fontsize=8, color=theme.ink)
-    axes.set_title(f"{found.explained} (dashed: best real input)" if found.best is not None
-                   else found.explained, fontsize=8, color=theme.ink)  # fmt: skip
+    # Said in the title: below the axes is the legend.
+    best = "" if found.best is None else "\n(dashed: best real input)"
+    axes.set_title(f"{found.explained} by step{best}", fontsize=8, color=theme.ink)
     legend = axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1 + (count > 3), fontsize=7,
         frameon=False, labelcolor=theme.ink,
