@@ -1,7 +1,9 @@
 """Draws the pictures of these pages again: `make pictures`, or `python docs/pictures.py NAME ...`.
 
 Every file `pictures_*.py` beside this one has a dict `PICTURES`: the name of a file in `images/`
-and the function that makes it, as a matplotlib figure, bytes, or the text of an SVG.
+and the function that makes it, as a matplotlib figure, bytes, or the text of an SVG. Only
+`agreement.svg` has a command of its own, `make agreement`, for it is measured by tests. Pictures of
+whole pages need Chromium.
 """
 
 import importlib

@@ -17,7 +17,7 @@ ADULT = Path(__file__).parents[1] / "tests" / "data" / "adult" / "adult-480.csv"
 
 
 @cache
-def of_adult() -> pellucid.Board:
+def of_adult(examples: int = 0) -> pellucid.Board:
     """The board over 240 rows, of a model that learned from 240 others."""
     frame = pandas.read_csv(ADULT).drop(columns="fnlwgt")
     labels = frame.pop("income")
@@ -29,7 +29,7 @@ def of_adult() -> pellucid.Board:
     model = make_pipeline(encode, LogisticRegression(max_iter=1000))
     model.fit(frame[:240], labels[:240])
     return pellucid.board(
-        model, frame[240:], labels[240:], examples=0, title="Income in the Adult table"
+        model, frame[240:], labels[240:], examples=examples, title="Income in the Adult table"
     )
 
 

@@ -33,6 +33,11 @@ def adult() -> tuple[Any, pandas.DataFrame]:
     return forest.fit(table[COLUMNS][:360], table["income"][:360]), table[COLUMNS]
 
 
+def incomes() -> pandas.Series:
+    """What each of the 480 rows earns."""
+    return pandas.read_csv(ADULT)["income"]
+
+
 def tree() -> str:
     """The forest as a tree of depth 3."""
     return surrogate_tree(*adult(), max_depth=3, min_rows=5).to_svg()
