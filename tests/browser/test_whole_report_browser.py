@@ -77,3 +77,12 @@ def text_of(document: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_axe_finds_nothing(pages, name: str, tmp_path: Path):
     assert violations(pages[name], tmp_path) == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--force-dark-mode",)], ids=["light", "dark"])
+def test_axe_finds_nothing_in_a_long_structure(tmp_path: Path, flags: tuple[str, ...]):
+    layers = [layer for _ in range(40) for layer in (torch.nn.Linear(3, 3), torch.nn.ReLU())]
+    page = tmp_path / "long.html"
+    built = pellucid.inspect(torch.nn.Sequential(*layers), np.zeros((1, 3), np.float32))
+    page.write_text(built.to_html(), encoding="utf-8")
+    assert violations(page, tmp_path, *flags) == []
