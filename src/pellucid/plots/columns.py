@@ -8,6 +8,7 @@ from matplotlib.colors import Colormap, ListedColormap
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation
+from pellucid.plots.naming import method_of, method_words
 from pellucid.plots.style import Theme, elide, short_name
 from pellucid.units import by_unit
 
@@ -80,7 +81,7 @@ def columns_of(explanation: Explanation, part: int = 0, sample: int | None = Non
         explained=explanation.explained,
         amount=amount_words(explanation),
         directions=direction_words(explanation),
-        method=explanation.method,
+        method=method_words(explanation),
     )
 
 
@@ -156,7 +157,7 @@ def value_map(theme: Theme) -> Colormap:
 
 def title(axes: Axes, columns: Columns, theme: Theme, extra: str = "") -> None:
     """Say by which method, of what."""
-    words = f"{elide(columns.method, 30)}: {elide(columns.target, 40)}{extra}"
+    words = method_of(columns.method, elide(columns.target, 40)) + extra
     axes.set_title(words, color=theme.ink, fontsize=10, loc="left", parse_math=False)
 
 

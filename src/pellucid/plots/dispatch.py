@@ -9,15 +9,23 @@ from pellucid.errors import InputError, quote_nearest
 from pellucid.explanation import Explanation
 from pellucid.plots.beeswarm import beeswarm
 from pellucid.plots.force import force
-from pellucid.plots.image import heatmap, is_image, overlay, picked, picture, side_by_side
+from pellucid.plots.image import (
+    heatmap,
+    is_image,
+    overlay,
+    picked,
+    picture,
+    side_by_side,
+)
 from pellucid.plots.importance import importance
+from pellucid.plots.naming import method_and_target, name_map, say_uncovered
 from pellucid.plots.panels import Panel, draw_panels, kind_of
 from pellucid.plots.parts import part_label, seen_parts
 from pellucid.plots.samples import decision, table_heatmap
 from pellucid.plots.scatter import scatter
 from pellucid.plots.segments import segments
 from pellucid.plots.series import series
-from pellucid.plots.style import elide, say_below, short_name
+from pellucid.plots.style import theme_of
 from pellucid.plots.table import bars
 from pellucid.plots.waterfall import waterfall
 
@@ -65,12 +73,7 @@ def plot(
     gradient, the picture says so.
     """
     drawn = _drawn(explanation, sample, kind, ax, part, options)
-    uncovered = explanation.provenance.get("uncovered")
-    if uncovered:
-        say_below(
-            drawn, f"plain gradient, for want of a rule, at {elide(', '.join(uncovered), 90)}"
-        )
-    return drawn
+    return say_uncovered(drawn, {"": [explanation]})
 
 
 def _drawn(
@@ -103,7 +106,15 @@ def _drawn(
             raise InputError("side_by_side draws three panels; leave out ax or take 'overlay'.")
         return side_by_side(explanation, sample, part=part, **options)
     axes = DRAWN_ON_AXES[kind](explanation, sample, part=part, ax=ax, **options)
+    if ax is not None and kind in ("overlay", "heatmap"):
+        _name_on(ax, explanation, sample, options)
     return _figure_or(axes, ax)
+
+
+def _name_on(ax: Axes, explanation: Explanation, sample: int, options: dict[str, Any]) -> None:
+    """Say whose map is on the caller's axes, unless they have a title of their own."""
+    if not any(ax.get_title(loc=place) for place in ("left", "center", "right")):
+        name_map(ax, explanation, sample, theme_of(options.get("theme", "light")))
 
 
 def _figure_or(axes: Axes, ax: Axes | None) -> Axes | Figure:
@@ -152,9 +163,8 @@ def _each_part(
     panels = [
         Panel(part_label(explanation, sample, i), explanation, sample, i, "all") for i in parts
     ]
-    target = short_name(explanation.target_names[sample])
     image = "heatmap" if kind == "heatmap" else "overlay"
-    return draw_panels(panels, title=f"{explanation.method}: {target}", image=image, **options)
+    return draw_panels(panels, title=method_and_target(explanation, sample), image=image, **options)
 
 
 def _natural(explanation: Explanation, sample: int, part: int, ax: Axes | None) -> Kind:

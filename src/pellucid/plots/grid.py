@@ -21,6 +21,7 @@ from pellucid.plots.image import (
     picture_of,
     signed_part,
 )
+from pellucid.plots.naming import row_words, say_uncovered
 from pellucid.plots.panels import Panel, draw_panels
 from pellucid.plots.parts import part_label
 from pellucid.plots.scale import REDUCTION_WORDS, Reduction, Scale
@@ -67,7 +68,8 @@ def grid(
     number, or one a column. Methods measure in different units, so by default a scale is shared
     along a method only. `across` says what stands side by side; by itself, what there is more of.
     Tables are drawn as bars, series as lines; of several inputs each has its panel, or `part`
-    picks one.
+    picks one. Methods are named with their rules; operations that passed on their plain gradient
+    for want of one are named below.
     """
     if scale not in SHARING_WORDS:
         raise InputError(f"scale is one of {', '.join(SHARING_WORDS)}; got {scale!r}.")
@@ -80,7 +82,8 @@ def grid(
             images &= all(is_image(picked(explanation, number_, i)) for i in parts)
     if len(parts) > 1 or not images:
         options = {"image": kind, "percentile": percentile, "reduction": reduction}
-        return _mixed(cells, titles, samples, parts, scale, theme=theme, **options)
+        drawn = _mixed(cells, titles, samples, parts, scale, theme=theme, **options)
+        return say_uncovered(drawn, cells)
     part = parts[0]
     scales = _scales(cells, samples, part, scale, percentile, reduction)
     colours = theme_of(theme)
@@ -95,7 +98,7 @@ def grid(
             panel = sheet.panel(i, j)
             options = {"part": part, "reduction": reduction, "theme": theme}
             draw(explanation, samples[j], ax=panel, scale=scales[name][j], **options)
-            sheet.name(panel, name, titles[j], i, j)
+            sheet.name(panel, row_words(name, row), titles[j], i, j)
             if scale == "panel":
                 sheet.note(panel, f"v = {number(scales[name][j].limit)}")
         sheet.bar(i, scales[name][0], own=scale == "panel", name=row[0].method)
@@ -106,7 +109,7 @@ def grid(
         title = f"{wrap(inner, 28)}\n{title}" if inner else title
         sheet.photo.set_title(title, fontsize=9, color=colours.ink, parse_math=False)
     sheet.caption(_caption(cells, part, scale, reduction, scales, colours))
-    return settle(sheet.figure)
+    return say_uncovered(settle(sheet.figure), cells)
 
 
 def _mixed(
@@ -120,10 +123,11 @@ def _mixed(
     """Methods, questions and inputs as panels of any kind; a line a method where it has several."""
     panels = []
     for name, row in cells.items():
+        method = row_words(name, row)
         for title, e, sample in zip(titles, row, samples, strict=True):
             for part in parts:
                 label = part_label(e, sample, part)
-                words = [elide(name, 30)] if len(cells) > 1 or not label else []
+                words = [elide(method, 60)] if len(cells) > 1 or not label else []
                 if len(titles) > 1 or not label:
                     words.append(elide(title, 30))
                 group = {"row": name, "all": "all", "panel": f"panel {len(panels)}"}[sharing]
@@ -132,6 +136,8 @@ def _mixed(
                 )
     across = len(titles) * len(parts)
     title = titles[0] if len(titles) == 1 and len(parts) > 1 else ""
+    if len(cells) == 1 and len(parts) > 1:
+        title = ": ".join(filter(None, [row_words(*next(iter(cells.items()))), title]))
     return draw_panels(panels, title=title, across=across if across > 1 else None, **options)
 
 
@@ -255,10 +261,10 @@ class _Sheet:
         above, beside = (method, question) if self.turned else (question, method)
         style = {"fontsize": 9, "color": self.theme.ink, "parse_math": False}
         if (j if self.turned else i) == 0:
-            panel.set_title(wrap(above, 28), **style)
+            panel.set_title(wrap(above, 28, 3), **style)
         if (i if self.turned else j) == 0:
             _bare(panel)
-            panel.set_ylabel(wrap(beside, 28), **style)
+            panel.set_ylabel(wrap(beside, 28, 3), **style)
 
     def note(self, panel: Axes, text: str) -> None:
         """Write a line below one panel."""

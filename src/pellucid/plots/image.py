@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
+from pellucid.plots.naming import method_words, name_map
 from pellucid.plots.noise import below_rounding
 from pellucid.plots.scale import REDUCTION_WORDS, WITHOUT_TARGET, Reduction, Scale, reduce_channels
 from pellucid.plots.style import (
@@ -16,7 +17,6 @@ from pellucid.plots.style import (
     ThemeName,
     axes_or_new,
     elide,
-    method_words,
     new_figure,
     number,
     settle,
@@ -148,6 +148,8 @@ def overlay(
     axes.imshow(scale.overlay(values, colours), extent=place, interpolation="nearest")
     axes.set_axis_off()
     _say_if_empty(axes, values, empty)
+    if ax is None:
+        name_map(axes, explanation, sample, colours)
     return axes
 
 
@@ -171,6 +173,8 @@ def heatmap(
     axes.imshow(scale.colours(values, colours), interpolation="nearest")
     axes.set_axis_off()
     _say_if_empty(axes, values, empty)
+    if ax is None:
+        name_map(axes, explanation, sample, colours)
     return axes
 
 
@@ -199,7 +203,7 @@ def side_by_side(
     lines = [layer_words(explanation, part)]
     lines.append(f"predicted: {short_name(explanation.prediction_names[sample])}")
     predicted = "\n".join(elide(line, 38) for line in lines if line)
-    method = method_words(explanation.method, explanation.parameters)
+    method = wrap(method_words(explanation), 38)
     titles = (predicted, method, "map alone")
     for axes, title in zip(panels, titles, strict=False):
         axes.set_title(title, color=colours.ink, fontsize=10, parse_math=False)

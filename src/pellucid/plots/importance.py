@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pellucid.explanation import Explanation
+from pellucid.plots.naming import method_words
 from pellucid.plots.style import ThemeName, axes_or_new, elide, style_axes, theme_of
 
 
@@ -38,7 +39,7 @@ def importance(
     )  # fmt: skip
     left_out = len(found) - len(rows)
     axes.set_title(
-        f"{elide(explanation.method, 30)}: importance"
+        f"{method_words(explanation)}: importance"
         + (", classes mixed (each row's own)" if found.note else "")
         + (f" ({left_out} smaller ones left out)" if left_out else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,

@@ -88,7 +88,7 @@ def draw_panels(
                 legend = axes.get_legend()
                 if legend is not None and not last:
                     legend.remove()
-        words = wrap(panel.title, 32 if kind == "image" else 50)
+        words = wrap(panel.title, 32 if kind == "image" else 50, 4)
         axes.set_title(words, loc="left", color=colours.ink, fontsize=10, parse_math=False)
     for group in drawn.values():
         low = min(axes.get_xlim()[0] for axes in group)

@@ -10,6 +10,7 @@ from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.plots.columns import Columns, adds_up, columns_of, require_sum, title, value_map
 from pellucid.plots.image import colour_bar
+from pellucid.plots.naming import method_of
 from pellucid.plots.scale import Scale
 from pellucid.plots.style import Theme, ThemeName, axes_or_new, elide, number, style_axes, theme_of
 from pellucid.units import by_unit
@@ -65,7 +66,7 @@ def table_heatmap(
         line.spines[side].set_visible(False)
     cax = axes.inset_axes((1.02, 0.0, 0.018, 1.0))
     colour_bar(axes.figure, cax, scale, "", colours, method=explanation.method)  # pyright: ignore[reportArgumentType]
-    words = f"{elide(columns.method, 30)}: {elide(columns.target, 40)}   {scale.words()}"
+    words = f"{method_of(columns.method, elide(columns.target, 40))}   {scale.words()}"
     line.set_title(words, color=colours.ink, fontsize=10, loc="left", parse_math=False)
     return axes
 

@@ -8,7 +8,8 @@ from pellucid.errors import InputError
 from pellucid.explanation import Explanation
 from pellucid.plots.columns import sign_words, signs
 from pellucid.plots.image import faded_grey, image_map, picked, picture_of
-from pellucid.plots.style import ThemeName, axes_or_new, elide, short_name, theme_of
+from pellucid.plots.naming import method_and_target
+from pellucid.plots.style import ThemeName, axes_or_new, theme_of
 from pellucid.units import values_by_unit
 
 
@@ -69,9 +70,8 @@ def segments(
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     up, down = sign_words(colours)
-    target = elide(short_name(explanation.target_names[sample]), 40)
     axes.set_title(
-        f"{elide(explanation.method, 30)}: {target}\n{len(order)} of {count} segments,"
+        f"{method_and_target(explanation, sample)}\n{len(order)} of {count} segments,"
         f" {up} towards, dashed {down} away",
         color=colours.ink, fontsize=9, loc="left", parse_math=False,
     )  # fmt: skip

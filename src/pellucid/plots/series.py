@@ -6,13 +6,13 @@ from matplotlib.axes import Axes
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Part
 from pellucid.plots.image import colour_bar, layer_words, picked, signed_part
+from pellucid.plots.naming import method_and_target
 from pellucid.plots.scale import WITHOUT_TARGET, Reduction, Scale, reduce_channels
 from pellucid.plots.style import (
     OKABE_ITO,
     ThemeName,
     axes_or_new,
     elide,
-    method_words,
     short_name,
     style_axes,
     theme_of,
@@ -75,7 +75,7 @@ def series(
     name = short_name(explanation.target_names[sample]) if named else "of no class"
     inner = layer_words(explanation, part)
     axes.set_title(
-        f"{method_words(method, explanation.parameters)}: {elide(name, 40)}   {scale.words()}"
+        f"{method_and_target(explanation, sample)}   {scale.words()}"
         + (f"\n{elide(inner, 60)}" if inner else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip

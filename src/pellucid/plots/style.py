@@ -2,10 +2,9 @@
 
 import io
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -106,13 +105,22 @@ def say_below(drawn: Axes | Figure, words: str) -> None:
     """Write a line under a figure, beside what stands there, or under the caller's axes."""
     if isinstance(drawn, Figure):
         before = drawn.get_supxlabel()
+        words = textwrap.fill(words, max(30, int(13 * drawn.get_figwidth())))
         drawn.supxlabel(f"{before}\n{words}" if before else words, fontsize=8)
         settle(drawn)
     else:
+        words = textwrap.fill(words, max(24, int(14 * axes_width(drawn))))
         drawn.annotate(
             words, (0.5, 0), xytext=(0, -4), xycoords="axes fraction", textcoords="offset points",
             ha="center", va="top", fontsize=7, annotation_clip=False,
         )  # fmt: skip
+
+
+def axes_width(axes: Axes) -> float:
+    """How wide axes are, in inches, before the layout has settled."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return axes.get_position().width * figure.get_figwidth()
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float, theme: Theme) -> Axes:
@@ -135,19 +143,6 @@ def elide(text: object, length: int = 32) -> str:
     head = (length - 1) // 2
     tail = length - 1 - head
     return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
-
-
-def method_words(method: str, parameters: Mapping[str, Any]) -> str:
-    """A method's name and, in a few words, the rules or the head that it went by."""
-    rules = parameters.get("composite", parameters.get("rule"))
-    words = [elide(method, 30)]
-    if rules is not None:
-        words.append(rules if isinstance(rules, str) else "own rules")
-    if parameters.get("head") is not None:
-        words.append(f"head {parameters['head']}")
-    elif isinstance(parameters.get("heads"), str):
-        words.append(f"{parameters['heads']} of heads")
-    return elide(", ".join(words), 48)
 
 
 def short_name(name: str, length: int = 24) -> str:

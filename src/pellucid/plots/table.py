@@ -10,13 +10,13 @@ from matplotlib.patches import Patch
 from pellucid.explanation import Explanation, Part
 from pellucid.plots.columns import amount_words, direction_words, signs
 from pellucid.plots.image import layer_words, picked
+from pellucid.plots.naming import method_of, method_words
 from pellucid.plots.noise import below_rounding
 from pellucid.plots.scale import ATTENTION
 from pellucid.plots.style import (
     ThemeName,
     axes_or_new,
     elide,
-    method_words,
     number,
     short_name,
     style_axes,
@@ -127,7 +127,7 @@ def bars(
     name = elide(short_name(explanation.target_names[sample]), 40)
     inner = layer_words(explanation, part)
     axes.set_title(
-        f"{method_words(explanation.method, explanation.parameters)}: {name}"
+        method_of(method_words(explanation), name)
         + (f"\n{elide(inner, 60)}" if inner else ""),
         color=colours.ink, fontsize=10, loc="left", parse_math=False,
     )  # fmt: skip
