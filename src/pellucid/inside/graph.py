@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pellucid.inside.orders import circles, in_order
 from pellucid.inside.structure import LayerEntry, Node
+from pellucid.inside.units import call_of, is_recurrent, of_one, units
 
 _SILENT = frozenset({"move", "boolean"})
 """Operations that only hand numbers on: not worth a node of their own outside of a layer."""
@@ -14,47 +16,109 @@ def graph_of(
     layers: Sequence[LayerEntry],
     inputs: Mapping[str, tuple[int, ...]],
     outputs: Sequence[tuple[int, ...]] | None,
+    shapes: Mapping[tuple[str, int], tuple[int, ...]],
 ) -> tuple[tuple[Node, ...], tuple[tuple[int, int], ...]]:
     """Nodes in the order of the run, inputs first and outputs last, and edges `(from, to)`.
 
-    The operations in one call of a layer without layers in it are one node; other operations are
-    nodes of their own, but a bias, which belongs to what it is added to.
+    The operations in one call of a unit are one node, see `units`; other operations are nodes of
+    their own, but a bias, which belongs to what it is added to. `shapes` are those of the layers'
+    outputs, by path and call, for one sample.
     """
     if not steps:
         return (), ()
-    kinds = {e.path: e.kind for e in layers}
-    inner = {layers[e.parent].path for e in layers if e.parent is not None}
-    groups: list[list[Any]] = []
-    group_of: dict[Any, int] = {}
-    made_by: dict[int, int] = {}
-    edges: dict[tuple[int, int], None] = {}
-    shift = len(inputs)
-    for step in steps:
-        came = _origins(step, made_by, list(inputs.values()))
-        leaf = step.path in kinds and step.path not in inner
-        if not leaf and (step.form in _SILENT or step.kind == "bias") and came:
-            made_by[step.index] = came[0]
-            if step.kind == "bias" and came[0] >= shift:
-                groups[came[0] - shift].append(step)
-            continue
-        key = (step.path, step.call) if leaf else step.index
-        if key not in group_of:
-            group_of[key] = len(groups) + shift
-            groups.append([])
-        number = group_of[key]
-        groups[number - shift].append(step)
-        made_by[step.index] = number
-        for source in came:
-            if source != number:
-                edges[source, number] = None
+    whole = units(layers)
+    entries = {e.path: e for e in layers}
+    grouped = _Grouped(whole, entries, inputs)
+    grouped.take(steps)
+    joined = grouped.round_units()
+    if joined:  # a unit is done before what follows it: what goes on in a circle with it is in it
+        grouped = _Grouped(whole, entries, inputs, joined)
+        grouped.take(steps)
     nodes = [Node(name, "input", 1, frozenset(), tuple(s), False) for name, s in inputs.items()]
-    nodes += [_node(group, kinds, inner) for group in groups]
+    for key, number in grouped.number.items():
+        group = grouped.groups[number - len(inputs)]
+        unit = whole[key[0]] if isinstance(key, tuple) else None
+        nodes.append(_node(group, unit, key, entries, shapes))
+    edges = dict.fromkeys(grouped.all_edges())
     _add_outputs(nodes, edges, outputs or ())
-    return tuple(nodes), tuple(edges)
+    order = in_order(len(nodes), list(edges))
+    place = {old: new for new, old in enumerate(order)}
+    return tuple(nodes[i] for i in order), tuple(sorted((place[a], place[b]) for a, b in edges))
+
+
+class _Grouped:
+    """The steps of a run, put together as far as they are one node."""
+
+    def __init__(
+        self,
+        whole: Mapping[str, LayerEntry],
+        entries: Mapping[str, LayerEntry],
+        inputs: Mapping[str, tuple[int, ...]],
+        joined: Mapping[int, tuple[str, int]] | None = None,
+    ) -> None:
+        self.whole, self.entries = whole, entries
+        self.inputs = list(inputs.values())
+        self.joined = joined or {}
+        self.groups: list[list[Any]] = []
+        self.number: dict[Any, int] = {}
+        self.edges: dict[tuple[int, int], None] = {}
+        self.adrift: dict[int, None] = {}
+
+    def take(self, steps: Sequence[Any]) -> None:
+        made_by: dict[int, int] = {}
+        shift = len(self.inputs)
+        for step in steps:
+            came = _origins(step, made_by, self.inputs)
+            key = self._key(step)
+            unknown = not came and any(step.live)
+            if unknown and not isinstance(key, tuple):
+                came = list(range(shift))
+            silent = step.form in _SILENT or step.kind == "bias"
+            if not isinstance(key, tuple) and silent and came:
+                made_by[step.index] = came[0]
+                if step.kind == "bias" and came[0] >= shift:
+                    self.groups[came[0] - shift].append(step)
+                continue
+            if key not in self.number:
+                self.number[key] = len(self.groups) + shift
+                self.groups.append([])
+            number = self.number[key]
+            self.groups[number - shift].append(step)
+            made_by[step.index] = number
+            if unknown:
+                self.adrift[number] = None
+            self.edges |= {(source, number): None for source in came if source != number}
+
+    def _key(self, step: Any) -> Any:
+        unit = self.whole.get(step.path)
+        if step.index in self.joined:
+            return self.joined[step.index]
+        return step.index if unit is None else (unit.path, call_of(step, unit, self.entries))
+
+    def all_edges(self) -> list[tuple[int, int]]:
+        """With those from the inputs to what has no other source.
+
+        What a loop hands to its next round has no known maker; its layer's other inputs have.
+        """
+        fed = {b for _, b in self.edges}
+        ends = range(len(self.inputs))
+        return [*self.edges, *((a, b) for b in self.adrift if b not in fed for a in ends)]
+
+    def round_units(self) -> dict[int, tuple[str, int]]:
+        """For each step that goes on in a circle with a call of a unit, that call."""
+        shift = len(self.inputs)
+        found: dict[int, tuple[str, int]] = {}
+        for circle in circles(len(self.groups) + shift, list(self.edges)):
+            key = next(
+                (k for k, n in self.number.items() if n in circle and isinstance(k, tuple)), None
+            )
+            for number in circle if key is not None else ():
+                found |= {step.index: key for step in self.groups[number - shift]}
+        return found
 
 
 def _origins(step: Any, made_by: dict[int, int], inputs: Sequence[tuple[int, ...]]) -> list[int]:
-    """The nodes whose outputs this step takes, the model's inputs among them."""
+    """The nodes known to make what this step takes, the model's inputs among them."""
     found = []
     sources = [*step.sources, *[-1] * len(step.live)]
     for alive, source, shape, origin in zip(
@@ -67,35 +131,36 @@ def _origins(step: Any, made_by: dict[int, int], inputs: Sequence[tuple[int, ...
         elif origin >= 0:
             found.append(origin)
         else:
-            fits = [i for i, s in enumerate(inputs) if tuple(s) == tuple(shape[1:])]
-            found += fits[:1] if len(fits) == 1 else range(len(inputs))
+            fits = [i for i, s in enumerate(inputs) if tuple(s) == of_one(shape)]
+            found += fits[:1] if len(fits) == 1 else ()
     return list(dict.fromkeys(found))
 
 
-def _node(group: list[Any], kinds: dict[str, str], inner: set[str]) -> Node:
+def _node(
+    group: list[Any],
+    unit: LayerEntry | None,
+    key: Any,
+    entries: Mapping[str, LayerEntry],
+    shapes: Mapping[tuple[str, int], tuple[int, ...]],
+) -> Node:
     first, last = group[0], group[-1]
-    layer = first.path in kinds and first.path not in inner
     made = {s.kind for s in group}
     made |= {"convolution"} if any(s.form == "convolution" for s in group) else set()
-    made |= {"attention"} if _attends(first, kinds) else set()
-    if layer and kinds[first.path].lower().startswith(("lstm", "gru", "rnn", "simplernn")):
-        made |= {"rnn"}
-    return Node(
-        name=first.path if layer else first.name,
-        kind=kinds[first.path] if layer else first.form or first.kind,
-        call=first.call if layer else 1,
-        kinds=frozenset(made),
-        shape=tuple(last.shape[1:]),
-        layer=layer,
-        multiply_adds=sum(s.work for s in group),
-    )
+    made |= {"attention"} if _attends(first, entries) else set()
+    shape, work = of_one(last.shape), sum(s.work for s in group)
+    if unit is None:
+        kind = first.form or first.kind
+        return Node(first.name, kind, 1, frozenset(made), shape, False, work)
+    made |= {"rnn"} if is_recurrent(unit.kind) else set()
+    shape = shapes.get(key, shape)
+    return Node(unit.path, unit.kind, key[1], frozenset(made), shape, True, work)
 
 
-def _attends(step: Any, kinds: dict[str, str]) -> bool:
+def _attends(step: Any, entries: Mapping[str, LayerEntry]) -> bool:
     """Whether it happens in a layer whose name says that it attends."""
     return any(
-        "attention" in kind.lower() and (step.path + "/").startswith((path + "/", path + "."))
-        for path, kind in kinds.items()
+        "attention" in e.kind.lower() and (step.path + "/").startswith((path + "/", path + "."))
+        for path, e in entries.items()
     )
 
 

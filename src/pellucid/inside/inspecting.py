@@ -13,6 +13,7 @@ from pellucid.errors import InputError, PellucidError
 from pellucid.inside.graph import graph_of
 from pellucid.inside.parts import COUNTED, entries_of, graph_of_parts
 from pellucid.inside.structure import LayerEntry, Structure
+from pellucid.inside.units import call_shapes, with_idle
 from pellucid.model import Model, wrap
 from pellucid.running.outputs import model_errors, run_checked
 from pellucid.types import Array, Leaves, shape_of
@@ -67,12 +68,12 @@ def inspect(model: Any, x: Any = None) -> Structure:
     closed = {s.name: None for s in steps if s.kind in {"opaque", "attention"} and not s.work}
     if closed:
         notes.append(f"What happens inside of {', '.join(closed)} is not counted.")
-    layers = entries_of(parts) if parts else _tree(static, calls, steps)
+    layers = entries_of(parts) if parts else with_idle(_tree(static, calls, steps), steps)
     tops = [e for e in layers if e.parent is None]
     work = [e.multiply_adds or 0 for e in tops if e.multiply_adds is not None]
     weights = held.weights() if held.shows_weights else None
     ends = _inputs(wrapped, leaves)
-    nodes, edges = graph_of(steps, layers, ends, outputs)
+    nodes, edges = graph_of(steps, layers, ends, outputs, call_shapes(calls))
     if parts and leaves is not None:
         nodes, edges = graph_of_parts(parts, ends, outputs)
     return Structure(
@@ -109,9 +110,12 @@ def _one_sample(wrapped: Model, held: Any, x: Any, notes: list[str]) -> Leaves |
         try:
             given = zeros_for(wrapped)
         except InputError:
+            specs = wrapped.inputs or ()
+            half = specs and all(s.shape is not None for s in specs)
+            said = "It does not say all of the shape" if half else "It does not say which shape"
             notes.append(
-                "It does not say which shape its inputs have; give one, inspect(model, x) or"
-                " --shape in a command, to see shapes, the graph and the work of a run."
+                f"{said} its inputs have; give one, inspect(model, x) or --shape in a command, to"
+                " see shapes, the graph and the work of a run."
             )
             return None
     # Zeros are in the model's own form already.
@@ -137,6 +141,11 @@ class _Step:
     """For each of its inputs, which input of the model that is; -1 for none of them."""
     shape: tuple[int, ...]
     work: int
+
+    @property
+    def weighs(self) -> bool:
+        """Whether weights may be in it: of a layer, whoever calls the operation."""
+        return self.kind in {"lookup", "rnn"} or (self.kind == "linear" and self.work > 0)
 
     @property
     def numbers(self) -> int:

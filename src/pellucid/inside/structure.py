@@ -26,6 +26,11 @@ class LayerEntry:
     multiply_adds: int | None
     detail: str = ""
     """What it has learned, in words; of parts that are read and not run."""
+    idle: bool = False
+    """Whether the run makes no use of it: no call of it or of a layer in it, and no weights taken.
+
+    A list of layers is not called itself, nor is a layer that only holds weights for another.
+    """
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
 """What a model is, said in plain sentences."""
 
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from pellucid.adapters.facts import InputSpec
+from pellucid.inside.units import own_parameters, units
+from pellucid.inside.ways import sums
 
 if TYPE_CHECKING:
     from pellucid.inside.structure import Structure
@@ -73,30 +77,45 @@ def _what(structure: "Structure") -> str:
 
 
 def _takes(structure: "Structure") -> str:
-    specs = list(structure.inputs or ())
+    specs = _known_inputs(structure)
     if not specs or any(s.shape is None for s in specs):
         return ""
     if len(specs) > 1:
         shapes = ", ".join(f"{s.name} {_shape(s.shape)}" for s in specs)
         return f" of {len(specs)} inputs ({shapes})"
     shape = specs[0].shape or ()
+    seen = [n.shape for n in structure.nodes if n.kind == "input" and n.shape]
     whole = (specs[0].dtype or "").startswith(("int", "uint"))
+    guessed = not seen and not specs[0].certain
     if len(shape) == 1:
         if whole:
             return f" for sequences of {_any(shape[0])} words or other whole numbers"
-        return f" for tables of {_any(shape[0])} columns"
+        tables = f" for tables of {_any(shape[0])} columns"
+        return f"{tables}, by its first weights" if guessed else tables
     if len(shape) == 3:
         first = shape[0] is not None and shape[0] <= 4 and (shape[2] is None or shape[2] > 4)
         height, width, channels = (shape[1], shape[2], shape[0]) if first else shape
         size = "any size" if height is None or width is None else f"{height} × {width} pixels"
-        seen = [n.shape for n in structure.nodes if n.kind == "input" and n.shape]
         if size == "any size" and seen and len(seen[0]) == 3:
             sides = seen[0][1:] if first or shape[0] is not None else seen[0][:2]
             size = f"{sides[0]} × {sides[1]} pixels (the size it was given)"
         return f" for pictures of {size} with {_counted(channels)}"
     if len(shape) == 2:
+        if None in shape and seen and len(seen[0]) == 2:
+            return f" for series of shape {_shape(seen[0])} (the size it was given)"
         return f" for series of shape {_shape(shape)}"
     return f" for inputs of shape {_shape(shape)}"
+
+
+def _known_inputs(structure: "Structure") -> list[InputSpec]:
+    """What the model says it takes; where that was guessed and another came, what came."""
+    specs = list(structure.inputs or ())
+    seen = [n.shape for n in structure.nodes if n.kind == "input" and n.shape]
+    if len(specs) != 1 or len(seen) != 1 or specs[0].certain or specs[0].shape is None:
+        return specs
+    sizes = [(said, came) for said, came in zip(specs[0].shape, seen[0], strict=False)]
+    fits = len(specs[0].shape) == len(seen[0]) and all(s in {None, came} for s, came in sizes)
+    return specs if fits else [replace(specs[0], shape=seen[0])]
 
 
 def _counted(channels: int | None) -> str:
@@ -143,27 +162,42 @@ def _how_large(structure: "Structure") -> str:
 
 
 def _heaviest(structure: "Structure") -> str:
-    leaves = [
-        e
-        for i, e in enumerate(structure.layers)
-        if not any(other.parent == i for other in structure.layers)
-    ]
-    total = structure.parameters or 0
-    if len(leaves) < 3 or not total:
+    layers, total = structure.layers, structure.parameters or 0
+    own = own_parameters(layers)
+    within = {e.path for e in units(layers).values()}
+    steps = [e for e in layers if e.path in within]
+    if len(steps) < 3 or not total:
         return ""
-    heavy = max(leaves, key=lambda e: e.parameters)
+    most = max(own)
+    heavy = [e for e, number in zip(layers, own, strict=True) if number == most]
     word = "part" if structure.framework == "sklearn" else "layer"
-    said = f"The {word} with the most parameters is {heavy.path} ({heavy.parameters / total:.0%})"
-    worked = [e for e in leaves if e.multiply_adds]
-    if worked and structure.multiply_adds:
-        busy = max(worked, key=lambda e: e.multiply_adds or 0)
-        share = (busy.multiply_adds or 0) / structure.multiply_adds
-        said += (
-            f", and it is the one with the most work ({share:.0%})"
-            if busy is heavy
-            else f", the one with the most work {busy.path} ({share:.0%})"
-        )
+    beside = "" if heavy[0].path in within else ", without the layers in it"
+    said = f"The {word} with the most parameters is {heavy[0].path}{beside} ({most / total:.0%})"
+    if len(heavy) > 1:
+        names = _named([e.path for e in heavy])
+        said = f"The {word}s with the most parameters are {names} ({most / total:.0%} each)"
+    # Where something outside of them works more than all of them, none of them is the busiest.
+    loose = (structure.multiply_adds or 0) - sum(e.multiply_adds or 0 for e in steps)
+    busiest = max((e.multiply_adds or 0 for e in steps), default=0)
+    if structure.multiply_adds and busiest > loose:
+        busy = [e for e in steps if e.multiply_adds == busiest]
+        share = f"({busiest / structure.multiply_adds:.0%}{' each' if len(busy) > 1 else ''})"
+        if busy == heavy:
+            them = "it is the one" if len(busy) == 1 else "they are those"
+            said += f", and {them} with the most work {share}"
+        elif len(busy) == 1:
+            said += f", the one with the most work {busy[0].path} {share}"
+        else:
+            said += f", those with the most work {_named([e.path for e in busy])} {share}"
     return f"{said}."
+
+
+def _named(paths: list[str]) -> str:
+    """The first three of several, and how many more."""
+    more = len(paths) - 3
+    if more > 0:
+        return f"{', '.join(paths[:3])} and {more} more"
+    return " and ".join([", ".join(paths[:-1]), paths[-1]])
 
 
 def _unusual(structure: "Structure") -> list[str]:
@@ -173,11 +207,16 @@ def _unusual(structure: "Structure") -> list[str]:
         named = ", ".join(f"{e.path} ({e.calls} times)" for e in shared[:4])
         more = f" and {len(shared) - 4} more" if len(shared) > 4 else ""
         said.append(f"Used more than once in a run: {named}{more}.")
-    kinds = Counter(kind for node in structure.nodes for kind in node.kinds)
-    if kinds["add"] and "rnn" not in kinds:
-        said.append(
-            f"In {_plural(kinds['add'], 'place')} two paths are added (residual connections)."
-        )
+    kinds = {kind for node in structure.nodes for kind in node.kinds}
+    added = sums(structure.nodes, structure.edges)
+    around = added.count(True)
+    if added:
+        where = f"In {_plural(len(added), 'place')} two paths are added"
+        if around == len(added):
+            where += " (residual connections)"
+        elif around:
+            where += f", in {around:,} of them past layers (residual connections)"
+        said.append(f"{where}.")
     if structure.outputs and not any(structure.final_activation) and kinds:
         said.append(
             "It does not end in a softmax or sigmoid: its outputs are explained as they are."

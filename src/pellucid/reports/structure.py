@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from pellucid.inside.units import of_one
 from pellucid.plots.graph import MOST, boxes_of, graph_svg
 from pellucid.plots.style import elide
 from pellucid.reports.page import render_template
@@ -24,6 +25,7 @@ class Branch:
     parameters: str
     work: str
     calls: int
+    idle: bool
     share: float
     branches: tuple["Branch", ...]
 
@@ -70,7 +72,8 @@ def _facts(structure: "Structure") -> tuple[tuple[str, str], ...]:
         rows.append(("Source", structure.source))
     for spec in structure.inputs or ():
         kind = f" {spec.dtype}" if spec.dtype else ""
-        rows.append(("Input", f"{spec.name} {_shape(spec.shape)}{kind}"))
+        name = "" if spec.name.lower() == "input" else f"{spec.name} "
+        rows.append(("Input", f"{name}{_shape(spec.shape)}{kind}"))
     rows += [("Output", _shape(shape)) for shape in structure.outputs or ()]
     if structure.parameters is not None:
         rows.append(("Parameters", f"{structure.parameters:,}"))
@@ -87,10 +90,11 @@ def _branches(structure: "Structure", parent: int | None) -> tuple[Branch, ...]:
             name=elide(e.name, 48),
             title=e.path,
             kind=f"{e.kind}: {e.detail}" if e.detail else e.kind,
-            shape="" if e.shape is None else _shape(e.shape[1:]),
+            shape="" if e.shape is None else _shape(of_one(e.shape)),
             parameters=f"{e.parameters:,}",
             work="" if not e.multiply_adds else f"{2 * e.multiply_adds:,}",
             calls=e.calls,
+            idle=e.idle,
             share=round(min(100 * e.parameters / total, 100), 2),
             branches=_branches(structure, i),
         )

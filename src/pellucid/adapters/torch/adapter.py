@@ -161,7 +161,7 @@ class TorchAdapter(Adapter):
         self._reading.prepare(x, self._structure)
         with self._quietly(differentiate=False):
             # Copies, because a first layer that works in place would change the caller's.
-            return layer_calls(modules, count, lambda: self._call([a.clone() for a in x]))
+            return layer_calls(modules, count, lambda: self._call([a.clone() for a in x]), x)
 
     def operations(self, x: Leaves) -> tuple[OperationInfo, ...]:
         seen: list[OperationInfo] = []

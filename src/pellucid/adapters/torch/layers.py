@@ -51,19 +51,29 @@ def list_layers(modules: Named, count: Count) -> tuple[LayerInfo, ...]:
     )
 
 
-def layer_calls(modules: Named, count: Count, run: Callable[[], Any]) -> tuple[LayerInfo, ...]:
-    """One entry a call, in the order in which they return in a run, with output shapes."""
+def layer_calls(
+    modules: Named, count: Count, run: Callable[[], Any], x: Sequence[torch.Tensor]
+) -> tuple[LayerInfo, ...]:
+    """One entry a call, in the order in which they return in a run on `x`, with output shapes."""
     calls: list[LayerInfo] = []
+    batch = len(x[0]) if x and x[0].ndim else None
 
     def note(path: str, number: int, part: torch.nn.Module, output: Any) -> None:
         first = next(tensors_in(output), None)
-        shape = None if first is None else (None, *first.shape[1:])
+        shape = None if first is None else _free(first.shape, batch)
         name, kind = call_path(path, number), type(part).__name__
         calls.append(LayerInfo(name, kind, shape, count(part), len(calls)))
 
     with watching(modules, Position(), note):
         run()
     return tuple(calls)
+
+
+def _free(shape: Sequence[int], batch: int | None) -> tuple[int | None, ...]:
+    """A shape whose batch axis is free: the first as long as the batch, else the first of all."""
+    sizes = list(shape)
+    axis = sizes.index(batch) if batch in sizes else 0
+    return tuple(None if i == axis else size for i, size in enumerate(sizes))
 
 
 def with_first(output: Any, value: torch.Tensor) -> Any:
