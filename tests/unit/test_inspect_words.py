@@ -230,3 +230,31 @@ def test_an_input_called_input_is_named_once():
 def test_order_and_circles():
     assert in_order(4, [(3, 0), (0, 1), (2, 1)]) == [2, 3, 0, 1]
     assert circles(6, [(0, 1), (1, 2), (2, 1), (2, 3), (3, 4), (4, 3), (4, 5)]) == [{1, 2}, {3, 4}]
+
+
+class Words(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = torch.nn.Embedding(20, 6), torch.nn.Embedding(9, 6)
+        self.mix = torch.nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+        self.head = torch.nn.Linear(6, 3)
+
+    def forward(self, x):
+        places = self.places(torch.arange(x.shape[1]))
+        return self.head(self.mix(self.words(x) + places, src_key_padding_mask=x == 0)[:, 0])
+
+
+def test_a_model_of_whole_numbers_has_its_work_and_graph_in_torch():
+    found = inspect(Words().eval(), np.arange(1, 8)[None])
+    # In-projection, two products of 7 x 7, out-projection; two layers of the block; the head.
+    mix = 7 * 6 * 18 + 2 * 7 * 7 * 6 + 7 * 6 * 6
+    assert found.multiply_adds == mix + 2 * 7 * 6 * 8 + 18
+    steps = [n.name for n in found.nodes if n.layer]
+    assert steps[0] == "words"
+    assert steps[-1] == "head"
+    assert "transformer" in found.sentences[0]
+    assert "residual" in " ".join(found.sentences)
+    assert "<svg" in found.to_svg()
+    fed, feeding = {b for _, b in found.edges}, {a for a, _ in found.edges}
+    assert all(i in fed for i, n in enumerate(found.nodes) if n.kind != "input")
+    assert all(i in feeding for i, n in enumerate(found.nodes) if n.kind != "output")

@@ -96,6 +96,9 @@ OPERATION_KINDS: frozenset[str] = frozenset(
     "linear bias activation norm softmax attention pool mul add route rnn lookup composite other"
     " opaque custom_gradient untracked detached".split()
 )
+WHOLE = "whole"
+"""In the `kinds` of a run: what is made of inputs that are whole numbers is shown as live too, by
+an adapter that reads that off derivatives."""
 INSIDE: frozenset[str] = frozenset({"linear", "bias", "activation", "mul", "add"})
 """What loops and recurrent layers are made of: a run that names one of these in `kinds` has them
 opened, and shows the operations of every step. Otherwise each is one operation."""

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pellucid.adapters.facts import OPERATION_KINDS, LayerInfo
+from pellucid.adapters.facts import OPERATION_KINDS, WHOLE, LayerInfo
 from pellucid.adapters.protocol import Operation
 from pellucid.adapters.work import multiply_adds
 from pellucid.counting import CountedModel
@@ -18,7 +18,7 @@ from pellucid.model import Model, wrap
 from pellucid.running.outputs import model_errors, run_checked
 from pellucid.types import Array, Leaves, shape_of
 
-_KINDS = OPERATION_KINDS - {"attention"}
+_KINDS = (OPERATION_KINDS - {"attention"}) | {WHOLE}
 """A fused attention is seen as its parts, so that their work is counted."""
 
 

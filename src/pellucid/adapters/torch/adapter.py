@@ -209,7 +209,7 @@ class TorchAdapter(Adapter):
             # Liveness is read off requires_grad, so a graph is built even for a plain run.
             stack.enter_context(torch.enable_grad())
             given = [(a if a.requires_grad else _live(a)).clone() for a in x]
-            mode = InterceptMode(peeling.following(intercept), position, kinds)
+            mode = InterceptMode(peeling.following(intercept), position, kinds, given)
             with peeling.watching(), mode.aliases, mode:
                 outputs = call(given)
             outputs = peeling.outputs(outputs)

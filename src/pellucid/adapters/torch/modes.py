@@ -1,11 +1,12 @@
 """Reading a torch model as it runs: one function mode, and hooks for the layers asked for."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pellucid.adapters.facts import INSIDE
+from pellucid.adapters.facts import INSIDE, WHOLE
 from pellucid.adapters.protocol import Intercept
 from pellucid.adapters.torch.aliases import Aliases
 from pellucid.adapters.torch.attention import explicit_attention
@@ -45,6 +46,12 @@ def is_question(function: Any, name: str) -> bool:
     return name in QUESTIONS
 
 
+def _begun(tensor: torch.Tensor) -> torch.Tensor:
+    """Floats that were looked up by whole numbers, as the start of what can be followed."""
+    fresh = tensor.is_floating_point() and not depends(tensor)
+    return tensor.detach().requires_grad_(True) if fresh else tensor
+
+
 class OrdinaryAttention(TorchFunctionMode):
     """Does nothing, and so keeps torch's attention layers from their fused inference kernel.
 
@@ -60,7 +67,11 @@ class InterceptMode(TorchFunctionMode):
     """Hands every operation to an interceptor, parameters detached, in-place made invisible."""
 
     def __init__(
-        self, intercept: Intercept, position: Position, kinds: frozenset[str] | None
+        self,
+        intercept: Intercept,
+        position: Position,
+        kinds: frozenset[str] | None,
+        given: Sequence[torch.Tensor] = (),
     ) -> None:
         super().__init__()
         self.intercept = intercept
@@ -72,6 +83,10 @@ class InterceptMode(TorchFunctionMode):
         self.rectifiers = Rectifiers()
         self.aliases = Aliases()
         self.choices = Choices()
+        self.follows = kinds is not None and WHOLE in kinds
+        """Whether what is made of whole numbers is shown as live, from the first floats on."""
+        if self.follows:
+            self.choices.start(t for t in given if not t.is_floating_point())
         self.detached = Detached()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -177,7 +192,7 @@ class InterceptMode(TorchFunctionMode):
             if k in kwargs and (kwargs[k] is None or id(kwargs[k]) in weight_ids)
         }
         passes = name not in SOURCES
-        live = tuple(passes and depends(t) for t in leaves if id(t) not in weight_ids)
+        live = tuple(passes and self._is_live(t) for t in leaves if id(t) not in weight_ids)
         kind = kind_of("add" if name == "bias" else name, live)
         kind = self.detached.kind(name, kind, leaves, live)
         inputs = tuple(t for t in leaves if id(t) not in weight_ids)
@@ -219,10 +234,15 @@ class InterceptMode(TorchFunctionMode):
                     form=form,
                 )
             )
+            if self.follows and any(live):
+                result = map_tensors(result, _begun)
             self.makers.note(result, index)
         self.rectifiers.note(name, inputs, again, result, ends=relu is not None)
         self.choices.note(name, leaves, result)
         return result
+
+    def _is_live(self, tensor: torch.Tensor) -> bool:
+        return depends(tensor) or (self.follows and self.choices.has(tensor))
 
     def _chooses(self, index: Any) -> bool:
         """Whether places to write to follow from the numbers of the model's inputs."""

@@ -1,7 +1,7 @@
 """What a model writes into a part of a tensor, and whether its numbers decide where."""
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -62,6 +62,11 @@ class Choices:
 
     def __init__(self) -> None:
         self._known: dict[int, weakref.ref[torch.Tensor]] = {}
+
+    def start(self, given: Iterable[torch.Tensor]) -> None:
+        """Remember inputs that have no derivative themselves."""
+        for tensor in given:
+            self._known[id(tensor)] = weakref.ref(tensor)
 
     def note(self, name: str, given: list[torch.Tensor], out: Any) -> None:
         """Remember what has no derivative in what a call made of tensors that have or are such."""
