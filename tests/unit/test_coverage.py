@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pellucid import explain, wrap
+from pellucid.comparison import Comparison
 from pellucid.errors import CapabilityError, CoverageError, InputError
 from pellucid.methods.registry import registered, takes_parameter
 from pellucid.testing import build
@@ -88,6 +89,21 @@ def test_the_gradient_in_place_of_a_rule_is_said_wherever_it_shows(method):
     covered = explain(build("dense", "torch")[0], build("dense", "torch")[1], "deeplift")
     assert "uncovered" not in covered.provenance
     assert "plain gradient" not in covered.plot().get_supxlabel()
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_the_picture_of_several_methods_says_it_too(pictures):
+    net, x = Hidden(), X
+    if pictures:
+        net, x = torch.nn.Sequential(torch.nn.Flatten(), net), X.repeat(4, 1).reshape(2, 1, 4, 4)
+        net[1].first = torch.nn.Linear(16, 5)
+    found = {
+        m: explain(net.eval(), x, m, **options)
+        for m, options in (("guided_backprop", {"on_uncovered": "gradient"}), ("saliency", {}))
+    }
+    found = Comparison(found, {})
+    (said,) = [s for s in found.plot().get_supxlabel().splitlines() if "plain gradient" in s]
+    assert said.startswith("guided_backprop: plain gradient, for want of a rule, at ")
 
 
 def test_what_lets_a_gradient_through_is_that_gradient():

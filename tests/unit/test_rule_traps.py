@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from pellucid import explain, wrap
-from pellucid.errors import CoverageError
 
 DRAWS = np.random.default_rng(0)
 
@@ -238,18 +237,3 @@ def test_a_minimum_is_the_mirror_of_a_maximum():
     for target in range(3):
         found = explain(Both(), x, "deeplift", baseline=before, target=target)
         np.testing.assert_allclose(found.values, wanted, atol=1e-6)
-
-
-class Grouped(nn.Module):
-    """Two query heads for each key head, in one fused call."""
-
-    def forward(self, x):
-        q, k = x.reshape(len(x), 4, 3, 2), x[:, :12].reshape(len(x), 2, 3, 2)
-        return F.scaled_dot_product_attention(q, k, k, enable_gqa=True).flatten(1)[:, :3]
-
-
-@pytest.mark.parametrize("method", ["deeplift", "lrp"])
-def test_attention_with_heads_shared_by_groups_is_refused_with_a_word(method):
-    x = np.random.default_rng(0).normal(size=(2, 24)).astype(np.float32)
-    with pytest.raises(CoverageError, match="equal heads only"):
-        explain(Grouped().eval(), x, method, target=1)

@@ -24,10 +24,11 @@ class Operation(ABC):
     `form` says what it computes in words that all frameworks share, where a rule asks: relu,
     relu6; product (linear in each of two live inputs), quotient, squared_difference; softmax,
     log_softmax, logsumexp (with `arguments["axis"]`, one or several); affine_norm, layer_norm,
-    group_norm, instance_norm, rms_norm; euclidean_norm (the root of a sum of squares); maximum,
-    minimum (each output is one of its inputs); order (where the largest are, or all by size);
-    select (one of two inputs by a boolean third), boolean (true or false, so without a
-    derivative); detached_maximum (a maximum cut off, as what a softmax is shifted by);
+    group_norm, instance_norm, rms_norm, batch_statistics (a norm by its batch's own);
+    euclidean_norm (the root of a sum of squares); maximum, minimum (each output is one of its
+    inputs); order (where the largest are, or all by size); select (one of two inputs by a boolean
+    third), boolean (true or false, so without a derivative);
+    detached_maximum (a maximum cut off, as what a softmax is shifted by);
     dot_product_attention; sigmoid, tanh, erf, clip; rsqrt, power (roots, powers, exponentials:
     parts of formulas more often than units of a network); of linear kinds: convolution, dense,
     scale (by a constant);

@@ -53,7 +53,13 @@ def channel_axis_of(modules: tuple[tuple[str, Any], ...], leaves: tuple[Any, ...
 
 
 def guess_inputs(modules: tuple[tuple[str, Any], ...]) -> tuple[InputSpec, ...] | None:
-    """The shape that the first layer of an NNX module takes, where its kind says so."""
+    """The shape that the first layer of an NNX module takes, where its kind says so.
+
+    Modules come by name, not in the order in which they are called: where one looks words up,
+    inputs may be whole numbers.
+    """
+    if any(type(module).__name__ == "Embed" for _, module in modules):
+        return None
     for _, module in modules:
         size = getattr(module, "in_features", None)
         kind = type(module).__name__

@@ -140,6 +140,8 @@ def _unit(
         weights = {"weight": last.inputs[place]}
         inputs, live = (last.inputs[1 - place],), (True,)
     settings = {k: v for k, v in last.params.items() if not _is_code(v)}
+    if kind == "softmax" and len(inputs) == 1:  # not where numbers are left out by another
+        settings |= _axis_inside(last)
     return Unit(
         index, kind, name, path, call, group, inputs, live, weights, settings, last.outputs,
         place,
@@ -168,6 +170,13 @@ def _hides(program: Program, step: Step, softmaxes: frozenset[int]) -> bool:
 
 def _makes_real(program: Program, step: Step) -> bool:
     return any("float" in str(program.avals[v].dtype) for v in step.outputs)
+
+
+def _axis_inside(step: Step) -> dict[str, Any]:
+    """Along what the function that a step calls adds up, if it does so once."""
+    lines = getattr(step.params.get("jaxpr"), "eqns", ())
+    found = [tuple(map(int, e.params["axes"])) for e in lines if e.primitive.name == "reduce_sum"]
+    return {"axis": found[0][0] if len(found[0]) == 1 else found[0]} if len(found) == 1 else {}
 
 
 def _is_code(value: Any) -> bool:

@@ -1,6 +1,7 @@
-"""A fused attention as the operations it stands for."""
+"""Calls that do several things at once, as the operations that they stand for."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -36,3 +37,18 @@ def explicit_attention(
     blind = torch.isneginf(scores).all(dim=-1, keepdim=True)
     weights = torch.softmax(torch.where(blind, 0.0, scores), dim=-1)
     return torch.matmul(torch.where(blind, 0.0, weights), value)
+
+
+def of_equal_heads(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **settings: Any
+) -> torch.Tensor:
+    """`scaled_dot_product_attention` in which groups of heads shared a key, each with its own."""
+    key, value = (a.repeat_interleave(query.shape[-3] // a.shape[-3], dim=-3) for a in (key, value))
+    settings["enable_gqa"] = False
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value, **settings)
+
+
+def explicit_gate(input: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    """`glu`: one half of the numbers times the sigmoid of the other."""
+    signal, gate = input.chunk(2, dim)
+    return signal * torch.sigmoid(gate)

@@ -42,6 +42,8 @@ class TorchOperation(Operation):
         self.sources = sources
         if self.form in {"softmax", "log_softmax", "logsumexp"}:
             self.arguments = {**arguments, "axis": arguments.get("dim")}
+        if self.form == "affine_norm" and _is_of_its_batch(arguments):
+            self.form = "batch_statistics"
         if self.form == "euclidean_norm" and not _is_euclidean(name, arguments):
             self.form = ""
 
@@ -139,6 +141,13 @@ def normalised(
         except TypeError:
             pass
     return {**{str(i): a for i, a in enumerate(args)}, **kwargs}
+
+
+def _is_of_its_batch(arguments: Mapping[str, Any]) -> bool:
+    """Whether a batch normalisation takes mean and variance of the batch that it is given."""
+    return bool(arguments.get("training", arguments.get("5"))) or (
+        "running_mean" in arguments and arguments["running_mean"] is None
+    )
 
 
 def _is_euclidean(name: str, arguments: Mapping[str, Any]) -> bool:

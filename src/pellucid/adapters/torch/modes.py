@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from pellucid.adapters.facts import INSIDE, WHOLE
 from pellucid.adapters.protocol import Intercept
 from pellucid.adapters.torch.aliases import Aliases
-from pellucid.adapters.torch.attention import explicit_attention
+from pellucid.adapters.torch.attention import explicit_attention, explicit_gate, of_equal_heads
 from pellucid.adapters.torch.calls import (
     BIASED,
     TorchOperation,
@@ -115,6 +115,12 @@ class InterceptMode(TorchFunctionMode):
         if name == "scaled_dot_product_attention" and self._opens_attention():
             with self:
                 return explicit_attention(*args, **kwargs)
+        if name == "scaled_dot_product_attention" and kwargs.get("enable_gqa"):
+            with self:
+                return of_equal_heads(**normalised(func, name, args, kwargs))
+        if name == "glu":
+            with self:
+                return explicit_gate(*args, **kwargs)
         if target is not None:
             # What is handed out must not change when the user's tensor does, below.
             before = target.clone()

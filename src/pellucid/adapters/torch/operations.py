@@ -17,10 +17,10 @@ KINDS: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "relu relu6 gelu silu sigmoid logsigmoid tanh hardswish hardsigmoid hardtanh"
-            " leaky_relu elu selu celu softplus softsign mish prelu rrelu threshold _threshold"
-            " tanhshrink clamp clip clamp_min clamp_max abs pow square sqrt rsqrt exp log log1p"
-            " expm1 erf sin cos neg __neg__ __pow__ reciprocal hardshrink softshrink glu"
+            "relu relu6 gelu silu sigmoid logsigmoid log_sigmoid tanh hardswish hardsigmoid"
+            " hardtanh leaky_relu elu selu celu softplus softsign mish prelu rrelu threshold"
+            " _threshold tanhshrink clamp clip clamp_min clamp_max abs pow square sqrt rsqrt exp"
+            " log log1p expm1 erf sin cos neg __neg__ __pow__ reciprocal hardshrink softshrink"
         ).split(),
         "activation",
     ),
@@ -30,7 +30,7 @@ KINDS: dict[str, str] = {
         ).split(),
         "norm",
     ),
-    **dict.fromkeys("softmax log_softmax softmin logsumexp".split(), "softmax"),
+    **dict.fromkeys("softmax log_softmax logsumexp".split(), "softmax"),
     **dict.fromkeys("scaled_dot_product_attention".split(), "attention"),
     **dict.fromkeys(
         (
@@ -60,7 +60,7 @@ KINDS: dict[str, str] = {
         "route",
     ),
     **dict.fromkeys("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell".split(), "rnn"),
-    **dict.fromkeys("multi_head_attention_forward norm normalize".split(), "composite"),
+    **dict.fromkeys("multi_head_attention_forward norm normalize softmin".split(), "composite"),
     **dict.fromkeys("embedding embedding_bag one_hot".split(), "lookup"),
 }
 

@@ -6,6 +6,12 @@ from pellucid.types import Array
 
 CHOICES = ("error", "gradient")
 
+_REASONS = {
+    "batch_statistics": "It normalises by mean and variance of the batch, by which samples depend"
+    " on each other; one with running statistics has a rule.",
+}
+"""Why there is no rule, by form, and what would have one."""
+
 
 class Uncovered:
     """What happens to operations without a rule, and which those were.
@@ -42,8 +48,9 @@ class Uncovered:
         """The operation as it is; raises `CoverageError` unless that was chosen."""
         place = op.path or "the model"
         if self._choice == "error":
+            reason = f"  {_REASONS[op.form]}\n" if op.form in _REASONS else ""
             raise CoverageError(
-                f"{self._method} has no rule for {op.name} ({op.kind}) in {place}.\n"
+                f"{self._method} has no rule for {op.name} ({op.kind}) in {place}.\n{reason}"
                 f"  {self._instead} needs none; model.coverage({self._method!r}, x) lists every"
                 " operation; on_uncovered='gradient' lets such operations pass on their plain"
                 " gradient and says so in the result."
