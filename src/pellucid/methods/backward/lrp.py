@@ -8,7 +8,7 @@ import numpy as np
 
 from pellucid.adapters.protocol import Operation, OperationInfo, Tier
 from pellucid.errors import InputError
-from pellucid.methods.backward.rules.bounds import bounds_for, outside_bounds
+from pellucid.methods.backward.rules.bounds import bounds_for, folds_rows, outside_bounds
 from pellucid.methods.backward.rules.composites import Composite, composite_of
 from pellucid.methods.backward.rules.inventory import planned
 from pellucid.methods.backward.rules.plan import Plan, rule_of, rules_by_place
@@ -34,7 +34,8 @@ class LRP(Method):
     docs/methods.md) or a mapping from kinds of layers ("first", "last", "convolution", "dense",
     "linear") and paths to rules, such as {"features.*": "gamma:0.25", "dense": "epsilon"}.
     `epsilon` keeps denominators from zero: relative to the largest value a layer has for the
-    sample, or `absolute`. `low` and `high` bound the inputs for the rule "box". A batch
+    sample, or `absolute`. `low` and `high` bound the inputs for the rule "box": a
+    number, one for each channel, or an array of a sample's shape, (...) or (1, ...). A batch
     normalisation belongs to the layer before it. `gap` is |Σ R − f(x)| / |f(x)|: what biases and ε
     keep for themselves, which is no error. Cost: a forward and a backward for epsilon; up to three
     more for rules that look at signs.
@@ -126,6 +127,8 @@ def propagated(
     plan = bounds_for(task, planned(task, composite, layer, apart=apart), low, high)
 
     def by(plan: Plan, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        if len(rows) > 1 and folds_rows(plan):
+            plan = bounds_for(task, plan, low, high, rows)
         found = relevances(
             task, rows, plan, composite, uncovered=uncovered, epsilon=epsilon, absolute=absolute
         )

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from pellucid.task import Task
 
 
-def bounds_for(task: "Task", plan: Plan, low: object, high: object) -> Plan:
+def bounds_for(
+    task: "Task", plan: Plan, low: object, high: object, rows: np.ndarray | None = None
+) -> Plan:
     """The plan with the bounds of the input put into its rules of a bounded input.
 
     Bounds are a number, one for each channel, or an array of an input's shape. What the layer sees
-    for the smallest and the largest input is found by running the model on both.
+    for the smallest and the largest input is found by running the model on both: on one sample, or
+    on as many as there are `rows`.
     """
     boxes = {
         r.chain.start for r in plan.roles.values() if r.chain and isinstance(r.chain.rule, Box)
@@ -51,10 +54,12 @@ def bounds_for(task: "Task", plan: Plan, low: object, high: object) -> Plan:
             )
         return op()
 
+    samples = np.arange(1) if rows is None else rows
     for bound in (low, high):
-        rows = tuple(_bound(a, bound, origin) for a in origin.batch.arrays)
-        leaves = origin.in_own_type(tuple(map(origin.asarray, rows)))
-        with origin.naming_samples(leaves, np.arange(1)):
+        single = tuple(_bound(a, bound, origin) for a in origin.batch.arrays)
+        given = tuple(np.repeat(a, len(samples), axis=0) for a in single)
+        leaves = origin.in_own_type(tuple(map(origin.asarray, given)))
+        with origin.naming_samples(leaves, samples):
             origin.model.run(leaves, intercept=keep, kinds=frozenset({"linear"}))
     roles = dict(plan.roles)
     for i, role in plan.roles.items():
@@ -62,6 +67,15 @@ def bounds_for(task: "Task", plan: Plan, low: object, high: object) -> Plan:
             rule = Box(*seen[role.chain.start])
             roles[i] = replace(role, chain=replace(role.chain, rule=rule))
     return replace(plan, roles=roles)
+
+
+def folds_rows(plan: Plan) -> bool:
+    """Whether a layer with bounds sees one sample as several rows, such as the frames of a film.
+
+    How the rows of several samples follow each other is then for the model to say.
+    """
+    rules = [r.chain.rule for r in plan.roles.values() if r.chain]
+    return any(isinstance(r, Box) and r.low is not None and len(r.low) != 1 for r in rules)
 
 
 def outside_bounds(task: "Task", low: object, high: object) -> tuple[str, ...]:
@@ -82,18 +96,50 @@ def outside_bounds(task: "Task", low: object, high: object) -> tuple[str, ...]:
 
 
 def _bound(array: np.ndarray, bound: object, task: "Task") -> np.ndarray:
-    """One row of a bound in the shape of an input."""
-    shape = (1, *array.shape[1:])
+    """One row of a bound in the shape of an input, (1, ...)."""
     if array.dtype.kind != "f":
         return array[:1]
-    given = np.asarray(bound, dtype=np.float32)
-    if given.ndim == 1 and len(shape) > 2:
-        axis = task.model.adapter.channel_axis_of(len(shape))
-        given = given.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
+    shape = array.shape[1:]
+    place = _channels(shape, task)
+    expected = (
+        "Expected a bound that is a number,"
+        + (f" one for each of the {shape[place]} channels," if len(shape) > 1 else "")
+        + f" or of shape {shape} or {(1, *shape)} as the input"
+    )
+    given = _numbers(bound, expected)
+    fitted = given.reshape(()) if given.size == 1 else given
+    if fitted.ndim == 1 and len(shape) > 1:
+        # A model may turn its input round itself: then the channels are where their number fits.
+        places = [at for at in (place, -1, 0) if shape[at] == given.size]
+        if places:
+            fitted = given.reshape(
+                [-1 if i == places[0] % len(shape) else 1 for i in range(len(shape))]
+            )
+    elif fitted.ndim == len(shape) + 1 and len(fitted) == 1:
+        fitted = fitted[0]
+    fits = fitted.ndim == len(shape) and all(
+        own in (1, size) for own, size in zip(fitted.shape, shape, strict=True)
+    )
+    if fitted.ndim and not fits:
+        raise InputError(f"{expected}, got shape {given.shape}.")
+    return np.broadcast_to(fitted, (1, *shape)).copy()
+
+
+def _channels(shape: tuple[int, ...], task: "Task") -> int:
+    """The axis of one sample that holds its channels; the last where nothing else is known."""
+    axis = task.model.adapter.channel_axis_of(len(shape) + 1)
+    return axis - 1 if axis > 0 and len(shape) > 1 else -1
+
+
+def _numbers(bound: object, expected: str) -> np.ndarray:
+    """A bound as finite numbers."""
     try:
-        return np.broadcast_to(given, shape).copy()
-    except ValueError as error:
-        raise InputError(
-            f"Expected a bound that is a number, one for each channel, or of shape {shape[1:]}, got"
-            f" shape {given.shape}."
-        ) from error
+        given = np.asarray(bound)
+        if given.dtype.kind in "cSUO":
+            raise TypeError(f"values of type {given.dtype}")
+        given = given.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{expected}, got a {type(bound).__name__}: {error}") from error
+    if not np.isfinite(given).all():
+        raise InputError(f"{expected}, all finite: got NaN or infinity.")
+    return given

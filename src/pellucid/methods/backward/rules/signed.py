@@ -153,7 +153,7 @@ class Box(StreamedRule):
     """R_i = Σ_j ((x_i − l_i) w_ij⁺ + (x_i − h_i) w_ij⁻) / Σ_i (same) R_j, for l ≤ x ≤ h.
 
     Montavon et al. 2017, eq. 14. `low` and `high` are what the layer sees for the smallest and the
-    largest input.
+    largest input, one sample or as many as are explained.
     """
 
     low: Any = None
@@ -167,7 +167,7 @@ class Box(StreamedRule):
         zero = xp.zeros_like(f.weight)
         up, down = xp.maximum(f.weight, zero), xp.minimum(f.weight, zero)
         zeros = xp.zeros_like(made.stop(f.x))
-        ends = [zeros + _for_all(made, bound, len(zeros)) for bound in (self.low, self.high)]
+        ends = [zeros + bound for bound in (self.low, self.high)]
         low, high = (
             made.keep(end, f.x * (end / made.nudged(f.x)))
             for end in (xp.minimum(*ends), xp.maximum(*ends))
@@ -181,16 +181,6 @@ class Box(StreamedRule):
     def surrogate(self, made: Arithmetic, z: Array, streams: Streams | None) -> Array:
         assert streams is not None
         return _by_total(made, z, streams.shares["for"])
-
-
-def _for_all(made: Arithmetic, bound: Any, rows: int) -> Any:
-    """What the layer sees for a bound, for every row: it was run with one sample.
-
-    A dilated convolution that TensorFlow runs on pieces of its input sees as many rows a sample,
-    all samples of a piece together.
-    """
-    own = int(bound.shape[0])
-    return bound if own in {1, rows} else made.xp.repeat(bound, rows // own, axis=0)
 
 
 def _signed(
