@@ -120,7 +120,7 @@ def small(make: Callable[[], Figure], dpi: int = 72, quality: int = 55) -> Calla
 
 
 PICTURES = {
-    "feature-maps.jpg": small(feature_maps),
+    "feature-maps.jpg": small(feature_maps, dpi=84),
     "activation-statistics.png": activation_statistics,
     "receptive-field.png": receptive_field,
     "filters.png": filters,

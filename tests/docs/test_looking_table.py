@@ -69,6 +69,7 @@ def test_the_call_does_it(there, call, framework, tmp_path, monkeypatch):
         assert any(axes.has_data() for axes in made.axes)
     elif isinstance(made, Axes):
         assert made.has_data()
+        assert isinstance(made.figure, Figure)
     elif isinstance(made, list):
         assert [image.shape for image in made] == [(12, 10, 3)] * 5
     elif isinstance(made, np.ndarray):

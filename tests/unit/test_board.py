@@ -370,6 +370,9 @@ def test_no_two_of_ten_curves_look_alike_and_legends_leave_the_data():
         named = [line for line in lines if not str(line.get_label()).startswith("_")]
         assert len(named) == 11
         assert len({(ln.get_color(), str(ln._dash_pattern)) for ln in named}) == 11
+        axes = named[0].axes
+        axes.figure.draw_without_rendering()
+        assert axes.get_legend().get_window_extent().y1 < axes.xaxis.label.get_window_extent().y0
     edges, right, wrong = made.confidence
     counts = np.bincount(labels, minlength=10)
     names = [f"c{i}" for i in range(10)]
@@ -379,6 +382,19 @@ def test_no_two_of_ten_curves_look_alike_and_legends_leave_the_data():
     ):
         axes.figure.canvas.draw()
         assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+
+
+def test_a_confusion_of_ten_classes_has_the_width_of_the_page():
+    labels, p = answers(10)
+    rows = np.arange(len(p), dtype=float)[:, None]
+    found = pellucid.board(
+        lambda t: p[t[:, 0].astype(int)], rows, labels, examples=0,
+        class_names=[f"c{i}" for i in range(10)],
+    )  # fmt: skip
+    page = found.to_html()
+    assert page.count('class="wide"') == 1
+    assert "img.wide { grid-column: 1 / -1" in page
+    assert found.plot().axes[0].get_title(loc="left") == "Confusion"
 
 
 def test_errors_along_a_column_have_an_axis_of_their_own(of_adult):

@@ -1,6 +1,7 @@
 """How a model is built: counted work against torch's own counter, one answer in all frameworks."""
 
 import json
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -181,6 +182,41 @@ def test_a_weight_that_two_layers_share_counts_once():
     # The statistics of the norm are weights to pellucid and no parameters to torch.
     assert wanted <= (found.parameters or 0) <= wanted + 101
     assert found.parameter_bytes == pytest.approx(4 * (found.parameters or 0), rel=0.02)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_memory_is_what_is_counted_by_hand(bias: bool):
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, bias=bias), torch.nn.ReLU(), torch.nn.Flatten(),
+        torch.nn.Linear(4 * 36, 5, bias=bias), torch.nn.Softmax(1),
+    )  # fmt: skip
+    parameters = 3 * 4 * 9 + 144 * 5 + bias * (4 + 5)
+    # What each step puts out for one input: map, map, the map flat, scores, probabilities.
+    # Adding a bias is a step of its own.
+    outputs = 144 + 144 + 144 + 5 + 5 + bias * (144 + 5)
+    for dtype, size in ((torch.float32, 4), (torch.float64, 8)):
+        x = torch.zeros((2, 3, 8, 8), dtype=dtype)
+        found = inspect(network.to(dtype).eval(), x)
+        assert found.parameter_bytes == size * parameters
+        assert found.activation_bytes == 4 * outputs
+
+
+@pytest.mark.parametrize("framework", OTHERS)
+def test_memory_is_the_same_in_every_framework(framework: str):
+    wanted, found = (inspect(*build("cnn", own)) for own in ("torch", framework))
+    assert found.parameter_bytes == wanted.parameter_bytes == 4 * (wanted.parameters or 0)
+    assert found.activation_bytes
+
+
+def test_layers_that_hold_others_open_and_close():
+    inner = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
+    network = torch.nn.Sequential(inner, torch.nn.Sequential(torch.nn.Linear(4, 2)))
+    page = inspect(network.eval(), np.zeros((1, 4), np.float32)).to_html()
+    tree = page[page.index('class="tree"') : page.index("</h3>", page.index('class="tree"'))]
+    parts = re.findall(r"<details[^>]*><summary>(.*?)</summary>", tree, re.S)
+    assert sum("Sequential" in part for part in parts) == 2
+    assert not any("Linear" in part for part in parts)
+    assert tree.index("<details") < tree.index("Linear") < tree.index("</details>")
 
 
 def test_an_lstm_is_one_step_of_a_recurrent_network():

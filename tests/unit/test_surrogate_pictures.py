@@ -1,11 +1,16 @@
 """Surrogate trees of every framework's models, and of what people can name in pictures."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import pellucid
 from pellucid.errors import CapabilityError, InputError
 from pellucid.inside import surrogate_tree
+from pellucid.plots.marks import Words
+from pellucid.plots.style import LIGHT
+from pellucid.plots.tree_cards import Palette, Place, _bar_labels
 from pellucid.testing import build
 
 FRAMEWORKS = ("numpy", "torch", "keras", "jax", "tensorlayer")
@@ -101,3 +106,13 @@ def test_a_layers_channels_are_concepts(framework):
 def test_a_layer_of_a_plain_function_is_refused():
     with pytest.raises(CapabilityError):
         surrogate_tree(lambda p: red_corner(p), pictures(20), layer="features")
+
+
+@pytest.mark.parametrize("border", [0.2, 50, 99.8])
+def test_both_ends_of_a_histogram_are_told_wherever_the_border_is(border):
+    drawn = SimpleNamespace(edges=np.linspace(0, 100, 5), words=None)
+    room = Place(0, 0, 100, 30)
+    marks = _bar_labels(drawn, room, Palette(LIGHT, ("a", "b")), border, presence=False)
+    assert [m.text for m in marks if isinstance(m, Words)] == ["0", "100"]
+    under = [m.y > 30 + 11 for m in marks]
+    assert under == [border < 10, border > 90]

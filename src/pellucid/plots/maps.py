@@ -180,7 +180,7 @@ def _tiles(
             )
         axes.text(
             (width + gap) * (place % columns), (height + gap) * (place // columns), words,
-            fontsize=6, color="white", va="top", ha="left", clip_on=True,
+            fontsize=8, color="white", va="top", ha="left", clip_on=True,
             bbox={"facecolor": "black", "alpha": 0.45, "pad": 0.8, "edgecolor": "none"},
         )  # fmt: skip
 

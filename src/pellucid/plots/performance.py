@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
 
 from pellucid.plots.style import (
     OKABE_ITO,
@@ -27,6 +28,9 @@ _DASHES: "tuple[LineStyleType, ...]" = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.
 """As many as share no divisor with the colours: the first 40 lines are told apart by the pair."""
 
 _MOST_CELLS = 12
+_MOST_INSIDE = 4
+LEGEND_ROW = 0.17
+"""The height of a legend's line, in inches."""
 
 
 def _title(axes: Axes, text: str, theme: Theme) -> None:
@@ -63,6 +67,22 @@ def _legend_above(axes: Axes, theme: Theme) -> None:
     """A legend that covers no data: on the line of the title, to the right."""
     _legend(axes, "lower right", theme, bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2,
             columnspacing=1.0, handlelength=1.4)  # fmt: skip
+
+
+def legend_rows(curves: int) -> int:
+    """How many lines the legend of so many curves takes below the axes; few stand inside."""
+    return 0 if curves <= _MOST_INSIDE else -(-curves // 2)
+
+
+def _legend_of_curves(axes: Axes, where: "LegendLocType", curves: int, theme: Theme) -> None:
+    """In the corner that is mostly free; of many curves below, where it covers none."""
+    if legend_rows(curves):
+        # Below ticks and label, whose heights are those of fonts and not of the axes.
+        below = ScaledTranslation(0, -0.5, axes.figure.dpi_scale_trans)
+        _legend(axes, "upper center", theme, bbox_to_anchor=(0.5, 0), ncols=2, columnspacing=1.0,
+                bbox_transform=axes.transAxes + below, borderaxespad=0.0)  # fmt: skip
+    elif curves:
+        _legend(axes, where, theme)
 
 
 def confusion(
@@ -124,10 +144,10 @@ def most_confused(matrix: np.ndarray, most: int) -> np.ndarray:
 def roc(curves: "Curves", *, ax: Axes | None = None, theme: ThemeName = "light") -> Axes:
     """Draw true against false positive rates of each class against the rest."""
     colours = theme_of(theme)
-    axes = axes_or_new(ax, 4.4, 4.0, colours)
+    drawn = [*curves.drawn, *([curves.micro] if curves.micro is not None else [])]
+    axes = axes_or_new(ax, 4.4, 4.0 + LEGEND_ROW * legend_rows(len(drawn)), colours)
     style_axes(axes, colours)
     axes.plot([0, 1], [0, 1], color=colours.muted, linewidth=0.8)
-    drawn = [*curves.drawn, *([curves.micro] if curves.micro is not None else [])]
     for i, curve in enumerate(drawn):
         colour, dash = _line(i, colours)
         axes.plot(
@@ -138,8 +158,7 @@ def roc(curves: "Curves", *, ax: Axes | None = None, theme: ThemeName = "light")
     _share(axes)
     _labels(axes, "false positive rate", "true positive rate", colours)
     _title(axes, "ROC (grey: guessing)", colours)
-    if drawn:
-        _legend(axes, "lower right", colours)
+    _legend_of_curves(axes, "lower right", len(drawn), colours)
     return axes
 
 
@@ -148,9 +167,9 @@ def precision_recall(
 ) -> Axes:
     """Draw precision against recall of each class against the rest."""
     colours = theme_of(theme)
-    axes = axes_or_new(ax, 4.4, 4.0, colours)
-    style_axes(axes, colours)
     drawn = [*curves.drawn, *([curves.micro] if curves.micro is not None else [])]
+    axes = axes_or_new(ax, 4.4, 4.0 + LEGEND_ROW * legend_rows(len(drawn)), colours)
+    style_axes(axes, colours)
     for i, curve in enumerate(drawn):
         colour, dash = _line(i, colours)
         axes.plot(
@@ -164,8 +183,7 @@ def precision_recall(
     _labels(axes, "recall", "precision", colours)
     guess = " (grey: guessing)" if len(drawn) == 1 else ""
     _title(axes, f"Precision and recall{guess}", colours)
-    if drawn:
-        _legend(axes, "lower left", colours)
+    _legend_of_curves(axes, "lower left", len(drawn), colours)
     return axes
 
 
@@ -256,6 +274,6 @@ def class_balance(
     axes.invert_yaxis()
     axes.set_xlabel("rows", color=colours.ink, fontsize=9)
     left = len(labels) - len(order)
-    _title(axes, "Classes" + (f" ({left} rarer ones left out)" if left else ""), colours)
+    _title(axes, "Classes" + (f" ({len(order)} of {len(labels)})" if left else ""), colours)
     _legend_above(axes, colours)
     return axes

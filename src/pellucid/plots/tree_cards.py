@@ -206,9 +206,9 @@ def _bar_labels(
         high = readable(float(drawn.edges[-1] - 0.5))
     marks: list[Mark] = []
     for text, x, anchor in ((low, area.x, "start"), (high, area.right, "end")):
-        free = abs(border - x) > len(text) * CHARACTER * 9 + 6
-        if free:
-            marks.append(Words(x, y, text, 9, palette.theme.muted, anchor))
+        # Beside the border the value goes under its arrow, which hangs from the axis.
+        below = 0 if abs(border - x) > len(text) * CHARACTER * 9 + 6 else 2
+        marks.append(Words(x, y + below, text, 9, palette.theme.muted, anchor))
     return marks
 
 
