@@ -81,8 +81,9 @@ def board(found: "Board", *, theme: ThemeName = "light") -> Figure:
     colours, names = theme_of(theme), panels(found)
     across = min(3, len(names))
     down = -(-len(names) // across)
-    curves = getattr(found.performance, "curves", None) if "roc" in names else None
-    many = curves is not None and legend_rows(len(curves.drawn)) > 0
+    many = False
+    if "roc" in names:
+        many = legend_rows(len(found.performance.curves.drawn)) > 0  # type: ignore[union-attr]
     figure = new_figure(4.4 * across, 3.9 * down + 0.4 + (1.2 if many else 0.0), colours)
     ratios = [1.3 if many and not row else 1.0 for row in range(down)]
     held = figure.subplots(down, across, squeeze=False, height_ratios=ratios).ravel()
