@@ -84,6 +84,12 @@ def many_channels() -> Figure:
     return pellucid.inside.weights(digits()[0]).plot("2", columns=8)
 
 
+def dense_weights() -> Figure:
+    """The last layer of the network on digits: a tile a class, a square for each of 32 units."""
+    made = pellucid.inside.weights(digits()[0]).plot("8")
+    return made if isinstance(made, Figure) else made.figure
+
+
 def boxes_and_more() -> Figure:
     """Boxes, a mask and a skeleton over photographs."""
     figure = new_figure(10.5, 3.9, LIGHT)
@@ -125,5 +131,6 @@ PICTURES = {
     "receptive-field.png": receptive_field,
     "filters.png": filters,
     "filters-many-channels.png": many_channels,
+    "weights-dense.png": dense_weights,
     "boxes-and-more.jpg": small(boxes_and_more),
 }
