@@ -116,12 +116,23 @@ def _made(
         step = program.producer.get(value)
         constant = _number(program, value)
         if constant is not None:
-            known[value] = tf.constant(constant, program.tensors[value].dtype)
+            number = tf.constant(constant, program.tensors[value].dtype)
+            known[value] = tf.fill((len(_PROBES),), number)
         elif step is not None and step.type in _FOLLOWED and step.index not in ends:
             inputs = [_made(program, v, known, ends, performer_of) for v in step.inputs]
             if all(a is not None for a in inputs):
-                known[value] = performer_of(step)(inputs)[0]
+                known[value] = _performed(step, inputs, performer_of)
     return known[value]
+
+
+def _performed(step: "Step", inputs: Sequence[Any], performer_of: Performer) -> Any:
+    """What a step makes of a few numbers; None where it takes none of their shape or kind."""
+    if step.type == "EnsureShape":  # the shape of the model's own numbers
+        return inputs[0]
+    try:
+        return performer_of(step)(inputs)[0]
+    except (tf.errors.InvalidArgumentError, ValueError):
+        return None
 
 
 def _number(program: "Program", value: int) -> Any:
