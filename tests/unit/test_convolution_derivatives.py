@@ -75,3 +75,25 @@ def test_a_model_that_differentiates_itself_still_has_a_gradient():
     x = x.astype(np.float32)
     found = explain_each(model, x, "saliency", [0], parameters={"absolute": False})[0].values
     np.testing.assert_allclose(found, plain_gradient(model, x), rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_that_computes_in_bfloat16_by_itself_has_a_gradient():
+    """By columns its cotangent would meet weights of another type."""
+
+    class Mixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            tail = torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(98, 3)
+            self.inside = net(torch.nn.Conv2d(1, 2, 3), *tail)
+
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.inside(x).float()
+
+    model = Mixed().eval()
+    x = np.random.default_rng(0).normal(size=(2, 1, 9, 9)).astype(np.float32)
+    wanted = plain_gradient(model, x)
+    for method, options in (("saliency", {"absolute": False}), ("guided_backprop", {})):
+        found = explain_each(model, x, method, [0], parameters=options)[0].values
+        bound = 2**-7 * np.abs(wanted).max()  # a bfloat16 has 8 bits
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=bound)

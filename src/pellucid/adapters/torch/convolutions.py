@@ -47,6 +47,7 @@ def _few_channels(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor 
         and not any(t.requires_grad for t in held[1:])
         and all(t.dtype is torch.float32 and t.device.type == "cpu" for t in held)
         and all_plain(held)
+        and not torch.is_autocast_enabled("cpu")  # which makes another type of it
     )
 
 
