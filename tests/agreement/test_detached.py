@@ -116,6 +116,43 @@ def test_moments_of_tensorflow_keep_their_rules():
     assert np.isfinite(explain(model, X, "lrp", target=0).values).all()
 
 
+@pytest.mark.parametrize(
+    "squared",
+    ["not averaged", "not only averaged", "of another", "along other axes", "with others"],
+)
+def test_squares_around_another_mean_than_their_own_are_refused(squared):
+    tf = pytest.importorskip("tensorflow")
+
+    def average(v, axis=1):
+        return tf.reduce_mean(v, axis, keepdims=True)
+
+    def squares(v):
+        return tf.math.squared_difference(v, tf.stop_gradient(average(v)))
+
+    def both(v):
+        made = squares(v)
+        return average(made) + made
+
+    made = {
+        "not averaged": squares,
+        "not only averaged": both,
+        "of another": lambda v: average(
+            tf.math.squared_difference(tf.tanh(v), tf.stop_gradient(average(v)))
+        ),
+        "along other axes": lambda v: average(squares(v), 2),
+        "with others": lambda v: average(squares(v) * v),
+    }[squared]
+
+    def called(v):
+        rows = tf.stack([v @ W, v], 2)
+        return tf.reduce_sum(made(rows), 2)
+
+    model = wrap(called, framework="tensorflow")
+    for method in ("deeplift", "lrp"):
+        with pytest.raises(CoverageError, match="detached"):
+            explain(model, X, method, target=0)
+
+
 def _torch_log_sum(axes, keep):
     torch = pytest.importorskip("torch")
     return lambda v: torch.logsumexp(v, axes, keepdim=keep)

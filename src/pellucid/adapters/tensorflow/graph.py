@@ -187,17 +187,37 @@ class Program:
     def _hides(self, step: Step) -> bool:
         """Whether a stopped gradient would be missed: not where nothing real is made of the value.
 
-        Nor where it is a mean that squares are taken around, as of moments: their sum does not
-        change with it.
+        Nor where it is the mean that squares are averaged around, as in moments: their average
+        does not change with it.
         """
+        return any(not self._varies(step, reader) for reader in self._live_readers(step))
+
+    def _live_readers(self, step: Step) -> list[Step]:
         readers = [s for s in self.steps if step.outputs[0] in s.inputs]
-        maker = self.producer.get(step.inputs[0])
-        is_mean = maker is not None and maker.type == "Mean"
-        return any(
-            not (is_mean and reader.type == "SquaredDifference")
-            for reader in readers
-            if any(v in self.live for v in reader.outputs)
+        return [s for s in readers if any(v in self.live for v in s.outputs)]
+
+    def _varies(self, stop: Step, reader: Step) -> bool:
+        """Whether the reader squares what is left of x without its mean, for an average alone."""
+        mean = self.producer.get(stop.inputs[0])
+        if mean is None or mean.type != "Mean" or reader.type != "SquaredDifference":
+            return False
+        averages = self._live_readers(reader)
+        return (
+            bool(mean.operation.get_attr("keep_dims"))
+            and mean.inputs[0] in reader.inputs
+            and reader.outputs[0] not in self.outputs
+            and bool(averages)
+            and all(s.type == "Mean" and self._same_axes(s, mean) for s in averages)
         )
+
+    def _same_axes(self, one: Step, other: Step) -> bool:
+        known = [self.axes(s.inputs[1]) for s in (one, other)]
+        return one.inputs[1] == other.inputs[1] or (known[0] is not None and known[0] == known[1])
+
+    def axes(self, value: int) -> tuple[int, ...] | None:
+        """The axes that a value holds; None where the trace does not tell."""
+        known = tf.get_static_value(self.tensors[value])
+        return None if known is None else tuple(int(a) for a in known.reshape(-1))
 
     def maximum_behind(self, value: int) -> Step | None:
         """The maximum that a value is, also where it is put aside while that is infinite."""

@@ -63,10 +63,10 @@ def _log_sum(program: Program, step: Step) -> LogSum | None:
         x, subtracted = shifted.inputs
         stopped = [_stopped(program, value) for value in (shift, subtracted)]
         highest = None if stopped[0] is None else program.maximum_behind(stopped[0].inputs[0])
-        axes = _constant(program, summed.inputs[1])
+        axes = program.axes(summed.inputs[1])
         if highest is None or axes is None or stopped[0] is not stopped[1]:
             continue
-        if highest.inputs[0] == x and _constant(program, highest.inputs[1]) == axes:
+        if highest.inputs[0] == x and program.axes(highest.inputs[1]) == axes:
             keeps = bool(summed.operation.get_attr("keep_dims"))
             return LogSum("logsumexp", x, axes, keeps)
     return None
@@ -90,11 +90,3 @@ def _stopped(program: Program, value: int) -> Step | None:
     while step is not None and step.type in {"Reshape", "Identity", "Squeeze"}:
         step = program.producer.get(step.inputs[0])
     return step if step is not None and step.type == "StopGradient" else None
-
-
-def _constant(program: Program, value: int) -> tuple[int, ...] | None:
-    known = tf.get_static_value(program.tensors[value])
-    if known is None:
-        return None
-    axes = [int(a) for a in known.reshape(-1)]
-    return tuple(axes)
