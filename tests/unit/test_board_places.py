@@ -114,6 +114,14 @@ class Reads(torch.nn.Module):
         return self.words(x).sum(1)
 
 
+def test_words_of_a_model_with_preprocessing_are_preprocessed_once():
+    x = np.random.default_rng(0).integers(1, 11, size=(60, 6))
+    plain = pellucid.board(Reads(), x, np.zeros(60, int), examples=0)
+    moved = pellucid.wrap(Reads(), preprocess=lambda a: np.asarray(a) + 1)
+    made = pellucid.board(moved, x - 1, np.zeros(60, int), examples=0)
+    assert made.importance.rows == plain.importance.rows
+
+
 def test_the_words_that_count_are_found_with_how_often_they_occur():
     rng = np.random.default_rng(0)
     x = rng.integers(1, 12, size=(60, 6))

@@ -89,7 +89,7 @@ def test_labels_of_a_table_are_a_column_that_is_no_input(run, table, tmp_path):
     given = ("model.skops", "labelled.csv", *table[2:])
     code, out, _ = run(*given, "--labels", "old")
     assert code == 0
-    assert "model is right on 1" in out
+    assert "model is right on 100.0% of the samples" in out
     code, _, err = run(*given, "--labels", "odl")
     assert code == 2
     assert "no such column" in err

@@ -5,6 +5,7 @@ import pandas
 import pytest
 import sklearn
 from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
 from sklearn.ensemble import (
     BaggingClassifier,
     GradientBoostingClassifier,
@@ -16,6 +17,7 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -112,6 +114,16 @@ def test_members_of_an_ensemble_stand_side_by_side():
 def test_what_an_estimator_has_learned_is_said(estimator, words: str):
     found = inspect(sklearn.base.clone(estimator).fit(X, Y), X)
     assert words in found.layers[-1].detail
+
+
+@pytest.mark.parametrize("kind", [OneVsRestClassifier, BaggingClassifier])
+def test_pipelines_in_an_ensemble_stay_whole(kind):
+    x, y = load_iris(return_X_y=True)
+    inner = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    fitted = kind(inner).fit(x, y)
+    found = inspect(fitted, x)
+    whole = [layer for layer in found.layers if layer.kind == "Pipeline"]
+    assert len(whole) == len(fitted.estimators_)
 
 
 def test_boosters_of_the_libraries_own_have_their_trees():

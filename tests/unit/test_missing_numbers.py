@@ -5,7 +5,7 @@ import pytest
 
 from pellucid import evaluate
 from pellucid.errors import InputError
-from pellucid.standard.statistics import paired_p
+from pellucid.standard.statistics import lead, paired_p
 
 WEIGHTS = np.linspace(-1, 1, 12)
 
@@ -49,6 +49,13 @@ def test_a_sample_that_only_the_better_one_lacks_counts_against_it():
     own[:5] = np.nan
     assert paired_p(own, other) > 0.5
     assert paired_p(other, own) == 1.0  # where the worse one has none, nothing is told
+
+
+def test_samples_that_two_explanations_lack_count_for_neither():
+    lacking = np.array([np.nan, np.nan, 1.0, 2.0])
+    assert paired_p(lacking, lacking - 1) == paired_p(lacking[2:], lacking[2:] - 1)
+    behind = np.array([-np.inf, 1.0, 2.0])
+    assert np.isnan(lead(behind, behind)[0])
 
 
 def test_noise_that_changes_nothing_shows_no_stability():

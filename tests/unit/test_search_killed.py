@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,64 @@ def test_a_file_of_another_model_data_goal_or_seed_is_refused(kept, tmp_path, gi
     with pytest.raises(InputError, match="another search"):
         search(*given, batch_size=64, file=file, **options)
     assert file.read_text("utf-8") == kept
+
+
+@pytest.mark.parametrize("lost", ["gates", "certify"])
+def test_a_search_killed_while_it_certifies_makes_one_explanation_again(tmp_path, lost):
+    file, goal = tmp_path / "search.json", replace(SMALL, budget=40_000)
+    whole = search(model, X, goal, batch_size=64, file=file)
+    document = json.loads(file.read_text("utf-8"))
+    records = document["records"]
+    gone = [key for key in records if key.startswith("gates")]
+    if lost == "certify":  # all but the first, which is the control's
+        gone += [key for key in records if key.startswith("certify")][1:]
+    assert gone
+    left = sum(records[key]["spent"] for key in gone)
+    for key in gone:
+        del records[key]
+    file.write_text(json.dumps(document), encoding="utf-8")
+    with tallied(Tally()) as ran:
+        again = search(model, X, goal, batch_size=64, file=file)
+    # Explanations are not kept: one of six samples, of 13 rows and its own prediction each.
+    assert left <= ran.spent <= left + 6 * 15
+    assert str(again.certificate) == str(whole.certificate)
+
+
+def of_words(ids):
+    """A plain function of whole numbers, which refuses others."""
+    ids = np.asarray(ids)
+    assert ids.dtype.kind in "iu"
+    return np.tanh(np.eye(12)[ids].sum(axis=1) @ WEIGHTS)
+
+
+def test_a_search_over_words_by_number_goes_on_as_it_began(tmp_path):
+    file, ids = tmp_path / "search.json", RNG.integers(0, 12, (12, 5))
+    whole = search(of_words, ids, SMALL, batch_size=64, file=file)
+    document = json.loads(file.read_text("utf-8"))
+    kinds = ("gates", "certify", "race | occlusion")
+    gone = [key for key in document["records"] if key.startswith(kinds)]
+    assert gone
+    for key in gone:
+        del document["records"][key]
+    file.write_text(json.dumps(document), encoding="utf-8")
+    again = search(of_words, ids, SMALL, batch_size=64, file=file)
+    assert str(again.certificate) == str(whole.certificate)
+    assert again.verdict == whole.verdict
+
+
+def test_a_model_of_maps_is_searched_and_goes_on(tmp_path):
+    """Outputs that are no rows of numbers are not kept, and are asked for again."""
+    x = RNG.normal(size=(12, 4, 4, 1)).astype(np.float32)
+    file = tmp_path / "search.json"
+
+    def maps(a):
+        return np.asarray(a) * WEIGHTS[0, 0]
+
+    goal = Goal({"credibility": 1}, methods=["occlusion"], metrics=["C1"])
+    asked = {"target": lambda out: out.sum(axis=(1, 2, 3)), "batch_size": 64, "file": file}
+    whole = search(maps, x, goal, **asked)
+    assert "outputs" not in file.read_text("utf-8")
+    assert search(maps, x, goal, **asked).verdict == whole.verdict
 
 
 def full(*_, **__):

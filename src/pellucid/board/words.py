@@ -1,7 +1,10 @@
 """Which words count most over a data set, of models that take words by their numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from pellucid.errors import CapabilityError, ModelError
 from pellucid.explain import explain
 from pellucid.importance import OF_WORDS, Importance
 from pellucid.inputs.batch import Batch
@@ -36,7 +39,11 @@ def of_words(
     drawn = np.random.default_rng([seed, 69]).permutation(rows)[:most]
     rows = np.sort(drawn)
     x = model.adapter.as_given(tuple(a[rows] for a in batch.arrays))
-    found = explain(model, x, "occlusion", seed=seed, batch_size=batch_size)
+    past = replace(model, preprocess=None)
+    try:
+        found = explain(past, x, "occlusion", seed=seed, batch_size=batch_size)
+    except (CapabilityError, ModelError) as error:
+        return None, 0, f"No importance of words: {str(error).splitlines()[0]}"
     words, size = batch.arrays[0][rows], np.abs(found.parts[0].values).astype(np.float64)
     known, where = np.unique(words, return_inverse=True)
     where = where.reshape(words.shape)

@@ -72,7 +72,9 @@ class Bench:
             candidate: Candidate, count: int, known: Mapping[str, Scores], evaluations: float
         ) -> tuple[Gate, ...]:
             half = halves[candidate.model]
-            self._recalled("certify", self.anchors[candidate.model].candidate, half, 0, count)
+            self._recalled(
+                f"certify {told}", self.anchors[candidate.model].candidate, half, 0, count
+            )
             found = [
                 self._kept(
                     f"{_key(f'gates {told}', candidate, 0, count)} controls",

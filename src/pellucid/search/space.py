@@ -125,8 +125,14 @@ def usual_space(model: Model, modality: str, features: int, background: Any) -> 
     asked = [name for name in fitting if name in SHAPLEY]
     if not asked:
         return Usual(space_of(fitting))
-    one = background is not None and not isinstance(background, tuple | list)
-    count = 1 if background is None else len(background if one else background[0])
+    several = isinstance(background, tuple | list | Mapping)
+    one = background is not None and not several
+    first: Any = background
+    if isinstance(background, Mapping):
+        first = next(iter(background.values()))
+    elif several:
+        first = background[0]
+    count = 1 if background is None else len(first)
     rows = min(count, ROWS, max(1, _MOST // (2 * features + 4))) if one else count
     few = {} if rows == count else {"background": summarise(background, rows)}
     for name in asked:

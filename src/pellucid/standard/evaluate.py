@@ -244,6 +244,7 @@ def asked(
         if why:
             skipped[metric.name] = why
             continue
+        case.reasons.clear()  # of one that failed on its way
         try:
             returned = metric.function(case)
         except (CapabilityError, ModelError) as error:
@@ -251,7 +252,6 @@ def asked(
             continue
         scores[metric.name] = _checked(metric, returned, case)
         skipped |= {f"{metric.name} ({way})": why for way, why in case.reasons.items()}
-        case.reasons.clear()
     return scores, skipped
 
 

@@ -40,8 +40,10 @@ def favoured(
 ) -> tuple[str, ...]:
     """A sentence for each explanation that was judged with nothing but its own baseline."""
     found = []
-    ways = {way for own in scores.values() for each in own.values() for way in each}
-    asked = ways.intersection(imputers)
+    removing = [set(each) for own in scores.values() for each in own.values()]
+    # Other metrics call their ways otherwise, "mean" among others.
+    removing = [ways for ways in removing if {w.partition(",")[0] for w in ways} <= set(imputers)]
+    asked = set().union(*removing).intersection(imputers)
     for name, explanation in explanations.items():
         own = own_imputer(explanation.method, explanation.parameters)
         if own is not None and asked == {own}:

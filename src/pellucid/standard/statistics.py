@@ -47,7 +47,9 @@ def lead(own: np.ndarray, other: np.ndarray) -> np.ndarray:
 
     NaN where `other` has none.
     """
-    return np.where(np.isnan(own) & ~np.isnan(other), -np.inf, own - other)
+    with np.errstate(invalid="ignore"):  # of two that are behind of all, neither is ahead: NaN
+        difference = own - other
+    return np.where(np.isnan(own) & ~np.isnan(other), -np.inf, difference)
 
 
 def paired_p(better: np.ndarray, worse: np.ndarray) -> float:

@@ -60,10 +60,12 @@ def _solved(matrix: Any, right: np.ndarray, space: int) -> np.ndarray:
     """The solution for each column of `right`."""
     from scipy.sparse.linalg import cg, splu
 
-    if space < 3:
-        options = {"SymmetricMode": True}
-        factors = splu(
-            matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options
-        )
-        return factors.solve(right)
-    return np.stack([cg(matrix, column, rtol=_CLOSE)[0] for column in right.T], axis=1)
+    if space > 2:
+        found = [cg(matrix, column, rtol=_CLOSE) for column in right.T]
+        if not any(failed for _, failed in found):
+            return np.stack([solution for solution, _ in found], axis=1)
+    options = {"SymmetricMode": True}
+    factors = splu(
+        matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options
+    )
+    return factors.solve(right)

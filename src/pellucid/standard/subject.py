@@ -20,7 +20,7 @@ from pellucid.standard.told import Copies, Known, Told
 from pellucid.standard.units import unit_numbers
 from pellucid.targets import resolve_target
 from pellucid.task import Task
-from pellucid.types import Evaluations, Leaves, TargetLike
+from pellucid.types import Evaluations, Leaves, TargetLike, is_array, shape_of
 
 SIZES = (0.05, 0.1, 0.2, 0.4, 0.8)
 SUBSETS = 20
@@ -71,6 +71,8 @@ class Subject:
                 explained=self.explained, to_numpy=model.adapter.to_numpy,
             )
         )  # fmt: skip
+        # Some learn it in their first run, of which a search that goes on has the record only.
+        self._whole_only = model.adapter.takes_whole_only or bool(known and "whole only" in known)
         self.background = _background(model, batch.arrays, background)
         self.scores = self.task.scores()[0]
         self.outputs = output_matrix(self.task)
@@ -82,7 +84,11 @@ class Subject:
     @property
     def known(self) -> Known:
         """What the model said of this batch so far, for a `Subject` of it that need not ask."""
-        return self._told.plain(self.task.to_numpy(self.task.outputs))
+        outputs = self.task.outputs
+        if not is_array(outputs) or len(shape_of(outputs)) > 2:
+            return {}  # a file of numbers by row holds neither several outputs nor maps
+        found = self._told.plain(self.task.to_numpy(outputs))
+        return {**found, "whole only": np.ones(1)} if found and self._whole_only else found
 
     @property
     def count(self) -> int:
@@ -104,8 +110,7 @@ class Subject:
     @property
     def whole(self) -> tuple[bool, ...]:
         """Of each input, whether it holds whole numbers and nothing between them."""
-        only = self.task.wrapped.adapter.takes_whole_only
-        return tuple(only or a.dtype.kind != "f" for a in self.task.batch.arrays)
+        return tuple(self._whole_only or a.dtype.kind != "f" for a in self.task.batch.arrays)
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:

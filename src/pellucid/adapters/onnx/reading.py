@@ -71,13 +71,13 @@ class OnnxGraph:
             found.append(
                 GraphNode(
                     len(found), _path(node, paths), node.op_type, kind, form, names,
-                    tuple(node.output), lives, sources,
+                    tuple(filter(None, node.output)), lives, sources,
                     self._learned(kind, held, settings), self._learned(kind, held, measured),
                     {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
                 )
             )  # fmt: skip
-            live.update(node.output)
-            made_by |= dict.fromkeys(node.output, len(found) - 1)
+            live.update(filter(None, node.output))  # one that is not asked for has no name
+            made_by |= dict.fromkeys(filter(None, node.output), len(found) - 1)
         return tuple(found)
 
     def _keep_constant(self, node: Any, below: dict[str, tuple[str, ...]]) -> None:

@@ -95,10 +95,16 @@ def some_trees(estimator: Any) -> Trees | None:
         trees = [tree for several in estimator._predictors for tree in several]
         leaves = sum(int(tree.get_n_leaf_nodes()) for tree in trees)
         return Trees(len(trees), leaves, 1, max(int(t.get_max_depth()) for t in trees))
-    members = np.asarray(getattr(estimator, "estimators_", []), dtype=object).ravel()
-    if len(members) and all(hasattr(member, "tree_") for member in members):
+    members = members_of(estimator)
+    if members and all(hasattr(member, "tree_") for member in members):
         return _of_trees(members)
     return None
+
+
+def members_of(estimator: Any) -> list[Any]:
+    """The estimators of an ensemble, in order; pipelines among them stay whole."""
+    members = getattr(estimator, "estimators_", [])
+    return members.ravel().tolist() if isinstance(members, np.ndarray) else list(members)
 
 
 def _of_trees(members: Iterable[Any]) -> Trees:

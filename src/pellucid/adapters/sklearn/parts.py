@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from pellucid.adapters.facts import Part
 from pellucid.adapters.sklearn.boosters import NativeBooster
-from pellucid.adapters.sklearn.learned import Learned, learned_by, some_trees
+from pellucid.adapters.sklearn.learned import Learned, learned_by, members_of, some_trees
 
 _FEW = 12
 """So many members of an ensemble are shown each; more of one kind are one part."""
@@ -105,7 +103,7 @@ def _branches(estimator: Any) -> Iterator[tuple[str, Any]]:
     elif hasattr(estimator, "named_estimators_"):
         yield from estimator.named_estimators_.items()
     elif hasattr(estimator, "estimators_"):
-        yield from _numbered(np.asarray(estimator.estimators_, dtype=object).ravel())
+        yield from _numbered(members_of(estimator))
     elif hasattr(estimator, "regressor_"):
         yield "regressor", estimator.regressor_
     elif hasattr(estimator, "estimator_") and hasattr(estimator.estimator_, "predict"):
