@@ -197,6 +197,33 @@ def test_the_logarithm_of_a_sum_of_powers_is_one_operation(framework, keep):
     assert np.abs(relevance - wide * np.exp(wide - sums[:, None, None])).max() < 1e-5
 
 
+def test_the_logarithm_of_a_sum_of_powers_is_one_operation_inside_a_loop_of_tensorflow(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    from pellucid.adapters.tensorflow import interpret
+
+    def turn(v):
+        z = tf.nn.relu(v @ W)
+        return z * tf.reduce_logsumexp(z, 1, keepdims=True)
+
+    def looped(v):
+        return tf.while_loop(lambda i, _: i < 2, lambda i, v: (i + 1, turn(v)), (0, v))[1]
+
+    probed = []
+    rectifiers = interpret.rectifiers
+    monkeypatch.setattr(
+        interpret, "rectifiers", lambda *given: probed.append(given) or rectifiers(*given)
+    )
+    loop = wrap(looped, framework="tensorflow")
+    straight = wrap(lambda v: turn(turn(v)), framework="tensorflow")
+    for method in ("deeplift", "lrp"):
+        options: dict[str, Any] = {"baseline": B} if method == "deeplift" else {}
+        found, wanted = (explain(m, X, method, target=1, **options) for m in (loop, straight))
+        assert np.abs(found.values - wanted.values).max() < 1e-4 * np.abs(wanted.values).max()
+    before = len(probed)
+    explain(loop, X, "lrp", target=1)
+    assert len(probed) == before, "the loop is looked at once"
+
+
 def test_a_keras_softmax_along_two_axes_is_a_softmax():
     keras = pytest.importorskip("keras")
     given = keras.Input((2, 4))

@@ -18,6 +18,7 @@ from pellucid.adapters.tensorflow.interpret import (
     plan,
     with_relus,
 )
+from pellucid.adapters.tensorflow.log_sums import with_log_sums
 from pellucid.adapters.tensorflow.loops import Loop
 from pellucid.adapters.tensorflow.operations import LOOPS, form_of
 from pellucid.adapters.tensorflow.raw import Perform, arguments
@@ -201,7 +202,9 @@ def _unrolled(
     """A loop turn by turn, the operations of every turn shown."""
     held = {place: program.handle_of.get(value) for place, value in enumerate(step.inputs)}
     handles = {place: handle for place, handle in held.items() if handle is not None}
-    body = with_relus(loop.body_with(program.liveness(step), handles))
+    body = loop.body_for_rules(
+        program.liveness(step), handles, lambda turn: with_log_sums(with_relus(turn))
+    )
     todo = plan(body, body.outputs)
     values, turn = list(inputs), 0
     while loop.goes_on(values):

@@ -36,6 +36,7 @@ class Loop:
         self._changing = [i for i, (before, after) in pairs if before is not after]
         self._shapes = [graph.inputs[i].shape for i in self._changing]
         self._whole = compiled(self._run)
+        self._rewritten: dict[Any, Program] = {}
 
     def __call__(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         return self._filled(inputs, self._whole(inputs))
@@ -59,6 +60,18 @@ class Loop:
             if after == alive:
                 return found
             alive = after
+
+    def body_for_rules(
+        self,
+        live: Sequence[bool],
+        handles: Mapping[int, Any],
+        rewritten: Callable[[Program], Program],
+    ) -> Program:
+        """`body_with`, rewritten for rules; made once, and kept with the loop."""
+        key = tuple(live), tuple(sorted((place, id(h)) for place, h in handles.items()))
+        if key not in self._rewritten:  # which holds the handles, so that their ids stay theirs
+            self._rewritten[key] = rewritten(self.body_with(live, handles))
+        return self._rewritten[key]
 
     def given(self, inputs: Sequence[tf.Tensor]) -> dict[int, tf.Tensor]:
         """The values of the body's arguments, by their numbers."""
