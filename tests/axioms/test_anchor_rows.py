@@ -171,13 +171,14 @@ def linear() -> tuple[Any, np.ndarray, np.ndarray]:
 def test_row_12_subset_correlation_of_a_linear_model_is_one(linear):
     model, weights, x = linear
     chance = np.random.default_rng(5).normal(size=x.shape)
-    card = evaluate(model, x, {"exact": x * weights, "random map": chance}, standard=["C2"],
-                    imputers=["zeros"])  # fmt: skip
-    exact, other = (card.scores[n]["subset_correlation"]["zeros"] for n in ("exact", "random map"))
-    np.testing.assert_allclose(exact, 1.0, atol=1e-5)
-    assert abs(other.mean()) < 0.05
-    assert 0.05 < other.std() < 0.2
-    # Faithfulness correlation and sensitivity-n are the same with one size of subset; r = 100.
+    card = evaluate(model, x, {"exact": x * weights, "random map": chance},
+                    standard=["C2", "faithfulness_correlation"], imputers=["zeros"])  # fmt: skip
+    for metric in ("subset_correlation", "faithfulness_correlation"):
+        exact, other = (card.scores[n][metric]["zeros"] for n in ("exact", "random map"))
+        np.testing.assert_allclose(exact, 1.0, atol=1e-5)
+        assert abs(other.mean()) < 0.05
+        assert 0.05 < other.std() < 0.25
+    # Sensitivity-n is the same with one size of subset; r = 100.
     rng = np.random.default_rng(6)
     for size in (1, 8, 32, 63):
         inside = np.stack([rng.permutation(D) < size for _ in range(100)])
@@ -351,6 +352,7 @@ def test_row_22_symmetric_relevance_gain_of_linear_models():
     """In units of Σ|c|, every position a step of its own, over 10 models of 20 rows."""
     rng = np.random.default_rng(1)
     gains: dict[str, list[float]] = {"exact": [], "gradient": [], "random": []}
+    public: dict[str, list[float]] = {name: [] for name in gains}
     for draw in range(10):
         weights, x = rng.normal(size=D), rng.uniform(size=(20, D))
         model = wrap(lambda rows, w=weights: np.asarray(rows) @ w)
@@ -361,10 +363,19 @@ def test_row_22_symmetric_relevance_gain_of_linear_models():
             case = Case(subject, None, replaced=own)  # type: ignore[arg-type]
             curves = [removal_curve(case, "zeros", most_first=m, steps=D) for m in (False, True)]
             gains[name].extend((area(curves[0]) - area(curves[1])) / size)
+        card = evaluate(model, x, dict(zip(gains, maps, strict=True)), standard=["srg"],
+                        imputers=["zeros"], seed=draw)  # fmt: skip
+        for name in gains:  # in units of |f(x) − f(x')| there
+            unit = np.abs((x * weights).sum(axis=1)) / size
+            public[name].extend(card.scores[name]["srg"]["zeros"] * unit)
     assert np.mean(gains["exact"]) == pytest.approx(0.755, abs=0.015)
     assert np.mean(gains["gradient"]) == pytest.approx(0.698, abs=0.015)
     assert np.mean(gains["random"]) == pytest.approx(0.001, abs=0.03)
     assert np.std(gains["random"]) == pytest.approx(0.101, abs=0.02)
+    # `srg` removes several positions at a step.
+    assert np.mean(public["exact"]) == pytest.approx(0.755, abs=0.03)
+    assert np.mean(public["gradient"]) == pytest.approx(0.698, abs=0.03)
+    assert np.mean(public["random"]) == pytest.approx(0.001, abs=0.03)
 
 
 def test_row_23_the_input_gradient_of_a_logistic_regression_has_the_weights_ranks_and_signs():
