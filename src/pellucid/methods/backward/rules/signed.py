@@ -102,7 +102,9 @@ class ZPlus(_Signed):
         assert streams is not None
         total, extra = made.stop(streams.shares["for"]), self._extra(made, z, streams)
         if tuple(total.shape) == tuple(z.shape):
-            total += extra  # in place where a framework can: it is seen no more
+            # In place where a framework can, into the share's own memory: of the share the
+            # derivative alone is asked from here on. A block of its own cost 2 to 6 % of LRP.
+            total += extra
         else:
             total = total + extra
         return made.adapter.sloped(z, streams.shares["for"], made.holding(z) / total)
