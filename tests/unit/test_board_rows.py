@@ -183,3 +183,20 @@ def test_a_report_says_each_sample_s_label_and_a_number_s_tree_once():
         label = x[int(item.name.split()[1]), 0].round(2)
         assert item.caption == f"Its label is {readable(label)}."
     assert made.tree.title == "A tree that imitates the output"
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [([True, False] * 20, "True"), (["ill", "well"] * 20, "ill"), ([1, 0] * 20, "1"),
+     (np.array([0.5, 2.0] * 20, object), "0.5")],
+)  # fmt: skip
+def test_labels_of_any_kind_are_said(labels, said):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    names = ["well", "ill"] if said == "ill" else None
+    numbers = said == "0.5"
+    model = pellucid.wrap(
+        (lambda a: a[:, 0] * 9) if numbers else lambda a: np.stack([-a[:, 0], a[:, 0]], axis=1),
+        class_names=names,
+    )
+    made = pellucid.report(model, x, labels, examples=40, evaluate=False, methods=["occlusion"])
+    assert made.study.items[0].caption == f"Its label is {said}."

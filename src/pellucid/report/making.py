@@ -282,7 +282,7 @@ def _study(
         StudyItem(
             name,
             [Answer(f"Why {e.target_names[i]}?", e, i) for e in shown.values()],
-            caption="" if labels is None else f"Its label is {readable(labels[rows[i]])}.",
+            caption="" if labels is None else _label_said(labels[rows[i]]),
         )
         for i, name in enumerate(called)
     ]
@@ -290,6 +290,11 @@ def _study(
     return Study(
         title, items, model_facts(model, first), reproduce=script, notes=notes, scorecard=card
     )
+
+
+def _label_said(label: np.generic | str) -> str:
+    value = label.item() if isinstance(label, np.generic) else label
+    return f"Its label is {readable(value) if isinstance(value, float) else value}."
 
 
 def _warnings(shown: Mapping[str, Explanation], behaviour: Board | None) -> tuple[str, ...]:

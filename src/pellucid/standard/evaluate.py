@@ -63,7 +63,7 @@ def evaluate(
 
     >>> card = pellucid.evaluate(model, x, ["saliency", "occlusion"], standard=["I1", "srg"])
     >>> list(card.scores["occlusion"]["srg"])
-    ['dataset', 'blur']
+    ['dataset', 'dataset, of the range', 'blur', 'blur, of the range']
     """
     began = time.perf_counter()
     check_seed(seed)
