@@ -292,7 +292,7 @@ def _study(
     )
 
 
-def _label_said(label: np.generic | str) -> str:
+def _label_said(label: Any) -> str:
     value = label.item() if isinstance(label, np.generic) else label
     return f"Its label is {readable(value) if isinstance(value, float) else value}."
 
