@@ -48,7 +48,7 @@ def wanted(method: str, name: str) -> tuple[np.ndarray, ...]:
     if method == "lrp":
         return handed_down(name, (("linear", "epsilon"),))
     if method == "excitation_backprop":
-        return handed_down(name, (("linear", "z_plus"),), bias=False, whole=True)
+        return handed_down(name, (("linear", "z_plus"),), bias=False, whole=True, epsilon=1e-9)
     return expected(method, name)
 
 
