@@ -67,6 +67,7 @@ def test_sparseness_and_complexity_at_their_floors(card):
 
 
 def test_max_sensitivity_is_zero_for_the_gradient_of_a_linear_model():
+    torch.manual_seed(0)
     net = torch.nn.Linear(SIZE, 1)
     found = evaluate(net, X, ["saliency", "gradient_x_input"],
                      standard=["max_sensitivity"])  # fmt: skip
@@ -75,6 +76,7 @@ def test_max_sensitivity_is_zero_for_the_gradient_of_a_linear_model():
 
 
 def test_random_logit_tells_maps_of_a_class_from_maps_of_none():
+    torch.manual_seed(0)
     net = torch.nn.Linear(SIZE, 5)
     found = evaluate(net, X, ["gradient_x_input", "edges"], standard=["random_logit"])
     np.testing.assert_allclose(found.scores["edges"]["random_logit"][""], 1)
