@@ -1,14 +1,8 @@
 """A race finds no worse than judging everything on every sample, at a third of the evaluations."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas
 import pytest
-from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from adult_model import adult_and_model
 
 from pellucid import Goal, Model, search, wrap
 from pellucid.counting import Tally, tallied
@@ -17,8 +11,6 @@ from pellucid.search.judging import judge
 from pellucid.search.samples import half_of
 from pellucid.search.space import Candidate, candidates
 from pellucid.search.utility import axis_utilities, mean_interval, weighted
-
-ADULT = Path(__file__).parents[1] / "data" / "adult" / "adult-480.csv"
 
 
 def everything(model: Model, x, goal: Goal, *, imputer: str, background=None, batch_size=64):
@@ -76,15 +68,7 @@ def compare(model, x, goal, *, imputer, background=None, batch_size=64):
 
 
 def test_adult_within_a_third_of_everything():
-    table = pandas.read_csv(ADULT)
-    rich = (table.pop("income") == ">50K").to_numpy()
-    numbers = list(table.select_dtypes("number").columns)
-    words = [name for name in table.columns if name not in numbers]
-    table[words] = table[words].fillna("unknown")
-    columns = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), words), (StandardScaler(), numbers)
-    )
-    model = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(table[:400], rich[:400])
+    table, model = adult_and_model()
     methods = {
         "lime": {"budget": [100, 300, 1000]},
         "kernel_shap": {"budget": [160, 320]},

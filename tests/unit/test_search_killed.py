@@ -7,23 +7,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
 import skops.io
-from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from adult_model import adult_and_model
 
 from pellucid import Goal, explain, search
 from pellucid.cli import main
 from pellucid.counting import Tally, tallied
 from pellucid.errors import InputError, LoadError
 
-ADULT = Path(__file__).parents[1] / "data" / "adult" / "adult-480.csv"
 GOAL = """
 methods = ["kernel_shap", "permutation_shap", "lime", "random", "edges"]
 metrics = ["C1", "C2", "I1"]
@@ -38,15 +32,7 @@ WEIGHTS = RNG.normal(size=(12, 3)).astype(np.float32)
 @pytest.fixture
 def command(tmp_path):
     """`pellucid search` on sixteen rows of Adult, but for the file it keeps."""
-    table = pandas.read_csv(ADULT)
-    rich = (table.pop("income") == ">50K").to_numpy()
-    numbers = list(table.select_dtypes("number").columns)
-    words = [name for name in table.columns if name not in numbers]
-    table[words] = table[words].fillna("unknown")
-    columns = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), words), (StandardScaler(), numbers)
-    )
-    fitted = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(table[:400], rich[:400])
+    table, fitted = adult_and_model()
     skops.io.dump(fitted, tmp_path / "model.skops")
     table.to_csv(tmp_path / "adult.csv", index=False)
     (tmp_path / "goal.toml").write_text(GOAL, encoding="utf-8")

@@ -222,14 +222,24 @@ def fitting(model: Model, batch: Batch, seed: int) -> list[tuple[str, dict[str, 
     )
     kinds = {model.modality(batch)} if len(batch.arrays) == 1 else set()
     if kinds == {"table"}:
-        draw = np.random.default_rng([seed, 63]).permutation(len(batch))[:BACKGROUND]
-        others = model.adapter.as_given(tuple(a[np.sort(draw)] for a in batch.arrays))
+        draw = background_rows(len(batch), seed)
+        others = model.adapter.as_given(tuple(a[draw] for a in batch.arrays))
         budget = len(draw) * (2 * batch.arrays[0].shape[1] + 256)
         shapley = ("kernel_shap", {"background": others, "budget": budget})
         return [("expected_gradients", {"background": others})] * smooth + [shapley]
     if kinds == {"image"} and smooth:
         return [("gradcam", {}), ("integrated_gradients", {}), ("occlusion", {})]
     return [("integrated_gradients", {})] * smooth + [("occlusion", {})]
+
+
+def background_rows(count: int, seed: int) -> np.ndarray:
+    """The rows that a table's examples are compared with; `background_code` is the same as text."""
+    return np.sort(np.random.default_rng([seed, 63]).permutation(count)[:BACKGROUND])
+
+
+def background_code(count: int, seed: int) -> str:
+    """`background_rows` as Python."""
+    return f"np.sort(np.random.default_rng([{seed}, 63]).permutation({count})[:{BACKGROUND}])"
 
 
 def check_each(examples: Any) -> int:

@@ -21,9 +21,8 @@ def holds_words(model: Model, batch: Batch) -> bool:
     """Whether the only input is rows of whole numbers that no one has named as columns."""
     array = batch.arrays[0]
     named = model.feature_names is not None or batch.columns is not None
-    return (
-        array.ndim == 2 and array.dtype.kind in "iu" and not named and model.framework != "sklearn"
-    )
+    of_columns = named or bool(model.adapter.parts())  # what is made of parts takes tables
+    return array.ndim == 2 and array.dtype.kind in "iu" and not of_columns
 
 
 def of_words(

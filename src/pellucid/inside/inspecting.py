@@ -74,8 +74,14 @@ def inspect(model: Any, x: Any = None) -> Structure:
     weights = held.weights() if held.shows_weights else None
     ends = _inputs(wrapped, leaves)
     nodes, edges = graph_of(steps, layers, ends, outputs, call_shapes(calls))
-    if parts and leaves is not None:
-        nodes, edges = graph_of_parts(parts, ends, outputs)
+    parameters = None if weights is None else _parameters(held, weights, layers)
+    multiply_adds = sum(s.work for s in steps) if steps else None
+    if parts:
+        parameters = sum(e.parameters for e in tops)
+        if leaves is not None:
+            nodes, edges = graph_of_parts(parts, ends, outputs)
+        if not steps and len(work) == len(tops):
+            multiply_adds = sum(work)
     return Structure(
         framework=wrapped.framework,
         supports=held.supports.name.lower(),
@@ -88,19 +94,12 @@ def inspect(model: Any, x: Any = None) -> Structure:
         layers=layers,
         nodes=nodes,
         edges=edges,
-        parameters=sum(e.parameters for e in tops)
-        if parts
-        else None
-        if weights is None
-        else _parameters(held, weights, layers),
+        parameters=parameters,
         parameter_bytes=None if weights is None else _bytes(held, weights, layers),
-        multiply_adds=sum(s.work for s in steps)
-        if steps
-        else sum(work)
-        if parts and len(work) == len(tops)
-        else None,
+        multiply_adds=multiply_adds,
         activation_bytes=4 * sum(s.numbers for s in steps) if steps else None,
         notes=tuple(notes),
+        unit="part" if parts else "layer",
     )
 
 

@@ -35,7 +35,7 @@ def with_layers(
 
 def without_layers(wrapped: Model) -> str:
     """What to do about a model that shows no layers and no weights."""
-    if wrapped.framework == "sklearn":
+    if wrapped.adapter.parts():
         return (
             "Models of scikit-learn have no layers: pellucid.inside.surrogate_tree and"
             " pellucid.inside.embedding look at what they do."

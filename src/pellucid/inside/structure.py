@@ -76,6 +76,8 @@ class Structure:
     multiply_adds: int | None
     activation_bytes: int | None
     notes: tuple[str, ...] = ()
+    unit: str = "layer"
+    """What `layers` are: "layer", or "part" of a model that is read and not run."""
 
     @property
     def flops(self) -> int | None:

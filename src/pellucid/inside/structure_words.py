@@ -144,8 +144,7 @@ def _gives(structure: "Structure") -> str:
 def _how_large(structure: "Structure") -> str:
     said = []
     if structure.layers:
-        word = "part" if structure.framework == "sklearn" else "layer"
-        said.append(_plural(len(structure.layers), word))
+        said.append(_plural(len(structure.layers), structure.unit))
     if structure.parameters is not None:
         memory = structure.parameter_bytes
         held = "" if memory is None else f" ({bytes_words(memory)})"
@@ -170,7 +169,7 @@ def _heaviest(structure: "Structure") -> str:
         return ""
     most = max(own)
     heavy = [e for e, number in zip(layers, own, strict=True) if number == most]
-    word = "part" if structure.framework == "sklearn" else "layer"
+    word = structure.unit
     beside = "" if heavy[0].path in within else ", without the layers in it"
     said = f"The {word} with the most parameters is {heavy[0].path}{beside} ({most / total:.0%})"
     if len(heavy) > 1:

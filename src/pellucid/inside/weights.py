@@ -163,7 +163,7 @@ def weights(model: Any, layer: str | None = None) -> Weights:
     wrapped = wrap(model)
     if not wrapped.adapter.shows_weights:
         advice = "Wrap the model itself, or for JAX the pair (function, parameters)."
-        if wrapped.framework == "sklearn":
+        if wrapped.adapter.parts():
             advice = without_layers(wrapped)
         raise CapabilityError(
             f"This model ({wrapped.framework}, {wrapped.supports.name.lower()}) shows no weights.\n"

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from pellucid.board.examples import BACKGROUND
+from pellucid.board.examples import background_rows
 from pellucid.inputs.batch import Batch
 from pellucid.methods.registry import takes_parameter
 from pellucid.model import Model
@@ -14,10 +12,10 @@ Asked = Sequence[str | tuple[str, Mapping[str, Any]]]
 
 
 def with_background(asked: Asked, model: Model, batch: Batch, seed: int) -> Asked:
-    """Tables: rows drawn by `default_rng([seed, 63])` for the methods that ask for a background."""
+    """Tables: the rows of `background_rows` for the methods that ask for a background."""
     if len(batch.arrays) != 1 or model.modality(batch) != "table":
         return asked
-    draw = np.sort(np.random.default_rng([seed, 63]).permutation(len(batch))[:BACKGROUND])
+    draw = background_rows(len(batch), seed)
     rows = model.adapter.as_given(tuple(a[draw] for a in batch.arrays))
     filled: list[str | tuple[str, Mapping[str, Any]]] = []
     for entry in asked:

@@ -36,7 +36,7 @@ TITLE = "What this model does, and why"
 EXAMPLES = 12
 JUDGED = 8
 """Samples that are judged by the standard: each asks for hundreds of evaluations."""
-BACKGROUND = 50
+JUDGED_AGAINST = 50
 """Rows for the data where features are removed, drawn by `default_rng([seed, 71])`."""
 TREE_ROWS, TREE_MOST = 50, 5000
 """The fewest rows a tree is grown on, and the most."""
@@ -221,8 +221,9 @@ def _judged(
     as_given = explainer.model.adapter.as_given
     part = as_given(tuple(a[rows[:JUDGED]] for a in batch.arrays))
     which = target_of_rows(target, np.arange(min(JUDGED, len(rows))), len(rows))
-    draw = np.random.default_rng([int(options["seed"]), 71]).permutation(len(batch))[:BACKGROUND]
-    options = {"background": as_given(tuple(a[np.sort(draw)] for a in batch.arrays)), **options}
+    draw = np.random.default_rng([int(options["seed"]), 71]).permutation(len(batch))
+    others = np.sort(draw[:JUDGED_AGAINST])
+    options = {"background": as_given(tuple(a[others] for a in batch.arrays)), **options}
     try:
         return judge(explainer.model, part, few, target=which, **options)
     except PellucidError as error:

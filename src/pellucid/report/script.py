@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.board.examples import BACKGROUND
+from pellucid.board.examples import background_code
 from pellucid.explanation import Explanation
 from pellucid.reproduce import code_of, reproduce
 
@@ -58,8 +58,10 @@ def script_of(
             call = call.replace("background=background", "background=others", 1)
         single += [line for line in script if line.startswith("# ") and line != model] + [call]
     if any("background=others" in line for line in single):
-        draw = f"np.random.default_rng([{seed}, 63]).permutation({count})[:{BACKGROUND}]"
-        lines += [f"drawn = np.sort({draw})", f"others = {_taken(x, inputs, 'drawn')}"]
+        lines += [
+            f"drawn = {background_code(count, seed)}",
+            f"others = {_taken(x, inputs, 'drawn')}",
+        ]
     return "\n".join([*lines, *single]) + "\n"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pellucid.adapters.jax.operations import function_name
 from pellucid.adapters.jax.program import Program, Step, evaluate
+from pellucid.adapters.relu_probes import LONGEST, PROBES
 
 _COMPARISONS = frozenset({"gt", "ge", "lt", "le"})
 _BENDS = _COMPARISONS | {"abs", "sign", "max", "min", "clamp", "sqrt"}
@@ -17,10 +18,6 @@ _BY_SLOPE = frozenset({"leaky_relu", "elu"})
 
 ENDS = _BY_SLOPE | {"max", "min", "clamp", "select_n", "mul", "div", "add", "sub", "neg"}
 """Steps that may be the last one of a ReLU that is written out."""
-
-_LONGEST = 8
-"""Steps between a number and the ReLU that is made of it."""
-_PROBES = np.asarray([-7.5, -2.0, -0.5, -1e-3, 0.0, 1e-3, 0.5, 2.0, 6.5, 40.0])
 
 
 def rectifier(program: Program, group: Sequence[int]) -> str | None:
@@ -43,7 +40,7 @@ def rectifier(program: Program, group: Sequence[int]) -> str | None:
     rest = _constants(program, given - bases)
     if rest is None:
         return None
-    x = np.resize(_PROBES, aval.shape)
+    x = np.resize(PROBES, aval.shape)
     with jax.ensure_compile_time_eval():
         known: dict[int, Any] = {base: jnp.asarray(x, aval.dtype)}
         evaluate(rest, known)
@@ -58,7 +55,7 @@ def rectifier(program: Program, group: Sequence[int]) -> str | None:
 
 def _tells(x: np.ndarray) -> bool:
     """Whether there are numbers of every kind among those that were looked at."""
-    return x.size >= _PROBES.size or bool(np.any(x < 0) and np.any(x > 0))
+    return x.size >= len(PROBES) or bool(np.any(x < 0) and np.any(x > 0))
 
 
 def _constants(program: Program, values: set[int]) -> list[Step] | None:
@@ -113,7 +110,7 @@ def _behind(program: Program, last: int, inside: set[int]) -> tuple[int, ...] | 
             continue
         reached[value] = None
         maker = program.producer.get(value)
-        if maker in inside and depth < _LONGEST:
+        if maker in inside and depth < LONGEST:
             todo += [(v, depth + 1) for v in program.steps[maker].reads]
     for base in reached:
         group = _between(program, base, last, inside)

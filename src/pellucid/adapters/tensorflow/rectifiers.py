@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from pellucid.adapters.relu_probes import LONGEST, PROBES
+
 if TYPE_CHECKING:
     from pellucid.adapters.tensorflow.graph import Program, Step
 
@@ -32,9 +34,6 @@ _FOLLOWED = (
 """Operations that make each number of the numbers in the same place."""
 
 _SAME = frozenset({"Identity", "BroadcastTo", "Reshape", "EnsureShape", "StopGradient", "Cast"})
-_PROBES = (-7.5, -2.0, -0.5, -1e-3, 0.0, 1e-3, 0.5, 2.0, 6.5, 40.0)
-_LONGEST = 8
-"""Steps between a number and the ReLU that is made of it."""
 
 Performer = Callable[["Step"], Callable[[Sequence[Any]], list[Any]]]
 
@@ -74,7 +73,7 @@ def _around(program: "Program", step: "Step", ends: Mapping[int, Any]) -> Iterat
         yield value
         maker = program.producer.get(value)
         follows = maker is not None and maker.type in _FOLLOWED and maker.index not in ends
-        if maker is not None and follows and depth < _LONGEST:
+        if maker is not None and follows and depth < LONGEST:
             todo += [(v, depth + 1) for v in maker.inputs]
 
 
@@ -89,7 +88,7 @@ def _of_some(
         if tensor.shape.rank is None or tensor.shape.as_list() != shape():
             continue
         with tf.init_scope():
-            probes = tf.constant(_PROBES, tensor.dtype)
+            probes = tf.constant(PROBES, tensor.dtype)
             y = _made(program, step.outputs[0], {value: probes}, ends, performer_of)
             form = None if y is None or y.dtype != tensor.dtype else _form(probes, y)
         if form is not None:
@@ -117,7 +116,7 @@ def _made(
         constant = _number(program, value)
         if constant is not None:
             number = tf.constant(constant, program.tensors[value].dtype)
-            known[value] = tf.fill((len(_PROBES),), number)
+            known[value] = tf.fill((len(PROBES),), number)
         elif step is not None and step.type in _FOLLOWED and step.index not in ends:
             inputs = [_made(program, v, known, ends, performer_of) for v in step.inputs]
             if all(a is not None for a in inputs):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pellucid.adapters.relu_probes import LONGEST, PROBES
 from pellucid.adapters.torch.calls import depends, is_wrapped
 
 _COMPARISONS = frozenset(
@@ -42,9 +43,6 @@ FOLLOWED = (
 )  # fmt: skip
 """Functions that make each number of the numbers in the same place."""
 
-_PROBES = (-7.5, -2.0, -0.5, -1e-3, 0.0, 1e-3, 0.5, 2.0, 6.5, 40.0)
-_LONGEST = 8
-"""Calls between a number and the ReLU that is made of it."""
 
 Call = Callable[[Sequence[torch.Tensor]], torch.Tensor]
 
@@ -150,7 +148,7 @@ class Formulas:
             if x is None or not depends(x) or x.shape != shape or not x.is_floating_point():
                 continue
             with torch.no_grad():
-                probes = torch.tensor(_PROBES, dtype=x.dtype, device=x.device)
+                probes = torch.tensor(PROBES, dtype=x.dtype, device=x.device)
                 y = made.of(base, probes, {})
             if y is None or y.dtype != x.dtype:
                 continue
@@ -175,7 +173,7 @@ class Formulas:
         made_of = []
         for tensor in inputs:
             known = self._of(tensor)
-            if known is None or known.depth >= _LONGEST:
+            if known is None or known.depth >= LONGEST:
                 known = _Number(tensor, (), None)
                 self._keep(tensor, known)
             made_of.append(known)
